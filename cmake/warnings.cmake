@@ -1,0 +1,12 @@
+# Every target of ours links flame_options: language, warnings as errors, the sanitizer of the preset.
+add_library(flame_options INTERFACE)
+target_compile_features(flame_options INTERFACE cxx_std_20)
+target_include_directories(flame_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(flame_options INTERFACE -Wall -Wextra -Wconversion -Werror
+  -Wno-sign-conversion -Wno-missing-field-initializers)
+set(FLAME_SANITIZE "" CACHE STRING "address,undefined or thread")
+if(FLAME_SANITIZE)
+  target_compile_options(flame_options INTERFACE -fsanitize=${FLAME_SANITIZE} -fno-omit-frame-pointer -g
+    $<$<STREQUAL:${FLAME_SANITIZE},thread>:-Wno-tsan>)
+  target_link_options(flame_options INTERFACE -fsanitize=${FLAME_SANITIZE})
+endif()

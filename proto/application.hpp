@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// An application: a registered kind of service. The same struct is the manifest (metadata.name + spec), the
+// entry in flame:apps and the part of a bind message. docs/applications.md explains every field.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proto/error.hpp"
+#include "proto/limits.hpp"
+#include "proto/value.hpp"
+
+namespace flame::proto {
+
+struct Application {
+  std::string name;
+  std::string shim = "native";  ///< native | shell (host, grpc, rest, stdio, library: named, refused)
+  std::string command;          ///< executable; looked up in PATH; no shell
+  std::vector<std::string> arguments;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string working_directory;  ///< absolute, or "" for a folder of the executor's
+  std::string image;              ///< for executors on Kubernetes
+  std::string description;
+  std::vector<std::string> labels;
+  uint64_t max_instances = 1'000'000;
+  uint64_t delay_release_ms = kDelayReleaseMs;
+  uint64_t task_timeout_ms = 0;  ///< 0: none
+  uint64_t max_attempts = kMaxAttempts;
+  bool reuse = true;  ///< false: the process ends with its session
+  uint64_t results_ttl_ms = kResultsTtlMs;
+  uint64_t summary_ttl_ms = kSummaryTtlMs;
+  Value extra;  ///< schema, url, installer, resources, kubernetes: kept and shown, not acting yet
+
+  friend bool operator==(const Application&, const Application&) = default;
+};
+
+/// As a map with the manifest's field names; the form in Redis, in listings and in `-o yaml`.
+Value to_value(const Application& application);
+/// The strict reverse: an unknown or mistyped field is an error that names it and the nearest right one.
+Result<Application> application_from(const Value& value);
+/// A manifest {metadata: {name}, spec: {...}}, as read from YAML.
+Result<Application> application_from_manifest(const Value& manifest);
+
+}  // namespace flame::proto
