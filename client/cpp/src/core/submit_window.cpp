@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/cpp/src/core/submit_window.hpp"
+
+#include <algorithm>
+
+namespace flame::client {
+
+namespace {
+constexpr size_t kHistoryMax = 16'384;
+constexpr uint32_t kRetryMsDefault = 50;
+}  // namespace
+
+void SubmitWindow::add(const SubmitRun& run) { entries_.push_back({++last_number_, run, 0}); }
+
+std::vector<proto::Submit> SubmitWindow::due(proto::Now now) {
+  std::vector<proto::Submit> out;
+  if (now.mono_us < hold_until_us_) return out;
+  hold_until_us_ = 0;
+  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+    if (entry->in_flight > 0) continue;
+    entry->in_flight = 1;
+    const SubmitRun& run = entry->run;
+    out.push_back({run.uid, entry->number, run.count, run.sent_us, run.payload});
+  }
+  return out;
+}
+
+int64_t SubmitWindow::deadline() const {
+  return hold_until_us_ > 0 && !entries_.empty() ? hold_until_us_ : kNever;
+}
+
+std::deque<SubmitWindow::Entry>::iterator SubmitWindow::find(uint64_t number) {
+  return std::find_if(entries_.begin(), entries_.end(),
+                      [number](const Entry& entry) { return entry.number == number; });
+}
+
+std::optional<Ticket> SubmitWindow::acknowledge(const proto::SubmitAckItem& item) {
+  auto entry = find(item.number);
+  if (entry == entries_.end()) return std::nullopt;
+  Ticket ticket = entry->run.ticket;
+  entries_.erase(entry);
+  acknowledged_ = std::max(acknowledged_, item.number);
+  history_.emplace_back(item.number, item.run);
+  if (history_.size() > kHistoryMax) history_.pop_front();
+  return ticket;
+}
+
+SubmitWindow::Refused SubmitWindow::refuse(const proto::ErrorReply& reply, proto::Now now) {
+  auto entry = find(reply.submit);
+  if (entry == entries_.end()) return {};
+  if (entry->in_flight > 0) entry->in_flight--;
+  if (proto::row_of(reply.code).retry == proto::Retry::kNo) {
+    Ticket ticket = entry->run.ticket;
+    acknowledged_ = std::max(acknowledged_, entry->number);
+    entries_.erase(entry);
+    return {Refusal::kFinal, ticket};
+  }
+  if (entry->in_flight > 0) return {};
+  if (reply.code == proto::Code::kGap) {
+    // Behind a refused one it is just sent again with it; the first can only miss what we no longer
+    // hold.
+    bool first = entry == entries_.begin();
+    return {first && now.mono_us >= hold_until_us_ ? Refusal::kUnknown : Refusal::kRetry, 0};
+  }
+  uint32_t wait_ms = reply.retry_after_ms > 0 ? reply.retry_after_ms : kRetryMsDefault;
+  hold_until_us_ = std::max(hold_until_us_, now.mono_us + int64_t{wait_ms} * proto::kUsPerMs);
+  return {Refusal::kRetry, 0};
+}
+
+void SubmitWindow::link_lost() {
+  for (auto& entry : entries_) entry.in_flight = 0;
+  hold_until_us_ = 0;
+}
+
+std::vector<proto::Run> SubmitWindow::resume(uint64_t last_submit) {
+  std::vector<proto::Run> lost;
+  if (last_submit >= acknowledged_) return lost;
+  for (const auto& [number, run] : history_) {
+    if (number > last_submit) lost.push_back(run);
+  }
+  std::erase_if(history_, [last_submit](const auto& item) { return item.first > last_submit; });
+  acknowledged_ = last_number_ = last_submit;
+  for (auto& entry : entries_) {
+    if (entry.number > last_submit) entry.number = ++last_number_;
+  }
+  return lost;
+}
+
+std::vector<Ticket> SubmitWindow::take_all() {
+  std::vector<Ticket> tickets;
+  for (const auto& entry : entries_) tickets.push_back(entry.run.ticket);
+  entries_.clear();
+  hold_until_us_ = 0;
+  return tickets;
+}
+
+}  // namespace flame::client

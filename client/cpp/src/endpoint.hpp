@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+#include <string>
+
+namespace flame::client {
+
+/// Where a client connects if it is not told: FLAME_ENDPOINT, else the default local cluster (its
+/// cluster.json under $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700.
+std::string default_endpoint();
+
+/// The folder of the default local cluster.
+std::string default_cluster_folder();
+
+/// True if the endpoint is certain to have nobody behind it right now (connection refused, no such
+/// socket), so that a tool need not wait for a time-out. False says nothing.
+bool refuses_connections(const std::string& endpoint);
+
+}  // namespace flame::client

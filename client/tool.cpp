@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/tool.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+
+#include "client/cpp/src/endpoint.hpp"
+#include "runtime/assert.hpp"
+
+namespace flame::tools {
+
+proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string endpoint,
+                                                                     uint64_t timeout_ms) {
+  if (endpoint.empty()) endpoint = client::default_endpoint();
+  if (client::refuses_connections(endpoint)) {
+    return proto::Error{proto::Code::kNoBroker,
+                        "No broker at " + endpoint + ". Start one: flmctl up"};
+  }
+  auto connection = std::make_unique<client::Connection>(endpoint);
+  if (auto up = connection->wait_until_up(timeout_ms); !up) return up.error();
+  return connection;
+}
+
+int fail(std::string_view tool, const proto::Error& error) {
+  std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(tool.size()), tool.data(),
+               error.message.c_str());
+  return exit_code_of(error.code);
+}
+
+int fail_usage(std::string_view tool, const proto::Error& error) {
+  std::fprintf(stderr, "%.*s: %s\nTry: %.*s --help\n", static_cast<int>(tool.size()), tool.data(),
+               error.message.c_str(), static_cast<int>(tool.size()), tool.data());
+  return kExitUsage;
+}
+
+Waiter::Waiter() {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  sigaddset(&held, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &held, nullptr);
+  signal_fd_ = signalfd(-1, &held, SFD_NONBLOCK | SFD_CLOEXEC);
+  event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  FLAME_ASSERT(signal_fd_ >= 0 && event_fd_ >= 0);
+}
+
+Waiter::~Waiter() {
+  close(signal_fd_);
+  close(event_fd_);
+}
+
+int Waiter::wait(uint64_t timeout_ms) {
+  std::array<pollfd, 2> fds = {pollfd{signal_fd_, POLLIN, 0}, pollfd{event_fd_, POLLIN, 0}};
+  poll(fds.data(), fds.size(), static_cast<int>(timeout_ms));
+  uint64_t count;
+  [[maybe_unused]] auto ignored = read(event_fd_, &count, sizeof count);
+  signalfd_siginfo info;
+  return read(signal_fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+void Waiter::notify() {
+  uint64_t one = 1;
+  [[maybe_unused]] auto ignored = write(event_fd_, &one, sizeof one);
+}
+
+}  // namespace flame::tools

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What flmctl, flmping and flmexec share: how they find and reach the broker, and how they fail.
+
+#include <memory>
+#include <string>
+
+#include "client/cpp/src/connection.hpp"
+#include "client/exit_codes.hpp"
+#include "proto/error.hpp"
+
+namespace flame::tools {
+
+/// A connection to `endpoint`, or to the default one if that is "". no_broker at once where nobody
+/// listens, else after `timeout_ms`.
+proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string endpoint,
+                                                                     uint64_t timeout_ms = 5'000);
+
+/// Prints `tool: message` to stderr and returns the exit code that belongs to the error.
+int fail(std::string_view tool, const proto::Error& error);
+/// The same for a wrong command line: exit code 2 and where to find help.
+int fail_usage(std::string_view tool, const proto::Error& error);
+
+/// Waits in the main thread for what ends a tool: SIGINT, SIGTERM, or another thread's word.
+/// Constructed before any thread, so that all of them hold the signals back.
+class Waiter {
+ public:
+  Waiter();
+  ~Waiter();
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  /// The signal that came, or 0 after `timeout_ms` or a notify().
+  int wait(uint64_t timeout_ms);
+  /// Any thread.
+  void notify();
+
+ private:
+  int signal_fd_;
+  int event_fd_;
+};
+
+}  // namespace flame::tools
