@@ -27,7 +27,7 @@ EventLoop::EventLoop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), now_(read_clock()
 EventLoop::~EventLoop() { close(epoll_); }
 
 void EventLoop::add_socket(Socket& socket, std::function<void()> handler) {
-  sockets_.push_back({&socket, std::make_shared<std::function<void()>>(std::move(handler))});
+  sockets_.push_back({&socket, std::make_shared<std::function<void()>>(std::move(handler)), true});
   // Only wakes the loop: whether a message waits is asked from the socket itself, every turn.
   add_fd(socket.fd(), true, false, [](Ready) {});
 }
@@ -35,6 +35,12 @@ void EventLoop::add_socket(Socket& socket, std::function<void()> handler) {
 void EventLoop::remove_socket(Socket& socket) {
   remove_fd(socket.fd());
   std::erase_if(sockets_, [&](const WatchedSocket& watched) { return watched.socket == &socket; });
+}
+
+void EventLoop::set_enabled(Socket& socket, bool enabled) {
+  for (auto& watched : sockets_) {
+    if (watched.socket == &socket) watched.enabled = enabled;
+  }
 }
 
 void EventLoop::add_fd(int fd, bool read, bool write, std::function<void(Ready)> handler) {
@@ -83,7 +89,7 @@ void EventLoop::cancel(TimerId id) {
 bool EventLoop::handle_sockets() {
   bool any = false;
   for (size_t i = 0; i < sockets_.size(); i++) {
-    if (!sockets_[i].socket->readable()) continue;
+    if (!sockets_[i].enabled || !sockets_[i].socket->readable()) continue;
     any = true;
     auto handler = sockets_[i].handler;  // it may remove itself
     (*handler)();
@@ -127,7 +133,9 @@ void EventLoop::handle_timers() {
 void EventLoop::turn(int64_t timeout_us) {
   // zmq's descriptors are edge-triggered: ask the sockets before sleeping.
   bool ready = std::any_of(sockets_.begin(), sockets_.end(),
-                           [](const WatchedSocket& watched) { return watched.socket->readable(); });
+                           [](const WatchedSocket& watched) {
+                             return watched.socket->readable() && watched.enabled;
+                           });
   int64_t us = ready ? 0 : sleep_us(timeout_us);
   handle_fds(us < 0 ? -1 : static_cast<int>((us + 999) / 1000));
   handle_sockets();

@@ -33,6 +33,8 @@ class EventLoop {
   /// `handler` drains the socket up to a bound of its own; it is called again while something waits.
   void add_socket(Socket& socket, std::function<void()> handler);
   void remove_socket(Socket& socket);
+  /// While false, what waits in the socket stays there and does not keep the loop awake.
+  void set_enabled(Socket& socket, bool enabled);
 
   /// Watches a descriptor, level-triggered. The owner removes it before closing it.
   void add_fd(int fd, bool read, bool write, std::function<void(Ready)> handler);
@@ -67,6 +69,7 @@ class EventLoop {
   struct WatchedSocket {
     Socket* socket;
     std::shared_ptr<std::function<void()>> handler;
+    bool enabled = true;
   };
 
   bool handle_sockets();

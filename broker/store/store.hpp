@@ -162,6 +162,14 @@ struct RecoveredSession {
   std::vector<std::pair<std::string, std::string>> readers;
 };
 
+/// What a confirmed batch means with this store, for sessions that ask for a level.
+struct StoreAbilities {
+  bool is_volatile = false;  ///< no AOF: `stored` is no more than `memory`
+  bool synced = false;       ///< every BatchStored is on disk already (appendfsync always)
+  uint64_t replicas = 0;     ///< connected now
+  friend bool operator==(const StoreAbilities&, const StoreAbilities&) = default;
+};
+
 /// The state at start, after the epoch was raised and is on disk.
 struct Recovered {
   std::string cluster;
@@ -172,9 +180,12 @@ struct Recovered {
   uint64_t last_batch = 0;     ///< the next batch is this + 1
   bool lineage_broken = false; ///< confirmed writes are missing; `reason` says which. Reads only, until accept_loss
   std::string reason;
+  bool can_sync = false;     ///< durability synced can be given (appendfsync always, or WAITAOF)
+  uint64_t replicas = 0;     ///< connected ones
   std::vector<std::pair<std::string, std::string>> applications;  ///< name -> encode_value()
   std::vector<std::pair<std::string, std::string>> executors;
   std::vector<RecoveredSession> sessions;  ///< oldest first
+  StoreAbilities abilities;
 };
 
 /// The batch is applied and Redis said so: what depends on it may leave.
@@ -185,7 +196,9 @@ struct BatchStored {
 struct StoreHealth {
   bool writable = false;
   bool busy = false;    ///< answers, but refuse submits: memory near its limit, ring full
+  bool final = false;   ///< will not mend by itself: wrong password, foreign cluster, cluster mode ...
   proto::Error error;   ///< why not, for clients and /readyz
+  StoreAbilities abilities;
 };
 /// Redis refuses this session's keys (WRONGTYPE): its operations were left out of the batch; suspend it.
 struct SessionRefused {
@@ -202,6 +215,11 @@ struct LineageBroken {
 };
 /// After accept_loss: a new lineage. Everything is read again: a Recovered follows.
 struct LineageAccepted {};
+
+/// After close(): the last batch is on disk and marked as a clean stop (or could not be, then `error`).
+struct StoreClosed {
+  proto::Error error;
+};
 
 /// Answer to ReadOutputs: entries [first, first + runs.size()) of `done`. An entry whose output was dropped
 /// has an empty value.
@@ -233,7 +251,7 @@ struct EventsRead {
 };
 
 using StoreEvent = std::variant<Recovered, BatchStored, StoreHealth, SessionRefused, Fenced, LineageBroken,
-                                LineageAccepted, OutputsRead, InputsRead, CommonRead, EventsRead>;
+                                LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead, EventsRead>;
 
 // ---- reading --------------------------------------------------------------------------------------------
 
@@ -271,6 +289,8 @@ class Store {
   virtual void read(StoreRead read, proto::Now now) = 0;
   /// After LineageBroken: go on with what is there.
   virtual void accept_loss(proto::Now now) = 0;
+  /// In order: after what is queued, mark a clean stop and let go. StoreClosed follows, within seconds.
+  virtual void close(proto::Now now) = 0;
   /// What happened since the last call, in order.
   virtual std::vector<StoreEvent> poll(proto::Now now) = 0;
 };

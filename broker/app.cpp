@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/app.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "proto/text.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/log.hpp"
+
+namespace flame::broker {
+
+namespace {
+
+constexpr int64_t kPublishUs = 250 * proto::kUsPerMs;
+// While a batch is in flight its reply is nearer than a sleep and a wake-up cost.
+constexpr int64_t kSpinUs = 50;
+
+std::string tcp(const std::string& address, int port) {
+  return "tcp://" + address + ":" + (port == 0 ? "*" : std::to_string(port));
+}
+
+int port_of(const std::string& endpoint) {
+  auto colon = endpoint.rfind(':');
+  return static_cast<int>(
+      proto::parse_number<uint64_t>(std::string_view(endpoint).substr(colon + 1)).value_or(0));
+}
+
+}  // namespace
+
+App::App(AppConfig config)
+    : config_(std::move(config)),
+      signals_(loop_, {SIGTERM, SIGINT}, [this](int) { leave(); }),
+      core_(config_.core),
+      store_(loop_, config_.store),
+      clients_(context_, loop_, Port::kClients, core_),
+      executors_(context_, loop_, Port::kExecutors, core_) {}
+
+proto::Status App::start() {
+  int port = config_.port;
+  if (auto status = clients_.listen(tcp(config_.address, port)); !status) return status;
+  if (auto status = executors_.listen(tcp(config_.address, port == 0 ? 0 : port + 1)); !status) {
+    return status;
+  }
+  auto http = http_.listen(config_.address, port == 0 ? 0 : port + 80);
+  if (!http) return http.error();
+  http_port_ = *http;
+  if (config_.insecure) {
+    runtime::log::warn("INSECURE: listens beyond loopback without keys", {{"address", config_.address}});
+  }
+  runtime::log::info("listening", {{"clients", clients_.endpoint()},
+                                   {"executors", executors_.endpoint()},
+                                   {"http", http_port_}});
+  loop_.on_turn([this] { turn(); });
+  store_.start(loop_.now());
+  return {};
+}
+
+int App::run() {
+  loop_.run();
+  http_.stop();
+  return exit_code_;
+}
+
+void App::turn() {
+  const proto::Now& now = loop_.now();
+  for (auto& event : store_.poll(now)) core_.on(std::move(event), now);
+  core_.tick(now, clients_.drained() && executors_.drained());
+  if (auto batch = core_.close_batch(now)) store_.write(std::move(*batch), now);
+  perform(core_.take_actions());
+  clients_.set_reading(core_.accepts_clients());
+  executors_.set_reading(core_.accepts_executors());
+  clients_.begin_turn();
+  executors_.begin_turn();
+  if (core_.state().in_flight && core_.state().health.writable) loop_.spin_until(now.mono_us + kSpinUs);
+  if (now.mono_us >= publish_due_us_) publish();
+  loop_.cancel(timer_);
+  timer_ = loop_.call_at(core_.next_tick_us(now), [] {});
+}
+
+void App::perform(std::vector<Action> actions) {
+  for (auto& action : actions) {
+    if (auto send = std::get_if<Send>(&action)) {
+      perform(*send);
+    } else if (auto read = std::get_if<StoreRead>(&action)) {
+      store_.read(std::move(*read), loop_.now());
+    } else if (auto stop = std::get_if<Stop>(&action)) {
+      runtime::log::error("stopping at once", {{"reason", stop->reason}});
+      exit_code_ = stop->exit_code;
+      loop_.stop();
+      return;
+    } else if (std::get_if<AcceptLoss>(&action) != nullptr) {
+      store_.accept_loss(loop_.now());
+    } else if (auto note = std::get_if<Note>(&action)) {
+      note->warning ? runtime::log::warn(note->text) : runtime::log::info(note->text);
+    }
+  }
+}
+
+void App::perform(Send& send) {
+  (send.port == Port::kClients ? clients_ : executors_).send(send, loop_.now());
+}
+
+void App::publish() {
+  publish_due_us_ = loop_.now().mono_us + kPublishUs;
+  http_.publish(snapshot_of(core_.state(), loop_.now(), config_.insecure));
+  if (!announced_ && core_.state().serving) {
+    announced_ = true;
+    write_ready_file();
+  }
+}
+
+// Written beside and renamed: a reader sees all of it or nothing.
+void App::write_ready_file() {
+  runtime::log::info("serving", {{"endpoint", clients_.endpoint()}, {"epoch", core_.state().epoch}});
+  if (config_.ready_file.empty()) return;
+  nlohmann::json ready = {{"endpoint", clients_.endpoint()},
+                          {"executors", executors_.endpoint()},
+                          {"http", "http://" + config_.address + ":" + std::to_string(http_port_)},
+                          {"port", port_of(clients_.endpoint())},
+                          {"pid", getpid()}};
+  std::string beside = config_.ready_file + ".new";
+  std::ofstream(beside) << ready.dump() << "\n";
+  std::error_code error;
+  std::filesystem::rename(beside, config_.ready_file, error);
+  if (error) runtime::log::error("cannot write the ready file", {{"error", error.message()}});
+}
+
+// Everything acknowledged is in Redis already; what is not was promised to nobody.
+void App::leave() {
+  runtime::log::info("leaving");
+  store_.close(loop_.now());
+  loop_.stop();
+}
+
+}  // namespace flame::broker

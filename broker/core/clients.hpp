@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Clients: hello, sessions, numbered submits, questions.
+
+#include "broker/core/state.hpp"
+
+namespace flame::broker {
+
+/// Any message on the clients' socket, in order of arrival.
+void on_client_message(State& state, const Peer& peer, const proto::Envelope& envelope,
+                       proto::Message message, const proto::Now& now);
+void on_client_gone(State& state, const Peer& peer);
+void tick_clients(State& state, const proto::Now& now, bool drained);
+
+/// Listings and views (listing.cpp).
+void on_list(State& state, Client& client, const proto::ListKind& message);
+void on_view(State& state, Client& client, const proto::View& message);
+void on_events_read(State& state, EventsRead read);
+/// A session by name, by `last`, or by a unique prefix.
+proto::Result<Session*> find_session(State& state, const std::string& name);
+
+}  // namespace flame::broker

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/core.hpp"
+
+#include <algorithm>
+
+#include "broker/core/clients.hpp"
+#include "broker/core/demand.hpp"
+#include "broker/core/dispatch.hpp"
+#include "broker/core/executors.hpp"
+#include "broker/core/lifecycle.hpp"
+#include "broker/core/recovery.hpp"
+#include "broker/core/results.hpp"
+
+namespace flame::broker {
+
+namespace {
+
+constexpr int64_t kTickUs = 100 * proto::kUsPerMs;
+
+template <class... F>
+struct Overload : F... {
+  using F::operator()...;
+};
+
+void answer_bad_frame(State& state, const BadFrame& bad) {
+  state.totals.rejected[std::string(proto::name_of(bad.error.code))]++;
+  // Without a link of its own: the peer may not even speak our version.
+  state.actions.push_back(
+      Send{bad.port, bad.peer, {0, 0},
+           proto::ErrorReply{0, bad.error.code, bad.error.message, bad.error.retry_after_ms, 0, 0}});
+}
+
+}  // namespace
+
+Core::Core(CoreConfig config) {
+  state_.random = config.seed;
+  state_.config = std::move(config);
+}
+
+void Core::on(Event event, const proto::Now& now) {
+  std::visit(Overload{[&](PeerMessage& m) {
+                        auto handle = m.port == Port::kClients ? on_client_message : on_executor_message;
+                        handle(state_, m.peer, m.envelope, std::move(m.message), now);
+                      },
+                      [&](BadFrame& bad) { answer_bad_frame(state_, bad); },
+                      [&](PeerGone& gone) {
+                        auto handle = gone.port == Port::kClients ? on_client_gone : on_executor_gone;
+                        handle(state_, gone.peer);
+                      },
+                      [&](StoreEvent& store) { on_store(std::move(store), now); }},
+             event);
+}
+
+void Core::on_store(StoreEvent event, const proto::Now& now) {
+  std::visit(
+      Overload{[&](Recovered& e) {
+                 state_.can_sync = e.can_sync;
+                 recover(state_, std::move(e), now);
+               },
+               [&](BatchStored& e) { on_batch_stored(state_, e.number, now); },
+               [&](StoreHealth& e) {
+                 if (e.writable != state_.health.writable || e.busy != state_.health.busy) {
+                   note(state_, !e.writable || e.busy,
+                        e.writable ? (e.busy ? "store busy: " + e.error.message : "store writable again")
+                                   : "store not writable: " + e.error.message);
+                 }
+                 state_.health = std::move(e);
+               },
+               [&](SessionRefused& e) {
+                 if (Session* session = state_.session_named(e.session)) {
+                   suspend_session(state_, *session, e.reason, now);
+                 }
+               },
+               [&](Fenced& e) {
+                 state_.serving = false;
+                 state_.after.clear();
+                 state_.after_flight.clear();
+                 state_.actions.clear();  // nothing leaves a replaced broker
+                 state_.actions.push_back(Stop{75, e.reason});
+               },
+               [&](LineageBroken& e) {
+                 state_.serving = false;
+                 state_.waits_for_recover = true;
+                 state_.not_serving_because = e.reason;
+                 state_.after.clear();
+                 state_.after_flight.clear();
+                 note(state_, true, "confirmed writes are missing: " + e.reason);
+               },
+               [&](LineageAccepted&) { state_.waits_for_recover = false; },
+               [&](OutputsRead& e) { on_outputs_read(state_, std::move(e), now); },
+               [&](InputsRead& e) { on_inputs_read(state_, std::move(e), now); },
+               [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
+               [&](EventsRead& e) { on_events_read(state_, std::move(e)); }},
+      event);
+}
+
+void Core::tick(const proto::Now& now, bool drained) {
+  // A broker that was paused must not kill its cluster on waking: its own gap is added to every lease.
+  int64_t gap = state_.last_tick_us == 0 ? 0 : now.mono_us - state_.last_tick_us;
+  if (gap > 5 * kTickUs) {
+    for (auto& [id, executor] : state_.executors) executor.lease_until_us += gap;
+    for (auto& [peer, client] : state_.clients) client.lease_until_us += gap;
+    if (state_.readopt_until_us != 0) state_.readopt_until_us += gap;
+  }
+  if (gap < kTickUs && state_.last_tick_us != 0) return;
+  state_.last_tick_us = now.mono_us;
+  tick_clients(state_, now, drained);
+  tick_executors(state_, now, drained);
+  if (!state_.serving) return;
+  requeue_orphans(state_, now);
+  if (now.mono_us >= state_.retention_due_us) {
+    state_.retention_due_us = now.mono_us + proto::kUsPerSecond;
+    apply_retention(state_, now);
+    for (auto& [uid, session] : state_.sessions) {
+      if (!session->tasks.any_waiting() && session->watchers.empty()) continue;
+      state_.ready.insert(uid);
+      for (auto& [peer, watcher] : session->watchers) pump(state_, *session, peer, watcher);
+    }
+  }
+  write_demand(state_, now);
+}
+
+int64_t Core::next_tick_us(const proto::Now& now) const {
+  int64_t next = state_.last_tick_us + kTickUs;
+  if (state_.plan_again_us != 0) next = std::min(next, state_.plan_again_us);
+  return std::max(next, now.mono_us);
+}
+
+std::optional<Batch> Core::close_batch(const proto::Now& now) {
+  if (state_.in_flight || !state_.serving) return std::nullopt;
+  return broker::close_batch(state_, now);
+}
+
+std::vector<Action> Core::take_actions() { return std::exchange(state_.actions, {}); }
+
+bool Core::accepts_clients() const {
+  // Without a store nothing fills: submits are refused with a reason instead of waiting in a socket.
+  return !state_.health.writable || (state_.filling_tasks < proto::kBatchTasksMax &&
+                                     state_.filling_bytes < proto::kBatchBytesMax);
+}
+bool Core::accepts_executors() const {
+  return state_.filling_tasks < proto::kBatchTasksMax && state_.filling_bytes < proto::kBatchBytesMax;
+}
+
+}  // namespace flame::broker

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/executors.hpp"
+
+#include <algorithm>
+
+#include "broker/core/hands.hpp"
+#include "broker/core/lifecycle.hpp"
+#include "broker/core/results.hpp"
+#include "broker/core/ticket.hpp"
+#include "proto/text.hpp"
+
+namespace flame::broker {
+
+using proto::Code;
+using proto::ExecutorState;
+using proto::Run;
+
+namespace {
+
+constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
+constexpr int64_t kLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
+
+// To a peer that has no link yet: the answer is the first message of the one it proposed.
+void answer_hello(State& state, const Peer& peer, uint32_t link, const proto::Error& error) {
+  state.totals.rejected[std::string(proto::name_of(error.code))]++;
+  state.actions.push_back(
+      Send{Port::kExecutors, peer, {link, 1},
+           proto::ErrorReply{0, error.code, error.message, error.retry_after_ms, 0, 0}});
+}
+
+proto::Status check_hello(const State& state, const proto::ExecutorHello& hello) {
+  if (!hello.cluster.empty() && hello.cluster != state.config.cluster) {
+    return proto::Error{Code::kCluster, "this broker serves cluster '" + state.config.cluster +
+                                            "', not '" + proto::printable(hello.cluster, 60) + "'"};
+  }
+  if (auto name = proto::check_name("executor", hello.executor); !name) return name.error();
+  if (hello.slots == 0 || hello.slots > proto::kSlotsMax) {
+    return proto::Error{Code::kBadRequest,
+                        "an executor has 1 to " + std::to_string(proto::kSlotsMax) + " slots"};
+  }
+  for (const auto& binding : hello.bindings) {
+    if (binding.slot >= hello.slots) return proto::Error{Code::kBadRequest, "a binding of no slot"};
+  }
+  return {};
+}
+
+// The same id in another process: the old one is lost if it is gone or silent, else the new one has to wait.
+bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, const proto::Now& now) {
+  bool silent = old.lease_until_us - kLeaseUs + 2 * kBeatUs < now.mono_us;
+  if (old.gone || silent) {
+    lose_executor(state, old, ExecutorState::kLost, "another process took its id", now);
+    return true;
+  }
+  send_now(state, old, proto::Beat{0});  // shows whether anybody is there
+  answer_hello(state, peer, link,
+               {Code::kAlreadyExists,
+                "an executor named '" + old.id + "' is connected; give this one another --id", 500});
+  return false;
+}
+
+// Sorts what the executor says it has in hand against what the broker believes and knows.
+void claim(State& state, Executor& executor, const proto::HandRun& said,
+           std::map<proto::SessionUid, Share>& believed) {
+  Session* session = state.session(said.uid);
+  bool ours = session != nullptr && said.ticket.run.contains(said.run) && !said.run.empty() &&
+              ticket_is_ours(said.ticket, state.secret, said.uid, executor.id);
+  if (!ours) return send_now(state, executor, proto::CancelRuns{said.uid, {said.run}});
+  std::vector<Run> claimed;
+  for (auto& hand : take_hands(believed[said.uid], said.run)) claimed.push_back(hand.run);
+  for (const auto& orphan : session->tasks.claim_orphans(said.run)) claimed.push_back(orphan);
+  for (const auto& waiting : session->tasks.take(said.run)) {
+    session->counters.pending -= waiting.run.count;
+    session->counters.running += waiting.run.count;
+    set_letters(*session, waiting.run, proto::TaskState::kRunning);
+    claimed.push_back(waiting.run);
+  }
+  std::sort(claimed.begin(), claimed.end());
+  proto::CancelRuns cancel{said.uid, {}};
+  proto::TaskId at = said.run.first;
+  for (const auto& run : claimed) {
+    if (at < run.first) cancel.runs.push_back({at, run.first - at});
+    add_hand(executor.shares[said.uid], {run, said.ticket.run, said.ticket.attempt, said.ticket.epoch,
+                                         said.ticket.token, 0, 0});
+    at = run.end();
+  }
+  if (at < said.run.end()) cancel.runs.push_back({at, said.run.end() - at});
+  if (!cancel.runs.empty()) send_now(state, executor, std::move(cancel));
+  touch(state, *session);
+}
+
+// What a slot serves already is what it should serve, as long as that session lives: its service is running.
+void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello& hello,
+                    const proto::Now& now) {
+  for (auto& slot : executor.slots) slot.bound = slot.bound_generation = 0;
+  for (auto& [uid, share] : executor.shares) share.slots_bound = 0;
+  for (const auto& binding : hello.bindings) {
+    Slot& slot = executor.slots[binding.slot];
+    Session* session = state.session(binding.uid);
+    slot.bound = session == nullptr ? 0 : binding.uid;
+    slot.bound_generation = binding.generation;
+    if (slot.wanted == 0 && session != nullptr && session->dispatches()) {
+      slot.wanted = binding.uid;
+      slot.generation = binding.generation;
+      executor.shares[binding.uid].slots_wanted++;
+      if (session->slots_bound++ == 0) session->bound_us = now.mono_us;
+    }
+    slot.generation = std::max(slot.generation, binding.generation);
+    if (slot.bound != 0 && slot.bound == slot.wanted) executor.shares[slot.bound].slots_bound++;
+    if (session != nullptr) note_slots(state, *session, executor, now);
+  }
+  executor.bind_due = true;
+}
+
+// Contexts sent on an earlier link may be lost: those of sessions that no slot serves yet go out again.
+void send_contexts(State& state, Executor& executor) {
+  for (auto& [uid, share] : executor.shares) {
+    bool has = std::any_of(executor.slots.begin(), executor.slots.end(),
+                           [uid = uid](const Slot& slot) { return slot.bound == uid; });
+    share.has_context = has;
+    Session* session = state.session(uid);
+    if (share.slots_wanted > 0 && !has && session != nullptr) offer_context(state, executor, *session);
+  }
+}
+
+Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
+                const proto::ExecutorHello& hello, const proto::Now& now) {
+  Executor& executor = state.executors[hello.executor];
+  if (executor.serves()) state.executor_peers.erase(executor.peer);
+  if (executor.nonce != hello.nonce) {
+    executor = {};
+    executor.id = hello.executor;
+    executor.nonce = hello.nonce;
+    executor.connected_ms = now.wall_ms();
+    executor.slots.resize(hello.slots);
+  }
+  executor.peer = peer;
+  executor.link = proto::Link(envelope.link);
+  (void)executor.link.receive(envelope);
+  executor.only_application = hello.application;
+  executor.address = proto::printable(hello.address, 128);
+  executor.version = proto::printable(hello.version, 64);
+  executor.state = ExecutorState::kConnected;
+  executor.gone = false;
+  executor.dirty = true;
+  executor.lease_until_us = now.mono_us + kLeaseUs;
+  executor.beat_due_us = now.mono_us + kBeatUs;
+  executor.seen_ms = now.wall_ms();
+  if (executor.slots.size() != hello.slots) executor.slots.resize(hello.slots);
+  state.executor_peers[peer] = executor.id;
+  return executor;
+}
+
+void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
+              const proto::ExecutorHello& hello, const proto::Now& now) {
+  if (auto status = check_hello(state, hello); !status) {
+    return answer_hello(state, peer, envelope.link, status.error());
+  }
+  if (!state.serving) {
+    return answer_hello(state, peer, envelope.link,
+                        {Code::kRecovering, state.not_serving_because, 500});
+  }
+  auto old = state.executors.find(hello.executor);
+  if (old != state.executors.end() && old->second.serves() && old->second.nonce != hello.nonce &&
+      !replaces(state, peer, envelope.link, old->second, now)) {
+    return;
+  }
+  Executor& executor = admit(state, peer, envelope, hello, now);
+  send_now(state, executor,
+           proto::ExecutorWelcome{proto::kProtocolMinor, state.config.version, state.config.cluster,
+                                  state.epoch, state.lineage, proto::kBeatMs, proto::kLeaseMs});
+  std::map<proto::SessionUid, Share> believed;
+  for (auto& [uid, share] : executor.shares) {
+    for (auto& hand : take_all_hands(share)) add_hand(believed[uid], std::move(hand));
+  }
+  for (const auto& said : hello.hand) claim(state, executor, said, believed);
+  // Believed but not listed: it never arrived, or came back already.
+  for (auto& [uid, share] : believed) {
+    Session* session = state.session(uid);
+    auto lost = take_all_hands(share);
+    if (session != nullptr && !lost.empty()) {
+      requeue(state, *session, std::move(lost), Charge::kNo, Code::kOk, "", now);
+    }
+  }
+  adopt_bindings(state, executor, hello, now);
+  for (const auto& window : hello.windows) {
+    executor.shares[window.uid].window_tasks = std::min(window.tasks, proto::kWindowTasksMax);
+    executor.shares[window.uid].window_bytes = std::min(window.bytes, proto::kWindowBytesMax);
+    state.ready.insert(window.uid);
+  }
+  send_contexts(state, executor);
+  send_bind(state, executor, now);
+  state.plan_due = true;
+}
+
+// ---- messages on a link ---------------------------------------------------------------------------------
+
+void on(State& state, Executor& executor, proto::Beat beat, const proto::Now&) {
+  (void)state;
+  executor.busy_slots = beat.status;
+}
+
+void on(State& state, Executor& executor, const proto::Window& message, const proto::Now&) {
+  for (const auto& window : message.windows) {
+    auto share = executor.shares.find(window.uid);
+    if (share == executor.shares.end()) continue;
+    share->second.window_tasks = std::min(window.tasks, proto::kWindowTasksMax);
+    share->second.window_bytes = std::min(window.bytes, proto::kWindowBytesMax);
+    state.ready.insert(window.uid);
+  }
+}
+
+void on(State& state, Executor& executor, proto::TaskResults message, const proto::Now& now) {
+  on_task_results(state, executor, std::move(message), now);
+}
+
+void on(State& state, Executor& executor, const proto::Returned& message, const proto::Now& now) {
+  Session* session = state.session(message.uid);
+  auto share = executor.shares.find(message.uid);
+  if (share == executor.shares.end()) return;
+  share->second.took_back = false;
+  std::vector<Hand> back;
+  for (const auto& run : message.runs) {
+    for (auto& hand : take_hands(share->second, run.run)) back.push_back(std::move(hand));
+  }
+  if (session == nullptr || back.empty()) return;
+  bool charged = message.code == Code::kTaskCrashed || message.code == Code::kTaskTimeout;
+  auto reason = message.reason.substr(0, proto::kReasonBytesMax);
+  if (!reason.empty()) session->reason = reason;
+  requeue(state, *session, std::move(back), charged ? Charge::kYes : Charge::kNo, message.code, reason,
+          now);
+}
+
+void on(State& state, Executor& executor, const proto::Bound& message, const proto::Now& now) {
+  const auto& said = message.binding;
+  if (said.slot >= executor.slots.size()) return;
+  Slot& slot = executor.slots[said.slot];
+  Session* session = state.session(said.uid);
+  if (message.code != Code::kOk) {
+    if (session == nullptr) return;
+    auto reason = message.reason.substr(0, proto::kReasonBytesMax);
+    if (session->reason != reason) add_event(state, *session, now, "bind_failed", reason);
+    session->reason = reason;
+    note(state, true, "session " + session->name + ": the service does not start: " + reason);
+    return;
+  }
+  if (said.generation != slot.generation || said.uid != slot.wanted) return;  // an older wish
+  if (slot.bound_generation == said.generation && slot.bound == said.uid) return;
+  slot.bound = said.uid;
+  slot.bound_generation = said.generation;
+  executor.dirty = true;
+  if (session == nullptr) return;
+  Share& share = executor.shares[said.uid];
+  share.slots_bound++;
+  share.window_tasks = std::max(share.window_tasks, share.slots_bound);
+  share.window_bytes = std::max<uint64_t>(share.window_bytes, 1);
+  note_slots(state, *session, executor, now);
+  state.ready.insert(said.uid);
+}
+
+void on(State& state, Executor& executor, const proto::Draining& message, const proto::Now& now) {
+  if (executor.state != ExecutorState::kConnected) return;
+  executor.state = ExecutorState::kDraining;
+  executor.dirty = true;
+  note(state, false, "executor " + executor.id + " drains: " + proto::printable(message.reason, 200));
+  for (auto& slot : executor.slots) {
+    if (Session* session = state.session(slot.wanted)) {
+      session->slots_bound--;
+      note_slots(state, *session, executor, now);
+    }
+    if (slot.wanted != 0) release_share(executor, slot.wanted);
+    slot.wanted = 0;
+    slot.generation++;
+  }
+  send_bind(state, executor, now);
+  state.plan_due = true;
+}
+
+void on(State& state, Executor& executor, const proto::Bye& message, const proto::Now& now) {
+  lose_executor(state, executor, ExecutorState::kLeft, proto::printable(message.reason, 200), now);
+}
+
+template <class Other>
+void on(State& state, Executor& executor, const Other&, const proto::Now&) {
+  state.totals.rejected["bad_request"]++;
+  send_now(state, executor,
+           proto::ErrorReply{0, Code::kBadRequest,
+                             std::string(proto::name_of(Other::kType)) +
+                                 " is not a message an executor sends",
+                             0, 0, 0});
+}
+
+void ask_resync(State& state, const Peer& peer, const proto::Envelope& envelope, const char* why) {
+  state.totals.rejected["resync"]++;
+  state.actions.push_back(Send{Port::kExecutors, peer, {envelope.link, 0}, proto::Resync{why}});
+}
+
+}  // namespace
+
+void on_executor_message(State& state, const Peer& peer, const proto::Envelope& envelope,
+                         proto::Message message, const proto::Now& now) {
+  if (auto hello = std::get_if<proto::ExecutorHello>(&message)) {
+    return on_hello(state, peer, envelope, *hello, now);
+  }
+  Executor* executor = state.executor_at(peer);
+  if (executor == nullptr) return ask_resync(state, peer, envelope, "unknown executor");
+  switch (executor->link.receive(envelope)) {
+    case proto::Link::Verdict::kDuplicate: return;
+    case proto::Link::Verdict::kGap: return ask_resync(state, peer, envelope, "messages were lost");
+    case proto::Link::Verdict::kForeign: return ask_resync(state, peer, envelope, "another link");
+    case proto::Link::Verdict::kAccept: break;
+  }
+  executor->lease_until_us = now.mono_us + kLeaseUs;
+  executor->seen_ms = now.wall_ms();
+  executor->gone = false;
+  std::visit([&](auto& m) { on(state, *executor, std::move(m), now); }, message);
+}
+
+void on_executor_gone(State& state, const Peer& peer) {
+  if (Executor* executor = state.executor_at(peer)) executor->gone = true;
+}
+
+void lose_executor(State& state, Executor& executor, ExecutorState into, const std::string& why,
+                   const proto::Now& now) {
+  note(state, into == ExecutorState::kLost, "executor " + executor.id + " " +
+                                                std::string(proto::name_of(into)) + ": " + why);
+  state.executor_peers.erase(executor.peer);
+  executor.state = into;
+  executor.dirty = true;
+  for (auto& slot : executor.slots) {
+    if (Session* session = state.session(slot.wanted)) session->slots_bound--;
+    slot = {};
+  }
+  bool lost = into == ExecutorState::kLost;
+  for (auto& [uid, share] : executor.shares) {
+    Session* session = state.session(uid);
+    auto hands = take_all_hands(share);
+    if (session == nullptr) continue;
+    std::erase(session->at, executor.id);
+    if (hands.empty()) continue;
+    requeue(state, *session, std::move(hands), lost ? Charge::kYes : Charge::kNo, Code::kTaskCrashed,
+            "executor " + executor.id + " was lost: " + why, now);
+  }
+  executor.shares.clear();
+  state.plan_due = true;
+}
+
+void tick_executors(State& state, const proto::Now& now, bool drained) {
+  for (auto& [id, executor] : state.executors) {
+    if (!executor.serves()) continue;
+    if (drained && now.mono_us > executor.lease_until_us) {
+      lose_executor(state, executor, ExecutorState::kLost,
+                    "no beat for " + std::to_string(proto::kLeaseMs) + " ms", now);
+      continue;
+    }
+    if (now.mono_us >= executor.beat_due_us) {
+      executor.beat_due_us = now.mono_us + kBeatUs;
+      send_now(state, executor, proto::Beat{state.health.writable ? 1u : 0u});
+    }
+    bool unheard = std::any_of(executor.slots.begin(), executor.slots.end(), [&](const Slot& slot) {
+      return slot.bound_generation != slot.generation && now.mono_us > slot.told_us + kBeatUs;
+    });
+    if (unheard) send_bind(state, executor, now);
+  }
+}
+
+bool offer_context(State& state, Executor& executor, Session& session) {
+  Share& share = executor.shares[session.uid];
+  if (share.slots_wanted > 0 && share.has_context) return true;
+  if (!session.common && session.has_common) {
+    if (!session.common_reading) {
+      session.common_reading = true;
+      uint64_t tag = state.next_tag++;
+      state.reads[tag] = {session.uid, {}, 0};
+      state.actions.push_back(StoreRead{ReadCommon{tag, session.name}});
+    }
+    return false;
+  }
+  auto application = state.applications.find(session.spec.application);
+  if (application == state.applications.end()) return false;
+  share.has_context = true;
+  send_now(state, executor,
+           proto::SessionContext{session.uid, session.name, proto::to_value(application->second),
+                                 session.owner, session.common.value_or(proto::Bytes())});
+  return true;
+}
+
+void on_common_read(State& state, CommonRead read) {
+  auto asked = state.reads.extract(read.tag);
+  if (asked.empty()) return;
+  Session* session = state.session(asked.mapped().uid);
+  if (session == nullptr) return;
+  session->common_reading = false;
+  if (read.error.code == Code::kOk) session->common = std::move(read.value);
+  state.plan_due = true;
+}
+
+void release_share(Executor& executor, proto::SessionUid uid) {
+  auto share = executor.shares.find(uid);
+  if (share == executor.shares.end()) return;
+  if (share->second.slots_wanted > 0) share->second.slots_wanted--;
+  share->second.slots_bound = std::min(share->second.slots_bound, share->second.slots_wanted);
+  // The executor forgets the context with its last slot, and so do we; a share without hands ends.
+  if (share->second.slots_wanted > 0) return;
+  share->second.has_context = false;
+  share->second.window_tasks = 0;
+}
+
+void note_slots(State&, Session& session, Executor& executor, const proto::Now&) {
+  auto at = std::find(session.at.begin(), session.at.end(), executor.id);
+  if (at == session.at.end()) session.at.push_back(executor.id);
+}
+
+void send_bind(State& state, Executor& executor, const proto::Now& now) {
+  executor.bind_due = false;
+  proto::Bind bind;
+  for (size_t i = 0; i < executor.slots.size(); i++) {
+    Slot& slot = executor.slots[i];
+    if (slot.bound_generation == slot.generation) continue;
+    slot.told_us = now.mono_us;
+    bind.bindings.push_back({i, slot.generation, slot.wanted});
+  }
+  if (!bind.bindings.empty()) send_now(state, executor, std::move(bind));
+}
+
+proto::Value row_of(const State& state, const Executor& executor) {
+  uint64_t bound = 0, tasks = 0;
+  proto::Map sessions;
+  for (const auto& [uid, share] : executor.shares) {
+    tasks += share.tasks;
+    auto session = state.sessions.find(uid);
+    if (share.slots_wanted == 0 || session == state.sessions.end()) continue;
+    bound += share.slots_wanted;
+    sessions.emplace_back(session->second->name, share.slots_wanted);
+  }
+  return proto::Map{{"id", executor.id},
+                    {"state", std::string(proto::name_of(executor.state))},
+                    {"address", executor.address},
+                    {"slots", executor.slots.size()},
+                    {"bound", bound},
+                    {"tasks", tasks},
+                    {"application", executor.only_application},
+                    {"sessions", sessions},
+                    {"version", executor.version},
+                    {"connected", executor.connected_ms},
+                    {"seen", executor.seen_ms}};
+}
+
+}  // namespace flame::broker

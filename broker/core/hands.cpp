@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/hands.hpp"
+
+#include <algorithm>
+
+#include "broker/core/results.hpp"
+#include "proto/elements.hpp"
+#include "runtime/assert.hpp"
+
+namespace flame::broker {
+
+using proto::Run;
+
+namespace {
+
+// A part of a hand: same ticket, its share of the bytes.
+Hand part_of(const Hand& hand, const Run& run) {
+  Hand part = hand;
+  part.run = run;
+  part.bytes = hand.bytes * run.count / hand.run.count;
+  return part;
+}
+
+void subtract(Share& share, const Hand& hand) {
+  FLAME_ASSERT(share.tasks >= hand.run.count);
+  share.tasks -= hand.run.count;
+  share.bytes -= std::min(share.bytes, hand.bytes);
+}
+
+uint64_t max_attempts(const State& state, const Session& session) {
+  auto application = state.applications.find(session.spec.application);
+  return application == state.applications.end() ? proto::kMaxAttempts
+                                                 : application->second.max_attempts;
+}
+
+// Parked: a task that kills whoever runs it must not be retried for ever.
+void fail(State& state, Session& session, const Hand& hand, proto::Code code, const std::string& reason,
+          const proto::Now& now) {
+  Outcome outcome;
+  outcome.run = hand.run;
+  outcome.head.attempt = hand.attempt;
+  outcome.head.base_ms = static_cast<uint64_t>(now.wall_ms());
+  std::string elements;
+  std::string text = reason + " (" + std::to_string(hand.attempt) + " attempts)";
+  for (proto::TaskId id = hand.run.first; id < hand.run.end(); id++) {
+    outcome.head.exceptions.push_back({id, code, text.substr(0, proto::kReasonBytesMax)});
+    proto::append_element(elements, "");
+  }
+  outcome.elements = proto::Bytes::own(std::move(elements));
+  record(state, session, std::move(outcome), now);
+  add_event(state, session, now, "failed", to_string(hand.run) + ": " + text);
+}
+
+}  // namespace
+
+std::vector<Hand> take_hands(Share& share, const Run& run) {
+  std::vector<Hand> taken;
+  auto at = share.hands.upper_bound(run.first);
+  if (at != share.hands.begin()) --at;
+  while (at != share.hands.end() && at->first < run.end()) {
+    Hand hand = at->second;
+    Run common = hand.run.intersect(run);
+    if (common.empty()) {
+      ++at;
+      continue;
+    }
+    at = share.hands.erase(at);
+    subtract(share, hand);
+    if (hand.run.first < common.first) {
+      add_hand(share, part_of(hand, {hand.run.first, common.first - hand.run.first}));
+    }
+    if (common.end() < hand.run.end()) {
+      add_hand(share, part_of(hand, {common.end(), hand.run.end() - common.end()}));
+      at = share.hands.find(common.end());
+    }
+    taken.push_back(part_of(hand, common));
+  }
+  return taken;
+}
+
+std::vector<Hand> take_all_hands(Share& share) {
+  std::vector<Hand> taken;
+  for (auto& [first, hand] : share.hands) taken.push_back(std::move(hand));
+  share.hands.clear();
+  share.tasks = share.bytes = 0;
+  return taken;
+}
+
+void add_hand(Share& share, Hand hand) {
+  share.tasks += hand.run.count;
+  share.bytes += hand.bytes;
+  share.hands.emplace(hand.run.first, std::move(hand));
+}
+
+void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge, proto::Code code,
+             const std::string& reason, const proto::Now& now) {
+  PutAttempts attempts{session.name, {}};
+  for (const auto& hand : hands) {
+    FLAME_ASSERT(session.counters.running >= hand.run.count);
+    session.counters.running -= hand.run.count;
+    proto::Attempt charged = hand.attempt - (charge == Charge::kYes ? 0 : 1);
+    if (charge == Charge::kYes && charged >= max_attempts(state, session)) {
+      fail(state, session, hand, code, reason, now);
+      continue;
+    }
+    session.counters.pending += hand.run.count;
+    session.tasks.wait_front({hand.run, charged});
+    set_letters(session, hand.run, proto::TaskState::kPending);
+    if (charge == Charge::kNo) {
+      state.totals.returned += hand.run.count;
+      continue;
+    }
+    (code == proto::Code::kOk ? state.totals.retried_lost : state.totals.retried_crashed) +=
+        hand.run.count;
+    for (proto::TaskId id = hand.run.first; id < hand.run.end(); id++) {
+      session.charged[id] = charged;
+      attempts.charged.emplace_back(id, charged);
+    }
+    add_event(state, session, now, "retried", to_string(hand.run) + ": " + reason);
+  }
+  if (!attempts.charged.empty()) state.ops.push_back(std::move(attempts));
+  touch(state, session);
+  state.plan_due = true;
+}
+
+void cancel_hands(State& state, Session& session) {
+  for (auto& [id, executor] : state.executors) {
+    auto share = executor.shares.find(session.uid);
+    if (share == executor.shares.end() || share->second.hands.empty()) continue;
+    proto::CancelRuns cancel{session.uid, {}};
+    for (const auto& hand : take_all_hands(share->second)) cancel.runs.push_back(hand.run);
+    send_now(state, executor, std::move(cancel));
+  }
+}
+
+}  // namespace flame::broker

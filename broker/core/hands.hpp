@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What executors have in hand: taking it off them, giving it back to the queue.
+
+#include <vector>
+
+#include "broker/core/state.hpp"
+
+namespace flame::broker {
+
+/// Takes the parts of `run` out of the share's hands; the rest of a cut hand stays.
+std::vector<Hand> take_hands(Share& share, const proto::Run& run);
+/// All of them.
+std::vector<Hand> take_all_hands(Share& share);
+void add_hand(Share& share, Hand hand);
+
+enum class Charge : uint8_t { kNo, kYes };
+
+/// Running ids go back to the front of the queue. Charged ones that reached max_attempts fail with `code` and
+/// `reason` instead.
+void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge, proto::Code code,
+             const std::string& reason, const proto::Now& now);
+
+/// Every executor that has something of the session forgets it.
+void cancel_hands(State& state, Session& session);
+
+}  // namespace flame::broker

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/lifecycle.hpp"
+
+#include <algorithm>
+
+#include "broker/core/dispatch.hpp"
+#include "broker/core/hands.hpp"
+#include "broker/core/results.hpp"
+#include "proto/elements.hpp"
+#include "proto/text.hpp"
+#include "runtime/assert.hpp"
+
+namespace flame::broker {
+
+using proto::Code;
+using proto::Error;
+using proto::Run;
+using proto::SessionEvent;
+using proto::SessionState;
+
+namespace {
+
+std::string made_name(State& state, const std::string& application) {
+  static constexpr char kLetters[] =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  for (;;) {
+    std::string name = application.substr(0, proto::kNameBytesMax - 7) + "-";
+    for (int i = 0; i < 6; i++) name += kLetters[next_random(state) % 62];
+    if (!state.names.contains(name)) return name;
+  }
+}
+
+proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
+  auto application = state.applications.find(spec.application);
+  if (application == state.applications.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : state.applications) names.push_back(name);
+    auto near = proto::nearest(spec.application, names);
+    return Error{Code::kNotFound, "no application '" + proto::printable(spec.application, 60) + "'" +
+                                      (near.empty() ? "; flmctl list application shows all"
+                                                    : "; did you mean '" + std::string(near) + "'?")};
+  }
+  if (spec.max_instances != 0 && spec.min_instances > spec.max_instances) {
+    return Error{Code::kBadRequest, "min_instances is above max_instances"};
+  }
+  if (spec.retention != "ttl" && spec.retention != "read") {
+    return Error{Code::kBadRequest, "retention must be ttl or read, not '" +
+                                        proto::printable(spec.retention, 40) + "'"};
+  }
+  if (spec.durability == proto::Durability::kSynced && !state.can_sync) {
+    return Error{Code::kUnsupported,
+                 "durability synced needs a Redis with appendfsync always, or version 7.2; "
+                 "flmctl up --appendfsync always starts one"};
+  }
+  if (spec.durability == proto::Durability::kReplicated) {
+    return Error{Code::kUnsupported, "durability replicated is not in this version"};
+  }
+  return {};
+}
+
+std::string difference(const proto::SessionSpec& a, const proto::SessionSpec& b) {
+  if (a.application != b.application) return "application " + a.application;
+  if (a.min_instances != b.min_instances) return "min_instances " + std::to_string(a.min_instances);
+  if (a.max_instances != b.max_instances) return "max_instances " + std::to_string(a.max_instances);
+  if (a.priority != b.priority) return "priority " + std::to_string(a.priority);
+  if (a.durability != b.durability) return "durability " + std::string(proto::name_of(a.durability));
+  if (a.retention != b.retention) return "retention " + a.retention;
+  if (a.results_ttl_ms != b.results_ttl_ms) return "results_ttl_ms " + std::to_string(a.results_ttl_ms);
+  return "resources '" + a.resources + "'";
+}
+
+proto::Result<Session*> open_existing(Session& session, const proto::CreateSession& message) {
+  if (!message.open_or_create) {
+    return Error{Code::kAlreadyExists, "session '" + session.name + "' exists already; open it, or "
+                                           "leave the id out to get a fresh one"};
+  }
+  if (session.spec != message.spec) {
+    return Error{Code::kAlreadyExists, "session '" + session.name + "' exists with " +
+                                           difference(session.spec, message.spec)};
+  }
+  if (session.finished() || session.state == SessionState::kClosing) {
+    return Error{Code::kWrongState, "session '" + session.name + "' is " +
+                                        std::string(proto::name_of(session.state))};
+  }
+  return &session;
+}
+
+}  // namespace
+
+proto::Result<Session*> create_session(State& state, Client& client, const proto::CreateSession& message,
+                                       const proto::Now& now) {
+  if (!message.session.empty()) {
+    auto name = proto::check_name("session", message.session);
+    if (!name) return name.error();
+    if (Session* existing = state.session_named(message.session)) {
+      return open_existing(*existing, message);
+    }
+  }
+  if (auto status = check_spec(state, message.spec); !status) return status.error();
+  if (message.payload.size() > proto::kCommonBytesMax) {
+    return Error{Code::kTooLarge, "common data has " + std::to_string(message.payload.size()) +
+                                      " bytes; at most " + std::to_string(proto::kCommonBytesMax)};
+  }
+  auto session = std::make_unique<Session>();
+  session->name = message.session.empty() ? made_name(state, message.spec.application) : message.session;
+  session->uid = state.epoch_number << 32 | ++state.sessions_created;
+  session->spec = message.spec;
+  session->owner = client.user;
+  session->created_ms = now.wall_ms();
+  session->common = message.payload;
+  session->has_common = !message.payload.empty();
+  session->idle_since_us = now.mono_us;
+  Session* raw = session.get();
+  state.names[raw->name] = raw->uid;
+  state.sessions[raw->uid] = std::move(session);
+  state.ops.push_back(PutSession{raw->name, raw->created_ms, fields_of(*raw, true), message.payload});
+  add_event(state, *raw, now, "created", "by " + raw->owner);
+  state.plan_due = true;
+  return raw;
+}
+
+void close_session(State& state, Session& session, const proto::Now& now) {
+  auto next = proto::next_state(session.state, SessionEvent::kClose);
+  if (!next) return;
+  seal_fresh(state, session, now);
+  session.state = *next;
+  for (const auto& waiting : session.tasks.take_all()) {
+    // A done entry lies in one segment, as its output's key does.
+    for (proto::TaskId id = waiting.run.first; id < waiting.run.end();) {
+      proto::TaskId end = std::min(waiting.run.end(), proto::segment_end(id));
+      Outcome outcome;
+      outcome.run = {id, end - id};
+      outcome.cancelled = true;
+      outcome.head.base_ms = static_cast<uint64_t>(now.wall_ms());
+      outcome.head.exceptions = {{id, Code::kTaskCancelled, "session closed"}};
+      session.counters.pending -= outcome.run.count;
+      record(state, session, std::move(outcome), now);
+      id = end;
+    }
+  }
+  session.closed_ms = now.wall_ms();
+  add_event(state, session, now, "closing",
+            std::to_string(session.counters.cancelled) + " pending tasks cancelled");
+  on_tasks_finished(state, session);
+  state.plan_due = true;
+}
+
+void delete_session(State& state, Session& session) {
+  cancel_hands(state, session);
+  for (const auto& [peer, watcher] : session.watchers) {
+    send_after(state, Port::kClients, peer,
+               proto::SessionChanged{session.uid, SessionState::kDeleting, session.counters,
+                                     session.done_end, "deleted"});
+  }
+  for (const auto& waiting : session.waiting) {
+    send_after(state, Port::kClients, waiting.peer,
+               proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
+  }
+  if (session.counters.tasks > 0) {
+    state.ops.push_back(DropSegments{session.name, 0, proto::segment_of(session.counters.tasks), true});
+  }
+  state.ops.push_back(DropResults{session.name});
+  state.ops.push_back(DropSession{session.name});
+  for (auto& [id, executor] : state.executors) executor.shares[session.uid].window_tasks = 0;
+  state.touched.erase(session.uid);
+  std::erase_if(state.acks, [&](const auto& entry) { return entry.first.second == session.uid; });
+  state.names.erase(session.name);
+  state.plan_due = true;
+  state.sessions.erase(session.uid);  // last: `session` ends here
+}
+
+void suspend_session(State& state, Session& session, const std::string& reason, const proto::Now& now) {
+  auto next = proto::next_state(session.state, SessionEvent::kSuspend);
+  if (!next) return;
+  session.state = *next;
+  session.reason = reason;
+  add_event(state, session, now, "suspended", reason);
+  state.plan_due = true;
+}
+
+void on_tasks_finished(State& state, Session& session) {
+  if (session.counters.unfinished() > 0) return;
+  bool fresh = std::any_of(session.fresh.begin(), session.fresh.end(),
+                           [](const FreshRun& run) { return run.run.count > 0; });
+  if (fresh) return;
+  state.plan_due = true;
+  if (session.state == SessionState::kClosing) {
+    session.state = *proto::next_state(session.state, SessionEvent::kLastTaskDone);
+    touch(state, session);
+    for (const auto& [peer, watcher] : session.watchers) {
+      send_after(state, Port::kClients, peer,
+                 proto::SessionChanged{session.uid, session.state, session.counters, session.done_end, ""});
+    }
+  }
+  std::erase_if(session.waiting, [&](const WaitingRequest& waiting) {
+    if (waiting.closed && !session.finished()) return false;
+    auto client = state.clients.find(waiting.peer);
+    if (client != state.clients.end()) {
+      send_after(state, Port::kClients, waiting.peer,
+                 info_of(state, session, waiting.request, client->second.id));
+    }
+    return true;
+  });
+}
+
+void apply_retention(State& state, const proto::Now& now) {
+  std::vector<Session*> over;
+  for (auto& [uid, session] : state.sessions) {
+    if (session->state != SessionState::kClosed) continue;
+    auto application = state.applications.find(session->spec.application);
+    bool known = application != state.applications.end();
+    uint64_t results = session->spec.results_ttl_ms;
+    if (results == 0) results = known ? application->second.results_ttl_ms : proto::kResultsTtlMs;
+    uint64_t summary = known ? application->second.summary_ttl_ms : proto::kSummaryTtlMs;
+    auto closed_for = static_cast<uint64_t>(std::max<int64_t>(0, now.wall_ms() - session->closed_ms));
+    if (closed_for >= std::max(summary, results)) {
+      over.push_back(session.get());
+    } else if (closed_for >= results && !session->results_dropped && session->reads_in_flight == 0) {
+      session->results_dropped = true;
+      session->done_first = session->done_end;
+      session->done_runs.clear();
+      if (session->counters.tasks > 0) {
+        state.ops.push_back(
+            DropSegments{session->name, 0, proto::segment_of(session->counters.tasks), false});
+      }
+      state.ops.push_back(DropResults{session->name});
+      touch(state, *session);
+    }
+  }
+  for (Session* session : over) delete_session(state, *session);
+  for (auto& [uid, session] : state.sessions) {
+    for (auto entry = session->submits.begin(); entry != session->submits.end();) {
+      bool old = now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
+                 static_cast<int64_t>(proto::kClientTtlMs);
+      if (old && !session->finished()) {
+        state.ops.push_back(PutSubmits{session->name, entry->first, ""});
+        entry = session->submits.erase(entry);
+      } else {
+        ++entry;
+      }
+    }
+  }
+}
+
+proto::Status register_application(State& state, const proto::Value& value) {
+  auto application = proto::application_from(value);
+  if (!application) return application.error();
+  auto found = state.applications.find(application->name);
+  if (found != state.applications.end()) {
+    if (found->second == *application) return {};
+    for (const auto& [uid, session] : state.sessions) {
+      if (session->spec.application != application->name || session->finished()) continue;
+      return Error{Code::kWrongState, "application '" + application->name + "' is in use by session '" +
+                                          session->name + "'; close it before changing the application"};
+    }
+  }
+  state.ops.push_back(
+      PutApplication{application->name, proto::encode_value(proto::to_value(*application))});
+  state.applications[application->name] = std::move(*application);
+  return {};
+}
+
+proto::Status unregister_application(State& state, const std::string& name) {
+  if (!state.applications.contains(name)) {
+    return Error{Code::kNotFound, "no application '" + proto::printable(name, 60) + "'"};
+  }
+  for (const auto& [uid, session] : state.sessions) {
+    if (session->spec.application != name || session->finished()) continue;
+    return Error{Code::kWrongState, "application '" + name + "' is in use by session '" +
+                                        session->name + "'; close it first"};
+  }
+  state.ops.push_back(DropApplication{name});
+  state.applications.erase(name);
+  state.demand_written.erase(name);
+  return {};
+}
+
+void register_builtins(State& state) {
+  auto native = [](std::string name, std::string text) {
+    proto::Application a;
+    a.name = std::move(name);
+    a.command = "flame-service";
+    a.arguments = {a.name};
+    a.description = std::move(text);
+    return a;
+  };
+  auto shell = [](std::string name, std::string command, std::vector<std::string> arguments,
+                  std::string text) {
+    proto::Application a;
+    a.name = std::move(name);
+    a.shim = "shell";
+    a.command = std::move(command);
+    a.arguments = std::move(arguments);
+    a.description = std::move(text);
+    return a;
+  };
+  const proto::Application builtins[] = {
+      native("echo", "gives back its input"),
+      native("flmping", "the service of flmping"),
+      shell("flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
+      shell("flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
+  };
+  for (const auto& application : builtins) {
+    if (!state.applications.contains(application.name)) {
+      auto status = register_application(state, proto::to_value(application));
+      FLAME_ASSERT(status.has_value());
+    }
+  }
+}
+
+proto::SessionInfo info_of(const State&, const Session& session, uint64_t request,
+                           const std::string& client_id) {
+  proto::SessionInfo info;
+  info.request = request;
+  info.session = session.name;
+  info.uid = session.uid;
+  info.spec = session.spec;
+  info.state = session.state;
+  info.counters = session.counters;
+  auto submits = session.submits.find(client_id);
+  info.last_submit = submits == session.submits.end() ? 0 : submits->second.last();
+  info.done_first = session.done_first;
+  info.done_end = session.done_end;
+  info.created_ms = static_cast<uint64_t>(session.created_ms);
+  info.closed_ms = static_cast<uint64_t>(session.closed_ms);
+  return info;
+}
+
+TextFields fields_of(const Session& session, bool all) {
+  auto text = [](uint64_t number) { return std::to_string(number); };
+  const proto::Counters& c = session.counters;
+  TextFields fields = {{"tasks", text(c.tasks)},       {"pending", text(c.pending)},
+                       {"running", text(c.running)},   {"succeed", text(c.succeed)},
+                       {"failed", text(c.failed)},     {"cancelled", text(c.cancelled)},
+                       {"done_first", text(session.done_first)}};
+  auto add = [&](const char* name, std::string value) { fields.emplace_back(name, std::move(value)); };
+  if (all || session.state != SessionState::kOpen) {
+    add("state", std::string(proto::name_of(session.state)));
+    add("closed", std::to_string(session.closed_ms));
+    add("reason", session.reason);
+    add("results_dropped", session.results_dropped ? "1" : "0");
+  }
+  if (!all) return fields;
+  add("uid", text(session.uid));
+  add("application", session.spec.application);
+  add("owner", session.owner);
+  add("priority", text(session.spec.priority));
+  add("min_instances", text(session.spec.min_instances));
+  add("max_instances", text(session.spec.max_instances));
+  add("durability", std::string(proto::name_of(session.spec.durability)));
+  add("retention", session.spec.retention);
+  add("results_ttl_ms", text(session.spec.results_ttl_ms));
+  add("resources", session.spec.resources);
+  add("common", text(session.has_common ? 1 : 0));
+  add("created", std::to_string(session.created_ms));
+  return fields;
+}
+
+}  // namespace flame::broker

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// How sessions begin and end: create, close, delete, retention; applications too.
+
+#include "broker/core/state.hpp"
+
+namespace flame::broker {
+
+proto::Result<Session*> create_session(State& state, Client& client, const proto::CreateSession& message,
+                                       const proto::Now& now);
+/// Pending tasks become cancelled, running ones finish. Idempotent.
+void close_session(State& state, Session& session, const proto::Now& now);
+/// The session and its keys go with the batch that fills now.
+void delete_session(State& state, Session& session);
+/// Nothing more is dispatched; `reason` says why.
+void suspend_session(State& state, Session& session, const std::string& reason, const proto::Now& now);
+/// After tasks ended: answers those who wait, closes a closing session.
+void on_tasks_finished(State& state, Session& session);
+/// Once a second: results and summaries of closed sessions whose time is over, silent clients' entries.
+void apply_retention(State& state, const proto::Now& now);
+
+proto::Status register_application(State& state, const proto::Value& value);
+proto::Status unregister_application(State& state, const std::string& name);
+/// flmping, flmexec, echo and friends, where nobody registered others under these names.
+void register_builtins(State& state);
+
+proto::SessionInfo info_of(const State& state, const Session& session, uint64_t request,
+                           const std::string& client_id);
+/// What stands in flame:{S}:session. `all`: also what never changes.
+TextFields fields_of(const Session& session, bool all);
+
+}  // namespace flame::broker

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// Questions about what there is. Keys are flat and only ever added: they are an interface.
+
+#include <algorithm>
+
+#include "broker/core/clients.hpp"
+#include "broker/core/executors.hpp"
+#include "broker/core/lifecycle.hpp"
+#include "proto/text.hpp"
+
+namespace flame::broker {
+
+using proto::Code;
+using proto::Error;
+using proto::Map;
+using proto::Value;
+
+namespace {
+
+// The names and texts of flame:{S}:session, numbers as numbers, and the id.
+Value session_row(const Session& session) {
+  Map row = {{"id", session.name}};
+  for (const auto& [name, text] : fields_of(session, true)) {
+    auto number = proto::parse_number<int64_t>(text);
+    bool is_text = name == "reason" || name == "application" || name == "owner" || name == "resources";
+    row.emplace_back(name, number && !is_text ? Value(*number) : Value(text));
+  }
+  row.emplace_back("slots", session.slots_bound);
+  row.emplace_back("done_end", session.done_end);
+  return row;
+}
+
+// Why a session with waiting tasks has nothing running: the question operators ask first.
+std::string why(const State& state, const Session& session) {
+  if (session.state == proto::SessionState::kSuspended) return "suspended: " + session.reason;
+  if (session.counters.unfinished() == 0) return "no task is pending or running";
+  if (!session.reason.empty()) return session.reason;
+  if (session.counters.running > 0) return "running on " + std::to_string(session.slots_bound) + " slots";
+  if (state.slots == 0) return "no executor is connected; start one, or flmctl up --executors 1";
+  if (session.slots_bound == 0) return "waits for a slot: others are served before it";
+  return "its slots are being bound";
+}
+
+std::optional<proto::List> rows_of(const State& state, const std::string& kind, bool all) {
+  proto::List rows;
+  if (kind == "session") {
+    for (const auto& [uid, session] : state.sessions) rows.push_back(session_row(*session));
+    std::stable_sort(rows.begin(), rows.end(), [](const Value& a, const Value& b) {
+      return a.find("created")->number() < b.find("created")->number();
+    });
+  } else if (kind == "application") {
+    for (const auto& [name, application] : state.applications) {
+      rows.push_back(proto::to_value(application));
+    }
+  } else if (kind == "executor") {
+    for (const auto& [id, executor] : state.executors) {
+      if (all || executor.serves()) rows.push_back(row_of(state, executor));
+    }
+  } else {
+    return std::nullopt;
+  }
+  return rows;
+}
+
+Error unknown_kind(const std::string& kind) {
+  return {Code::kBadRequest, "unknown kind '" + proto::printable(kind, 40) +
+                                 "'; there are session, application and executor"};
+}
+
+// Exact name, else the only one that begins with it.
+template <class Things>
+proto::Result<std::string> find_name(const Things& things, const char* kind, const std::string& name) {
+  if (things.contains(name)) return name;
+  std::vector<std::string> matches;
+  for (auto at = things.lower_bound(name); at != things.end() && at->first.starts_with(name); ++at) {
+    matches.push_back(at->first);
+    if (matches.size() > 3) break;
+  }
+  if (matches.size() == 1 && !name.empty()) return matches.front();
+  std::string shown = std::string(kind) + " '" + proto::printable(name, 60) + "'";
+  if (matches.empty() || name.empty()) {
+    return Error{Code::kNotFound, "no " + shown + "; flmctl list " + kind + " shows all"};
+  }
+  return Error{Code::kNotFound, shown + " is not unique: " + matches[0] + ", " + matches[1] + " ..."};
+}
+
+}  // namespace
+
+proto::Result<Session*> find_session(State& state, const std::string& name) {
+  if (name == "last" && !state.names.contains(name)) {
+    Session* last = nullptr;
+    for (const auto& [uid, session] : state.sessions) {
+      if (last == nullptr || session->created_ms >= last->created_ms) last = session.get();
+    }
+    if (last != nullptr) return last;
+    return Error{Code::kNotFound, "there is no session yet; flmping -t 1000 makes one"};
+  }
+  auto found = find_name(state.names, "session", name);
+  if (!found) return found.error();
+  return state.session_named(*found);
+}
+
+void on_list(State& state, Client& client, const proto::ListKind& message) {
+  auto rows = rows_of(state, message.kind, message.all);
+  if (!rows) return refuse(state, client, message.request, unknown_kind(message.kind));
+  bool cut = rows->size() > proto::kListRowsMax;
+  if (cut) rows->erase(rows->begin(), rows->end() - static_cast<std::ptrdiff_t>(proto::kListRowsMax));
+  send_now(state, client, proto::Listing{message.request, std::move(*rows), cut});
+}
+
+void on_view(State& state, Client& client, const proto::View& message) {
+  if (message.kind == "session") {
+    auto session = find_session(state, message.id);
+    if (!session) return refuse(state, client, message.request, session.error());
+    uint64_t tag = state.next_tag++;
+    state.reads[tag] = {(*session)->uid, client.peer, message.request};
+    state.actions.push_back(StoreRead{ReadEvents{tag, (*session)->name}});
+    return;
+  }
+  if (message.kind == "application") {
+    auto name = find_name(state.applications, "application", message.id);
+    if (!name) return refuse(state, client, message.request, name.error());
+    return send_now(state, client,
+                    proto::Listing{message.request, {proto::to_value(state.applications[*name])}, false});
+  }
+  if (message.kind == "executor") {
+    auto id = find_name(state.executors, "executor", message.id);
+    if (!id) return refuse(state, client, message.request, id.error());
+    return send_now(state, client,
+                    proto::Listing{message.request, {row_of(state, state.executors.at(*id))}, false});
+  }
+  refuse(state, client, message.request, unknown_kind(message.kind));
+}
+
+void on_events_read(State& state, EventsRead read) {
+  auto asked = state.reads.extract(read.tag);
+  if (asked.empty()) return;
+  auto client = state.clients.find(asked.mapped().peer);
+  Session* session = state.session(asked.mapped().uid);
+  if (client == state.clients.end()) return;
+  if (session == nullptr) {
+    return refuse(state, client->second, asked.mapped().request,
+                  {Code::kGone, "the session was deleted meanwhile"});
+  }
+  Value row = session_row(*session);
+  auto& map = std::get<Map>(row.data);
+  map.emplace_back("why", why(state, *session));
+  map.emplace_back("events", std::move(read.events));
+  send_now(state, client->second, proto::Listing{asked.mapped().request, {std::move(row)}, false});
+}
+
+}  // namespace flame::broker

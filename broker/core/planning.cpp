@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// The thin part around the scheduler's pure function: what it is told, and how its answer becomes Bind messages.
+
+#include <algorithm>
+
+#include "broker/core/dispatch.hpp"
+#include "broker/core/executors.hpp"
+#include "broker/core/scheduler.hpp"
+
+namespace flame::broker {
+
+namespace {
+
+uint64_t wanted_slots(const Session& session, uint64_t slots) {
+  if (!session.dispatches()) return 0;
+  uint64_t wanted = session.counters.unfinished();
+  if (session.state == proto::SessionState::kOpen) {
+    wanted = std::max(wanted, session.spec.min_instances);
+  }
+  if (session.spec.max_instances != 0) wanted = std::min(wanted, session.spec.max_instances);
+  return std::min(wanted, slots);
+}
+
+uint64_t slots_of(const State& state) {
+  uint64_t slots = 0;
+  for (const auto& [id, executor] : state.executors) {
+    if (executor.state == proto::ExecutorState::kConnected) slots += executor.slots.size();
+  }
+  return slots;
+}
+
+// A session that had nothing to do must not cash in on the time it was idle.
+void join_the_queue(State& state, Session& session) {
+  int64_t least = INT64_MAX;
+  for (const auto& [uid, other] : state.sessions) {
+    if (other.get() != &session && other->plan_wanted != 0 && other->plan_wanted != UINT64_MAX) {
+      least = std::min(least, other->served_us);
+    }
+  }
+  if (least != INT64_MAX) session.served_us = std::max(session.served_us, least);
+}
+
+PlanSession plan_session(const State& state, const Session& session, uint64_t wanted, int64_t now_us) {
+  PlanSession plan;
+  plan.uid = session.uid;
+  plan.application = session.spec.application;
+  plan.wanted = wanted;
+  plan.min = session.state == proto::SessionState::kOpen ? session.spec.min_instances : 0;
+  plan.served_us = session.served_us;
+  plan.bound_us = session.slots_bound > 0 ? session.bound_us : 0;
+  auto application = state.applications.find(plan.application);
+  uint64_t delay_ms = proto::kDelayReleaseMs;
+  if (application != state.applications.end()) {
+    plan.application_max = application->second.max_instances;
+    delay_ms = application->second.delay_release_ms;
+  }
+  if (session.state == proto::SessionState::kOpen && session.slots_bound > 0) {
+    int64_t since = session.counters.unfinished() > 0 ? now_us : session.idle_since_us;
+    plan.linger_until_us = since + static_cast<int64_t>(delay_ms) * proto::kUsPerMs;
+  }
+  return plan;
+}
+
+std::vector<PlanSession> plan_sessions(State& state, uint64_t slots, int64_t now_us) {
+  std::vector<PlanSession> sessions;
+  for (auto& [uid, session] : state.sessions) {
+    uint64_t wanted = wanted_slots(*session, slots);
+    if (session->counters.unfinished() > 0) session->idle_since_us = now_us;
+    bool joins = wanted > 0 && (session->plan_wanted == 0 || session->plan_wanted == UINT64_MAX);
+    if (joins) join_the_queue(state, *session);
+    session->plan_wanted = wanted;
+    if (wanted == 0 && session->slots_bound == 0) continue;
+    sessions.push_back(plan_session(state, *session, wanted, now_us));
+  }
+  return sessions;
+}
+
+void apply(State& state, Executor& executor, size_t index, proto::SessionUid wanted,
+           const proto::Now& now) {
+  Slot& slot = executor.slots[index];
+  if (slot.wanted == wanted) return;
+  if (wanted != 0 && !offer_context(state, executor, *state.session(wanted))) return;
+  if (Session* before = state.session(slot.wanted)) {
+    slot.warm = before->spec.application;
+    before->slots_bound--;
+    note_slots(state, *before, executor, now);
+  }
+  if (slot.wanted != 0) release_share(executor, slot.wanted);
+  slot.wanted = wanted;
+  slot.generation++;
+  executor.bind_due = executor.dirty = true;
+  if (wanted == 0) return;
+  Session& session = *state.session(wanted);
+  executor.shares[wanted].slots_wanted++;
+  if (session.slots_bound++ == 0) session.bound_us = now.mono_us;
+}
+
+}  // namespace
+
+void plan(State& state, const proto::Now& now) {
+  for (auto uid : state.touched) {
+    Session* session = state.session(uid);
+    if (session == nullptr) continue;
+    if (wanted_slots(*session, state.slots) != session->plan_wanted) state.plan_due = true;
+  }
+  bool again = state.plan_again_us != 0 && now.mono_us >= state.plan_again_us;
+  if (!state.serving || (!state.plan_due && !again)) return;
+  state.plan_due = false;
+  state.slots = slots_of(state);
+  auto sessions = plan_sessions(state, state.slots, now.mono_us);
+  std::vector<PlanSlot> slots;
+  std::vector<std::pair<Executor*, size_t>> places;
+  for (auto& [id, executor] : state.executors) {
+    if (executor.state != proto::ExecutorState::kConnected) continue;
+    for (size_t i = 0; i < executor.slots.size(); i++) {
+      const Slot& slot = executor.slots[i];
+      Session* session = state.session(slot.wanted);
+      auto share = executor.shares.find(slot.wanted);
+      bool busy = share != executor.shares.end() && share->second.tasks >= share->second.slots_wanted &&
+                  share->second.tasks > 0;
+      slots.push_back({executor.only_application, session == nullptr ? 0 : slot.wanted,
+                       session == nullptr ? slot.warm : session->spec.application, busy});
+      places.emplace_back(&executor, i);
+    }
+  }
+  Plan planned = plan_slots(sessions, slots, now.mono_us);
+  state.plan_again_us = planned.look_again_us;
+  for (size_t i = 0; i < places.size(); i++) {
+    apply(state, *places[i].first, places[i].second, planned.wanted[i], now);
+  }
+  for (auto& [executor, index] : places) {
+    if (index == 0 && executor->bind_due) send_bind(state, *executor, now);
+  }
+}
+
+}  // namespace flame::broker

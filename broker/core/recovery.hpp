@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+#include "broker/core/state.hpp"
+
+namespace flame::broker {
+
+/// Builds the state from what Redis has: waiting ids go out at once, running ones wait for their executors to
+/// claim them until readopt.
+void recover(State& state, Recovered recovered, const proto::Now& now);
+/// Unclaimed running ids go back to the queue, uncharged, when their time is over.
+void requeue_orphans(State& state, const proto::Now& now);
+
+}  // namespace flame::broker

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/state.hpp"
+
+namespace flame::broker {
+
+void send_now(State& state, Client& client, proto::Message message) {
+  state.actions.push_back(
+      Send{Port::kClients, client.peer, client.link.next(), std::move(message)});
+}
+
+void send_now(State& state, Executor& executor, proto::Message message) {
+  state.actions.push_back(
+      Send{Port::kExecutors, executor.peer, executor.link.next(), std::move(message)});
+}
+
+void send_after(State& state, Port port, const Peer& peer, proto::Message message) {
+  state.after.push_back(Send{port, peer, {}, std::move(message)});
+}
+
+void refuse(State& state, Client& client, uint64_t request, const proto::Error& error) {
+  state.totals.rejected[std::string(proto::name_of(error.code))]++;
+  send_now(state, client,
+           proto::ErrorReply{request, error.code, error.message, error.retry_after_ms, 0, 0});
+}
+
+void touch(State& state, Session& session) {
+  session.dirty = true;
+  state.touched.insert(session.uid);
+}
+
+void set_letters(Session& session, const proto::Run& run, proto::TaskState letter) {
+  auto& letters = session.letters;
+  if (letter == proto::TaskState::kRunning && !letters.empty()) {
+    // A fresh run that is dispatched in the batch that stores it: its P was never anywhere.
+    for (auto& [earlier, state] : letters) {
+      if (state != proto::TaskState::kPending || earlier.first != run.first ||
+          earlier.count < run.count) {
+        continue;
+      }
+      earlier.first += run.count;
+      earlier.count -= run.count;
+      break;
+    }
+  }
+  if (!letters.empty()) {
+    auto& [last, state] = letters.back();
+    bool joins = last.end() == run.first &&
+                 proto::segment_of(last.first) == proto::segment_of(run.first);
+    if (state == letter && last.count > 0 && joins) {
+      last.count += run.count;
+      return;
+    }
+  }
+  letters.emplace_back(run, letter);
+}
+
+void add_event(State& state, Session& session, const proto::Now& now, std::string code,
+               std::string text) {
+  state.ops.push_back(PutEvent{session.name, now.wall_ms(), std::move(code), std::move(text)});
+  touch(state, session);
+}
+
+void note(State& state, bool warning, std::string text) {
+  state.actions.push_back(Note{warning, std::move(text)});
+}
+
+uint64_t next_random(State& state) {
+  uint64_t z = (state.random += 0x9e3779b97f4a7c15u);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace flame::broker

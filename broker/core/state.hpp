@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Everything the broker knows, as plain data, and what it wants done, as values. The reactors beside this file
+// (clients, executors, results, dispatch, lifecycle, recovery) are functions over State.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "broker/core/task_table.hpp"
+#include "broker/store/store.hpp"
+#include "proto/link.hpp"
+#include "proto/messages.hpp"
+#include "proto/time.hpp"
+
+namespace flame::broker {
+
+/// A return address on one of the two ROUTER sockets. Never shown, never trusted.
+using Peer = std::string;
+enum class Port : uint8_t { kClients, kExecutors };
+
+// ---- what the core wants done ---------------------------------------------------------------------------
+
+struct Send {
+  Port port = Port::kClients;
+  Peer peer;
+  proto::Envelope envelope;
+  proto::Message message;
+};
+/// Leave at once: another broker owns the epoch, or the start failed for good.
+struct Stop {
+  int exit_code = 0;
+  std::string reason;
+};
+struct AcceptLoss {};
+/// A line for the log; the core has none of its own.
+struct Note {
+  bool warning = false;
+  std::string text;
+};
+using Action = std::variant<Send, StoreRead, Stop, AcceptLoss, Note>;
+
+// ---- sessions -------------------------------------------------------------------------------------------
+
+/// A client that wants a session's results as they come.
+struct Watcher {
+  std::string reader;
+  uint64_t next = 0;   ///< index of the next entry to send
+  uint64_t acked = 0;  ///< all below are consumed
+  uint64_t window_bytes = 0;
+  uint64_t unacked_bytes = 0;
+  std::deque<std::pair<uint64_t, uint64_t>> unacked;  ///< index, bytes
+  uint64_t reading = 0;  ///< tag of a ReadOutputs on its way, or 0
+};
+
+/// What is remembered of one client's submits to one session.
+struct Submits {
+  proto::SubmitHistory history;
+  uint64_t last() const { return history.last.empty() ? 0 : history.last.back().number; }
+  bool dirty = false;
+};
+
+/// Inputs accepted since the last batch closed: they become one run, whoever sent them.
+struct FreshRun {
+  proto::Run run;
+  std::vector<proto::Bytes> pieces;
+  uint64_t bytes = 0;
+  int64_t sent_us = 0;
+  int64_t received_us = 0;
+};
+
+struct WaitingRequest {
+  Peer peer;
+  uint64_t request = 0;
+  bool closed = false;
+};
+
+struct Session {
+  SessionName name;
+  proto::SessionUid uid = 0;
+  proto::SessionSpec spec;
+  std::string owner = "local";
+  proto::SessionState state = proto::SessionState::kOpen;
+  std::string reason;  ///< why it is suspended, or why its service does not start
+  proto::Counters counters;
+  int64_t created_ms = 0;
+  int64_t closed_ms = 0;
+  bool results_dropped = false;
+
+  TaskTable tasks;
+  std::vector<FreshRun> fresh;
+  std::map<proto::TaskId, proto::Attempt> charged;  ///< only tasks tried before
+  std::map<std::string, Submits> submits;           ///< by client id
+
+  uint64_t done_first = 0;      ///< index of the first kept entry
+  uint64_t done_end = 0;        ///< after the last one, unconfirmed ones included
+  uint64_t done_confirmed = 0;  ///< after the last one Redis confirmed
+  /// Names of kept entries from done_first on (retention `read` only; empty run: not known since a restart).
+  std::deque<proto::Run> done_runs;
+  std::map<Peer, Watcher> watchers;
+  std::map<std::string, std::pair<uint64_t, int64_t>> readers;  ///< reader -> index, last seen (ms)
+  std::set<std::string> dirty_readers;
+  uint32_t reads_in_flight = 0;  ///< trimming waits for them: it would shift their positions
+  std::vector<WaitingRequest> waiting;
+
+  std::optional<proto::Bytes> common;  ///< absent: in Redis only
+  bool common_reading = false;
+  bool has_common = false;
+
+  int64_t served_us = 0;
+  int64_t bound_us = 0;       ///< first current slot since (mono)
+  int64_t idle_since_us = 0;  ///< last moment with tasks (mono)
+  uint64_t slots_bound = 0;   ///< wanted slots
+  std::vector<std::string> at;  ///< executors that have, or may have, a share of it
+  uint64_t memory_counted = 0;
+  uint64_t plan_wanted = UINT64_MAX;  ///< what the last plan was told
+
+  bool dirty = true;  ///< its fields go into the next batch
+  /// Letters of this batch, in order; adjacent equal ones merged.
+  std::vector<std::pair<proto::Run, proto::TaskState>> letters;
+
+  bool takes_tasks() const { return state == proto::SessionState::kOpen; }
+  bool dispatches() const {
+    return state == proto::SessionState::kOpen || state == proto::SessionState::kClosing;
+  }
+  bool finished() const {
+    return state == proto::SessionState::kClosed || state == proto::SessionState::kDeleting;
+  }
+};
+
+// ---- executors ------------------------------------------------------------------------------------------
+
+/// A part of a dispatched run that has no result yet.
+struct Hand {
+  proto::Run run;
+  proto::Run ticket_run;
+  proto::Attempt attempt = 1;
+  std::string epoch;
+  std::string token;
+  uint64_t bytes = 0;
+  int64_t dispatched_us = 0;  ///< wall
+};
+
+/// What one executor has of one session.
+struct Share {
+  uint64_t window_tasks = 0;
+  uint64_t window_bytes = 0;
+  uint64_t tasks = 0;  ///< outstanding
+  uint64_t bytes = 0;
+  std::map<proto::TaskId, Hand> hands;  ///< by first id
+  uint64_t slots_wanted = 0;
+  uint64_t slots_bound = 0;  ///< echoed
+  bool took_back = false;
+  bool has_context = false;  ///< SessionContext was sent and is still held there
+};
+
+struct Slot {
+  uint64_t generation = 0;
+  proto::SessionUid wanted = 0;
+  proto::SessionUid bound = 0;
+  uint64_t bound_generation = 0;
+  std::string warm;  ///< application of the process that may still be in it
+  int64_t told_us = 0;
+};
+
+struct Executor {
+  std::string id;
+  std::string nonce;
+  Peer peer;
+  proto::Link link;
+  std::string only_application;
+  std::string address;
+  std::string version;
+  std::vector<Slot> slots;
+  std::map<proto::SessionUid, Share> shares;
+  proto::ExecutorState state = proto::ExecutorState::kConnected;
+  int64_t lease_until_us = 0;
+  int64_t connected_ms = 0;
+  int64_t seen_ms = 0;
+  int64_t beat_due_us = 0;
+  uint64_t busy_slots = 0;
+  bool dirty = true;
+  bool bind_due = false;  ///< a Bind leaves with the next plan
+  bool gone = false;      ///< libzmq found nobody at its address since its last message
+
+  bool serves() const {
+    return state == proto::ExecutorState::kConnected || state == proto::ExecutorState::kDraining;
+  }
+};
+
+// ---- clients --------------------------------------------------------------------------------------------
+
+struct Client {
+  Peer peer;
+  std::string id;
+  std::string user = "local";  ///< today one; keys come later
+  proto::Link link;
+  int64_t lease_until_us = 0;
+  int64_t beat_due_us = 0;
+};
+
+// ---- all ------------------------------------------------------------------------------------------------
+
+struct CoreConfig {
+  std::string cluster = "default";
+  std::string version;
+  uint64_t input_memory_bytes = proto::kInputMemoryBytesMax;
+  /// Letters for made session ids, and lineage: chance is an argument.
+  uint64_t seed = 0;
+};
+
+/// Counted since the process started; the HTTP thread shows copies.
+struct Totals {
+  uint64_t submitted = 0, succeed = 0, failed = 0, cancelled = 0;
+  uint64_t retried_lost = 0, retried_crashed = 0, returned = 0, duplicates = 0;
+  uint64_t batches = 0;
+  std::map<std::string, uint64_t> rejected;  ///< messages, by reason code
+};
+
+/// When a batch was closed and confirmed (wall, us), for the stamps of results.
+struct BatchTimes {
+  int64_t written_us = 0;
+  int64_t stored_us = 0;
+};
+
+struct State {
+  CoreConfig config;
+  Totals totals;
+  uint64_t random = 0;
+
+  // Set by recovery.
+  bool serving = false;
+  bool waits_for_recover = false;
+  std::string not_serving_because = "the broker is starting";
+  std::string epoch, lineage, secret;
+  uint64_t epoch_number = 0;
+  uint64_t sessions_created = 0;
+  StoreHealth health;
+  bool can_sync = false;
+  uint64_t replicas = 0;
+  int64_t readopt_until_us = 0;  ///< orphans go back to the queue then (mono); 0: none
+
+  std::map<std::string, proto::Application> applications;
+  std::map<SessionName, proto::SessionUid> names;
+  std::map<proto::SessionUid, std::unique_ptr<Session>> sessions;  ///< by uid: oldest first
+  std::map<std::string, Executor> executors;                      ///< by id
+  std::unordered_map<Peer, std::string> executor_peers;           ///< peer -> id
+  std::unordered_map<Peer, Client> clients;
+
+  // The batch that fills.
+  std::vector<StoreOp> ops;
+  std::vector<Send> after;            ///< leave when it is confirmed
+  uint64_t filling_tasks = 0;
+  uint64_t filling_bytes = 0;
+  std::set<proto::SessionUid> touched;
+  std::set<proto::SessionUid> ready;  ///< may have something to dispatch: a window or an input changed
+  std::vector<std::pair<proto::SessionUid, uint64_t>> done_filling;
+  uint64_t input_memory = 0;  ///< bytes of inputs in memory, all sessions
+  std::map<std::pair<Peer, proto::SessionUid>, std::vector<proto::SubmitAckItem>> acks;
+  std::map<std::string, std::vector<proto::RecordedRun>> recorded;  ///< by executor
+  // The batch in flight.
+  uint64_t last_batch = 0;
+  bool in_flight = false;
+  std::vector<Send> after_flight;
+  std::vector<std::pair<proto::SessionUid, uint64_t>> done_in_flight;
+  std::map<uint64_t, BatchTimes> batch_times;
+
+  bool plan_due = true;
+  int64_t plan_again_us = 0;
+  uint64_t slots = 0;  ///< connected ones, as the last plan saw them
+  uint64_t next_tag = 1;
+  struct PendingRead {
+    proto::SessionUid uid = 0;
+    Peer peer;
+    uint64_t request = 0;
+  };
+  std::unordered_map<uint64_t, PendingRead> reads;
+
+  int64_t last_tick_us = 0;
+  int64_t retention_due_us = 0;
+  int64_t demand_due_us = 0;
+  int64_t demand_refresh_us = 0;
+  bool demand_dirty = true;
+  std::map<std::string, std::string> demand_written;
+
+  std::vector<Action> actions;
+
+  Session* session(proto::SessionUid uid) {
+    auto found = sessions.find(uid);
+    return found == sessions.end() ? nullptr : found->second.get();
+  }
+  Session* session_named(const std::string& name) {
+    auto found = names.find(name);
+    return found == names.end() ? nullptr : session(found->second);
+  }
+  Executor* executor_at(const Peer& peer) {
+    auto found = executor_peers.find(peer);
+    return found == executor_peers.end() ? nullptr : &executors.at(found->second);
+  }
+};
+
+// ---- small verbs everybody needs ------------------------------------------------------------------------
+
+/// Leaves with this turn.
+void send_now(State& state, Client& client, proto::Message message);
+void send_now(State& state, Executor& executor, proto::Message message);
+/// Leaves when the batch that fills now is confirmed. The sequence number is drawn when it leaves.
+void send_after(State& state, Port port, const Peer& peer, proto::Message message);
+void refuse(State& state, Client& client, uint64_t request, const proto::Error& error);
+
+/// The session's fields go into the next batch.
+void touch(State& state, Session& session);
+void set_letters(Session& session, const proto::Run& run, proto::TaskState letter);
+/// Adds to :events of the session.
+void add_event(State& state, Session& session, const proto::Now& now, std::string code, std::string text);
+void note(State& state, bool warning, std::string text);
+/// Deterministic (splitmix64, Steele et al. 2014) from the seed that the shell gave.
+uint64_t next_random(State& state);
+
+}  // namespace flame::broker

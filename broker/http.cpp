@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/http.hpp"
+
+#include <httplib.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "runtime/clock.hpp"
+
+namespace flame::broker {
+
+namespace {
+
+using Json = nlohmann::json;
+
+// A loop that published nothing for so long does not turn; its state is not to be trusted.
+constexpr int64_t kStaleUs = 5 * proto::kUsPerSecond;
+constexpr int kThreads = 4;
+
+Snapshot::App& app_of(std::map<std::string, Snapshot::App>& apps, const std::string& name) {
+  auto& app = apps[name];
+  app.name = name;
+  return app;
+}
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+class Metrics {
+ public:
+  using Labels = std::vector<ClientMetric::Label>;
+
+  void gauge(const char* name, const char* help) { family(name, help, MetricType::Gauge); }
+  void counter(const char* name, const char* help) { family(name, help, MetricType::Counter); }
+  void add(uint64_t value, Labels labels = {}) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.gauge.value = metric.counter.value = static_cast<double>(value);
+    families_.back().metric.push_back(std::move(metric));
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+ private:
+  void family(const char* name, const char* help, MetricType type) {
+    MetricFamily family;
+    family.name = name;
+    family.help = help;
+    family.type = type;
+    families_.push_back(std::move(family));
+  }
+  std::vector<MetricFamily> families_;
+};
+
+}  // namespace
+
+Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
+  Snapshot s;
+  s.mono_us = now.mono_us;
+  s.version = state.config.version;
+  s.serving = state.serving;
+  s.writable = state.health.writable;
+  s.busy = state.health.busy;
+  s.insecure = insecure;
+  s.problem = !state.serving ? state.not_serving_because : state.health.error.message;
+  s.totals = state.totals;
+  s.slots = state.slots;
+  s.clients = state.clients.size();
+  std::map<std::string, Snapshot::App> apps;
+  for (const auto& [name, unused] : state.applications) app_of(apps, name);
+  for (const auto& [uid, session] : state.sessions) {
+    auto& app = app_of(apps, session->spec.application);
+    app.pending += session->counters.pending;
+    app.running += session->counters.running;
+    app.slots_bound += session->slots_bound;
+    (session->finished() ? app.sessions_closed : app.sessions_open)++;
+  }
+  Json executors = Json::array(), demand = {{"apps", Json::object()}};
+  for (const auto& [id, executor] : state.executors) {
+    s.executors_connected += executor.state == proto::ExecutorState::kConnected ? 1 : 0;
+    s.executors_draining += executor.state == proto::ExecutorState::kDraining ? 1 : 0;
+    executors.push_back({{"id", id},
+                         {"state", proto::name_of(executor.state)},
+                         {"slots", executor.slots.size()},
+                         {"address", executor.address}});
+  }
+  for (const auto& [name, app] : apps) {
+    demand["apps"][name] = {{"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
+    s.apps.push_back(app);
+  }
+  s.executors_json = executors.dump();
+  s.demand_json = demand.dump();
+  return s;
+}
+
+std::string metrics_text(const Snapshot& s) {
+  Metrics m;
+  m.gauge("flame_build_info", "Version of the broker.");
+  m.add(1, {{"version", s.version}});
+  m.gauge("flame_redis_up", "1 while Redis takes writes.");
+  m.add(s.writable ? 1 : 0);
+  m.gauge("flame_tasks", "Tasks that wait or run.");
+  for (const auto& app : s.apps) {
+    m.add(app.pending, {{"app", app.name}, {"state", "pending"}});
+    m.add(app.running, {{"app", app.name}, {"state", "running"}});
+  }
+  m.gauge("flame_sessions", "Sessions that are kept.");
+  for (const auto& app : s.apps) {
+    m.add(app.sessions_open, {{"app", app.name}, {"state", "open"}});
+    m.add(app.sessions_closed, {{"app", app.name}, {"state", "closed"}});
+  }
+  m.gauge("flame_executors", "Executors by state.");
+  m.add(s.executors_connected, {{"state", "connected"}});
+  m.add(s.executors_draining, {{"state", "draining"}});
+  m.gauge("flame_slots", "Slots of connected executors.");
+  m.add(s.slots);
+  m.gauge("flame_clients", "Connected clients.");
+  m.add(s.clients);
+  m.counter("flame_tasks_submitted_total", "Tasks accepted.");
+  m.add(s.totals.submitted);
+  m.counter("flame_tasks_finished_total", "Results recorded.");
+  m.add(s.totals.succeed, {{"result", "succeed"}});
+  m.add(s.totals.failed, {{"result", "failed"}});
+  m.add(s.totals.cancelled, {{"result", "cancelled"}});
+  m.counter("flame_task_retries_total", "Attempts charged.");
+  m.add(s.totals.retried_lost + s.totals.retried_crashed);
+  m.counter("flame_tasks_returned_total", "Tasks that came back unstarted, uncharged.");
+  m.add(s.totals.returned);
+  m.counter("flame_results_duplicate_total", "Results of tasks that had one already.");
+  m.add(s.totals.duplicates);
+  m.counter("flame_batches_total", "Transactions written.");
+  m.add(s.totals.batches);
+  m.counter("flame_messages_rejected_total", "Messages answered with an error.");
+  for (const auto& [reason, count] : s.totals.rejected) m.add(count, {{"reason", reason}});
+  return m.text();
+}
+
+struct HttpServer::Impl {
+  httplib::Server server;
+  std::thread thread;
+  std::mutex mutex;
+  std::shared_ptr<const Snapshot> snapshot = std::make_shared<Snapshot>();
+
+  std::shared_ptr<const Snapshot> current() {
+    std::lock_guard guard(mutex);
+    return snapshot;
+  }
+  static bool fresh(const Snapshot& s) { return runtime::read_clock().mono_us - s.mono_us < kStaleUs; }
+
+  void livez(httplib::Response& response) {
+    auto s = current();
+    response.status = fresh(*s) ? 200 : 503;
+    response.set_content(fresh(*s) ? "ok\n" : "the loop does not turn\n", "text/plain");
+  }
+  void readyz(httplib::Response& response) {
+    auto s = current();
+    bool ready = fresh(*s) && s->serving && s->writable;
+    std::string text = !fresh(*s) ? "the loop does not turn" : ready ? "ok" : s->problem;
+    if (ready && s->busy) text += "\nsubmits are refused: " + s->problem;
+    if (s->insecure) text += "\ninsecure: listens beyond loopback without keys";
+    response.status = ready ? 200 : 503;
+    response.set_content(text + "\n", "text/plain");
+  }
+};
+
+HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
+  auto& server = impl_->server;
+  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  server.set_payload_max_length(1024);  // nothing here takes a body
+  server.set_keep_alive_max_count(100);
+  server.set_read_timeout(5);
+  server.Get("/livez", [this](const auto&, auto& r) { impl_->livez(r); });
+  server.Get("/healthz", [this](const auto&, auto& r) { impl_->livez(r); });
+  server.Get("/readyz", [this](const auto&, auto& r) { impl_->readyz(r); });
+  server.Get("/metrics", [this](const auto&, auto& r) {
+    r.set_content(metrics_text(*impl_->current()), "text/plain; version=0.0.4");
+  });
+  server.Get("/api/v1/executors", [this](const auto&, auto& r) {
+    r.set_content(impl_->current()->executors_json, "application/json");
+  });
+  server.Get("/api/v1/demand", [this](const auto&, auto& r) {
+    r.set_content(impl_->current()->demand_json, "application/json");
+  });
+}
+
+HttpServer::~HttpServer() { stop(); }
+
+proto::Result<int> HttpServer::listen(const std::string& address, int port) {
+  int bound = port;
+  bool good = true;
+  if (port == 0) {
+    bound = impl_->server.bind_to_any_port(address.c_str());
+    good = bound > 0;
+  } else {
+    good = impl_->server.bind_to_port(address.c_str(), port);
+  }
+  if (!good) {
+    return proto::Error{proto::Code::kAlreadyExists, "cannot listen on http://" + address + ":" +
+                                                         std::to_string(port) + ": the port is taken"};
+  }
+  impl_->thread = std::thread([this] { impl_->server.listen_after_bind(); });
+  return bound;
+}
+
+void HttpServer::publish(Snapshot snapshot) {
+  auto next = std::make_shared<const Snapshot>(std::move(snapshot));
+  std::lock_guard guard(impl_->mutex);
+  impl_->snapshot = std::move(next);
+}
+
+void HttpServer::stop() {
+  if (!impl_->thread.joinable()) return;
+  impl_->server.stop();
+  impl_->thread.join();
+}
+
+}  // namespace flame::broker

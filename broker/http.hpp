@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// /livez, /readyz, /metrics, /api/v1/...: a thread of its own that sees only an immutable, time-stamped snapshot
+// the loop publishes. It never touches the core.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/core/core.hpp"
+
+namespace flame::broker {
+
+struct Snapshot {
+  int64_t mono_us = 0;  ///< when it was published
+  std::string version;
+  bool serving = false;
+  bool writable = false;
+  bool busy = false;
+  bool insecure = false;
+  std::string problem;  ///< why not ready, or why submits are refused
+  struct App {
+    std::string name;
+    uint64_t pending = 0, running = 0, slots_bound = 0, sessions_open = 0, sessions_closed = 0;
+  };
+  std::vector<App> apps;
+  uint64_t executors_connected = 0, executors_draining = 0, slots = 0, clients = 0;
+  Totals totals;
+  std::string executors_json;  ///< /api/v1/executors
+  std::string demand_json;     ///< /api/v1/demand
+};
+
+Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure);
+/// Prometheus text format.
+std::string metrics_text(const Snapshot& snapshot);
+
+class HttpServer {
+ public:
+  HttpServer();
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Port 0 takes a free one. Returns the port.
+  proto::Result<int> listen(const std::string& address, int port);
+  /// Called by the loop's thread; readers keep the one they have.
+  void publish(Snapshot snapshot);
+  void stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace flame::broker

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "broker/app.hpp"
+#include "proto/text.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/log.hpp"
+#include "runtime/options.hpp"
+
+namespace {
+
+using flame::proto::Code;
+using flame::proto::Error;
+using flame::runtime::OptionRow;
+
+const std::vector<OptionRow> kOptions = {
+    {"listen", 'l', "HOST:PORT", "127.0.0.1:7700",
+     "Address for clients; executors connect to PORT + 1, HTTP is on PORT + 80. Port 0 takes free ones"},
+    {"insecure", 0, "", "", "Allow --listen beyond loopback: anybody who reaches it can run code"},
+    {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
+     "Redis, as redis://host:port/db or unix:///path; may hold a password, so not a flag", true},
+    {"redis-password-file", 0, "FILE", "", "File with the password, readable by its owner only"},
+    {"allow-volatile-redis", 0, "", "", "Accept a Redis without AOF; `stored` is then reported as memory"},
+    {"cluster", 0, "NAME", "default", "Name that clients and executors may ask for"},
+    {"data", 0, "DIR", "", "Folder after which the ring is named"},
+    {"ring-dir", 0, "DIR", "/dev/shm", "Where the ring file lies; must outlive the process"},
+    {"ring-size", 0, "SIZE", "256MiB", "Size of the ring; full, it slows submits"},
+    {"ready-file", 0, "FILE", "", "Written when serving: JSON with the endpoints"},
+    {"log-level", 0, "LEVEL", "info", "debug, info, warn or error"},
+    {"log-format", 0, "FORMAT", "text", "text or json"},
+    {"config", 0, "FILE", "/etc/flame/broker.yaml", "YAML file with these options as keys"},
+    {"help", 'h', "", "", "This text"},
+    {"version", 'V', "", "", "The version"},
+};
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "flame-broker: %s\n", error.message.c_str());
+  return error.code == Code::kBadRequest ? 2 : 1;
+}
+
+flame::proto::Status read_listen(const std::string& text, bool insecure, flame::broker::AppConfig& config) {
+  auto colon = text.rfind(':');
+  auto port = colon == text.npos ? std::nullopt
+                                 : flame::proto::parse_number<uint16_t>(std::string_view(text).substr(colon + 1));
+  if (!port || *port > 65535 - 80) return Error{Code::kBadRequest, "--listen must be HOST:PORT, not " + text};
+  config.address = text.substr(0, colon);
+  config.port = *port;
+  bool loopback = config.address.starts_with("127.") || config.address == "localhost";
+  if (config.address == "localhost") config.address = "127.0.0.1";
+  if (!loopback && !insecure) {
+    return Error{Code::kRefused, "--listen " + config.address + " reaches beyond this machine and there are no "
+                                 "keys yet: anybody could run code here. If the network is trusted, say --insecure"};
+  }
+  config.insecure = !loopback;
+  return {};
+}
+
+flame::proto::Result<std::string> read_password(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  auto mode = fs::status(path, error).permissions();
+  if (error) return Error{Code::kSystem, "cannot read " + path + ": " + error.message()};
+  if ((mode & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none) {
+    return Error{Code::kRefused, path + " is readable by others; chmod 600 it"};
+  }
+  std::string password;
+  std::getline(std::ifstream(path) >> std::ws, password);
+  return password;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto options = flame::runtime::Options::parse(kOptions, argc, argv);
+  if (!options) return fail(options.error());
+  if (options->flag("help")) {
+    std::printf("flame-broker: queues the tasks of sessions in Redis and gives them to executors\n\n%s",
+                flame::runtime::options_help(kOptions).c_str());
+    return 0;
+  }
+  if (options->flag("version")) return std::printf("flame-broker %s\n", FLAME_VERSION), 0;
+  if (!options->positional().empty()) {
+    return fail({Code::kBadRequest, "unexpected '" + options->positional()[0] + "'; --help lists the options"});
+  }
+  auto log = flame::runtime::log::start("broker", options->text("log-level"), options->text("log-format"));
+  if (!log) return fail(log.error());
+  flame::broker::AppConfig config;
+  if (auto s = read_listen(options->text("listen"), options->flag("insecure"), config); !s) return fail(s.error());
+  auto ring = options->size("ring-size");
+  if (!ring) return fail(ring.error());
+  config.ready_file = options->text("ready-file");
+  config.core.cluster = options->text("cluster");
+  config.core.version = FLAME_VERSION;
+  config.core.seed = flame::runtime::random_u64();
+  config.store.url = options->text("redis-url");
+  config.store.cluster = config.core.cluster;
+  config.store.data_dir = options->text("data");
+  config.store.ring_dir = options->text("ring-dir");
+  config.store.ring_bytes = *ring;
+  config.store.allow_volatile = options->flag("allow-volatile-redis");
+  if (auto path = options->text("redis-password-file"); !path.empty()) {
+    auto password = read_password(path);
+    if (!password) return fail(password.error());
+    config.store.password = *password;
+  }
+  unsetenv("FLAME_REDIS_URL");  // it may hold a password: nothing started from here inherits it
+  flame::broker::App app(std::move(config));
+  if (auto status = app.start(); !status) return fail(status.error());
+  return app.run();
+}
