@@ -1,0 +1,61 @@
+# Verbs only: what they do lies in CMakePresets.json and tools/. The first three work on a bare Debian 12 with git,
+# make and apt; they install what is missing after one line that says so.
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench bench-long asan tsan tidy fuzz format clean setup
+RELEASE := build/release/build.ninja
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## install the Debian packages of all verbs
+	@tools/setup build test tidy
+
+$(RELEASE):
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+
+build/.folder:
+	@mkdir -p build && touch $@
+
+build: build/.folder  ## build everything into build/release/bin
+	@tools/setup build
+	@$(MAKE) --no-print-directory $(RELEASE)
+	@cmake --build --preset release
+
+demo: build/.folder  ## start a local cluster, run 1,000,000 tasks (DEMO_TASKS=n), stop it
+	@tools/setup build
+	@$(MAKE) --no-print-directory $(RELEASE)
+	@cmake --build --preset release --target flmctl flmping flame-broker flame-executor flame-service
+	@tools/demo
+
+test: build/.folder  ## build and run every test: unit, contract, simulation, fuzz, system
+	@tools/setup build test
+	@tools/test
+
+bench: build  ## measure the budgets (at most 10 minutes)
+	@bench/run
+
+bench-long: build  ## the measurements that take longer
+	@bench/run --long
+
+asan: build/.folder  ## the tests with the address and undefined-behaviour sanitizers
+	@tools/setup build test
+	@tools/test --preset asan
+
+tsan: build/.folder  ## the tests with the thread sanitizer
+	@tools/setup build test
+	@tools/test --preset tsan
+
+fuzz: build/.folder  ## fuzz the decoders (FUZZ_SECONDS=300)
+	@tools/setup build test
+	@tools/fuzz
+
+tidy: build/.folder  ## clang-tidy, clang-format and the repository's own checks
+	@tools/setup build tidy
+	@tools/lint
+
+format:  ## format every C++ file
+	@tools/setup tidy
+	@git ls-files '*.cpp' '*.hpp' | xargs clang-format-14 -i
+
+clean:  ## remove every build
+	@rm -rf build
