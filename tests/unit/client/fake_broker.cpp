@@ -122,7 +122,7 @@ void FakeBroker::on(const std::string& from, Peer& peer, proto::Submit& submit) 
                  proto::ErrorReply{0, Code::kWrongState, "closed", 0, submit.uid, submit.number});
   }
   if (submit.number != accepted.size() + 1) {
-    return reply(from, proto::ErrorReply{0, Code::kGap, "gap", 0, submit.uid, submit.number});
+    return reply(from, proto::ErrorReply{0, Code::kGap, "gap", 0, submit.uid, accepted.size() + 1});
   }
   if (busy_submits > 0) {
     busy_submits--;

@@ -49,6 +49,7 @@ class SubmitWindow {
     Refusal kind = Refusal::kIgnored;
     Ticket ticket = 0;
   };
+  /// Of a gap, `reply.submit` is the number the broker expected; of all else, the refused one.
   Refused refuse(const proto::ErrorReply& reply, proto::Now now);
 
   /// Nothing is in flight any more: the link broke.
@@ -67,9 +68,16 @@ class SubmitWindow {
     SubmitRun run;
     uint32_t in_flight;  ///< sendings without an answer on this link
   };
+  Refused refuse_gap(uint64_t expected, proto::Now now);
   std::deque<Entry>::iterator find(uint64_t number);
+  /// An answer to the earliest unanswered sending of this number came.
+  void answered(uint64_t number);
 
   std::deque<Entry> entries_;
+  /// Numbers as they were sent on this link, without those answered. The broker answers refusals in
+  /// this order, and a gap names the number it expected, not the one it refused: this tells which
+  /// that was.
+  std::deque<uint64_t> sendings_;
   uint64_t last_number_;
   uint64_t acknowledged_;  ///< the highest number answered for good
   int64_t hold_until_us_ = 0;
