@@ -90,7 +90,7 @@ void App::perform(std::vector<Action> actions) {
     } else if (auto read = std::get_if<StoreRead>(&action)) {
       store_.read(std::move(*read), loop_.now());
     } else if (auto stop = std::get_if<Stop>(&action)) {
-      runtime::log::error("stopping at once", {{"reason", stop->reason}});
+      if (stop->exit_code != 0) runtime::log::error("stopping", {{"reason", stop->reason}});
       exit_code_ = stop->exit_code;
       loop_.stop();
       return;
@@ -133,9 +133,12 @@ void App::write_ready_file() {
 
 // Everything acknowledged is in Redis already; what is not was promised to nobody.
 void App::leave() {
+  if (leaving_) return loop_.stop();  // a second signal does not wait for the disk
+  leaving_ = true;
   runtime::log::info("leaving");
+  core_.leave();
   store_.close(loop_.now());
-  loop_.stop();
+  loop_.call_at(loop_.now().mono_us + 10 * proto::kUsPerSecond, [this] { loop_.stop(); });
 }
 
 }  // namespace flame::broker

@@ -56,6 +56,7 @@ class App {
   int64_t publish_due_us_ = 0;
   int http_port_ = 0;
   bool announced_ = false;
+  bool leaving_ = false;
   int exit_code_ = 0;
 };
 

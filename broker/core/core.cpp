@@ -87,6 +87,10 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.after_flight.clear();
                  note(state_, true, "confirmed writes are missing: " + e.reason);
                },
+               [&](StoreClosed& e) {
+                 if (e.error.code != proto::Code::kOk) note(state_, true, e.error.message);
+                 state_.actions.push_back(Stop{e.error.code == proto::Code::kOk ? 0 : 1, "left"});
+               },
                [&](LineageAccepted&) { state_.waits_for_recover = false; },
                [&](OutputsRead& e) { on_outputs_read(state_, std::move(e), now); },
                [&](InputsRead& e) { on_inputs_read(state_, std::move(e), now); },
@@ -133,6 +137,11 @@ std::optional<Batch> Core::close_batch(const proto::Now& now) {
 }
 
 std::vector<Action> Core::take_actions() { return std::exchange(state_.actions, {}); }
+
+void Core::leave() {
+  state_.serving = false;
+  state_.not_serving_because = "the broker is leaving; it comes back under the same address";
+}
 
 bool Core::accepts_clients() const {
   // Without a store nothing fills: submits are refused with a reason instead of waiting in a socket.

@@ -51,6 +51,8 @@ class Core {
   /// The batch that filled, if there is anything to write and none is in flight.
   std::optional<Batch> close_batch(const proto::Now& now);
   std::vector<Action> take_actions();
+  /// No batch is closed any more; the shell then closes the store and waits for StoreClosed.
+  void leave();
 
   /// False while the batch that fills has reached its bounds: leave messages in the sockets.
   bool accepts_clients() const;

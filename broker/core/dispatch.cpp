@@ -85,12 +85,9 @@ void hand_over(State& state, Session& session, const Candidate& to, InputRun& in
   set_letters(session, slice, TaskState::kRunning);
   session.counters.pending -= slice.count;
   session.counters.running += slice.count;
-  proto::Dispatch message{session.uid, std::move(ticket), std::move(payload)};
-  if (session.spec.durability == proto::Durability::kMemory) {
-    send_now(state, *to.executor, std::move(message));
-  } else {
-    send_after(state, Port::kExecutors, to.executor->peer, std::move(message));
-  }
+  touch(state, session);
+  send_durable(state, session, Port::kExecutors, to.executor->peer,
+               proto::Dispatch{session.uid, std::move(ticket), std::move(payload)});
 }
 
 std::vector<Candidate> candidates(State& state, Session& session) {
@@ -99,10 +96,10 @@ std::vector<Candidate> candidates(State& state, Session& session) {
   for (const auto& id : session.at) {
     Executor& executor = state.executors.at(id);
     if (executor.state != proto::ExecutorState::kConnected) continue;
-    Share& share = executor.shares[session.uid];
-    if (share.slots_bound == 0) continue;
-    bound += share.slots_bound;
-    found.push_back({&executor, &share, share.slots_bound});
+    auto share = executor.shares.find(session.uid);
+    if (share == executor.shares.end() || share->second.slots_bound == 0) continue;
+    bound += share->second.slots_bound;
+    found.push_back({&executor, &share->second, share->second.slots_bound});
   }
   // A small backlog is spread over all slots instead of going to whoever comes first.
   for (auto& candidate : found) {
@@ -235,8 +232,8 @@ void send_collected(State& state) {
   for (auto& [to, items] : state.acks) {
     Session* session = state.session(to.second);
     if (session == nullptr) continue;
-    send_after(state, Port::kClients, to.first,
-               proto::SubmitAck{to.second, session->spec.durability, std::move(items)});
+    send_durable(state, *session, Port::kClients, to.first,
+                 proto::SubmitAck{to.second, session->spec.durability, std::move(items)});
   }
   state.acks.clear();
   for (auto& [id, runs] : state.recorded) {
@@ -256,23 +253,6 @@ void stamp(std::vector<Send>& sends, size_t place, int64_t us) {
   }
 }
 
-// Links may have been renewed or ended since the message was made: the number is drawn only now.
-void leave(State& state, std::vector<Send>& sends) {
-  for (auto& send : sends) {
-    if (send.port == Port::kClients) {
-      auto client = state.clients.find(send.peer);
-      if (client == state.clients.end()) continue;
-      send.envelope = client->second.link.next();
-    } else {
-      Executor* executor = state.executor_at(send.peer);
-      if (executor == nullptr) continue;
-      send.envelope = executor->link.next();
-    }
-    state.actions.push_back(std::move(send));
-  }
-  sends.clear();
-}
-
 }  // namespace
 
 std::optional<Batch> close_batch(State& state, const proto::Now& now) {
@@ -284,7 +264,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   plan(state, now);
   state.ready.insert(touched.begin(), touched.end());
   for (auto uid : std::exchange(state.ready, {})) {
-    if (Session* session = state.session(uid)) dispatch(state, *session, now), touch(state, *session);
+    if (Session* session = state.session(uid)) dispatch(state, *session, now);
   }
   for (auto uid : std::exchange(state.touched, {})) {
     if (Session* session = state.session(uid)) put_session(state, *session, now);
@@ -314,6 +294,7 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
     Session* session = state.session(uid);
     if (session == nullptr) continue;
     session->done_confirmed = std::max(session->done_confirmed, done_end);
+    for (auto& [peer, watcher] : session->watchers) pump(state, *session, peer, watcher);
   }
   stamp(state.after_flight, 7, now.wall_us);
   leave(state, state.after_flight);

@@ -106,6 +106,7 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
       if (session->slots_bound++ == 0) session->bound_us = now.mono_us;
     }
     slot.generation = std::max(slot.generation, binding.generation);
+    if (slot.wanted != binding.uid && slot.generation == binding.generation) slot.generation++;
     if (slot.bound != 0 && slot.bound == slot.wanted) executor.shares[slot.bound].slots_bound++;
     if (session != nullptr) note_slots(state, *session, executor, now);
   }
@@ -223,6 +224,7 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   for (const auto& run : message.runs) {
     for (auto& hand : take_hands(share->second, run.run)) back.push_back(std::move(hand));
   }
+  drop_empty_share(executor, message.uid);
   if (session == nullptr || back.empty()) return;
   bool charged = message.code == Code::kTaskCrashed || message.code == Code::kTaskTimeout;
   auto reason = message.reason.substr(0, proto::kReasonBytesMax);
@@ -404,6 +406,7 @@ void release_share(Executor& executor, proto::SessionUid uid) {
   if (share->second.slots_wanted > 0) return;
   share->second.has_context = false;
   share->second.window_tasks = 0;
+  drop_empty_share(executor, uid);
 }
 
 void note_slots(State&, Session& session, Executor& executor, const proto::Now&) {

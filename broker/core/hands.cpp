@@ -93,6 +93,12 @@ void add_hand(Share& share, Hand hand) {
   share.hands.emplace(hand.run.first, std::move(hand));
 }
 
+void drop_empty_share(Executor& executor, proto::SessionUid uid) {
+  auto share = executor.shares.find(uid);
+  if (share == executor.shares.end()) return;
+  if (share->second.slots_wanted == 0 && share->second.hands.empty()) executor.shares.erase(share);
+}
+
 void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge, proto::Code code,
              const std::string& reason, const proto::Now& now) {
   PutAttempts attempts{session.name, {}};

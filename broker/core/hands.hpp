@@ -15,6 +15,8 @@ std::vector<Hand> take_hands(Share& share, const proto::Run& run);
 /// All of them.
 std::vector<Hand> take_all_hands(Share& share);
 void add_hand(Share& share, Hand hand);
+/// A share without slots and hands ends: an executor does not remember every session it ever served.
+void drop_empty_share(Executor& executor, proto::SessionUid uid);
 
 enum class Charge : uint8_t { kNo, kYes };
 

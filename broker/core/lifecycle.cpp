@@ -162,7 +162,7 @@ void delete_session(State& state, Session& session) {
   }
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
-  for (auto& [id, executor] : state.executors) executor.shares[session.uid].window_tasks = 0;
+  state.input_memory -= session.memory_counted;
   state.touched.erase(session.uid);
   std::erase_if(state.acks, [&](const auto& entry) { return entry.first.second == session.uid; });
   state.names.erase(session.name);

@@ -106,7 +106,7 @@ void record(State& state, Session& session, Outcome outcome, const proto::Now&) 
   for (auto& [peer, watcher] : session.watchers) {
     if (watcher.next != index || watcher.reading != 0 || !has_room(watcher, cost(message))) continue;
     book(watcher, message);
-    send_after(state, Port::kClients, peer, message);
+    send_durable(state, session, Port::kClients, peer, message);
   }
   on_tasks_finished(state, session);
 }
@@ -248,6 +248,7 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
     touch(state, *session);
   }
   if (code != Code::kOk) state.totals.rejected[std::string(proto::name_of(code))]++;
+  drop_empty_share(executor, uid);
   state.recorded[executor.id].push_back({uid, run, code});
 }
 
@@ -309,6 +310,7 @@ void pump(State& state, Session& session, const Peer& peer, Watcher& watcher) {
   constexpr uint64_t kEntriesAtOnce = 64;
   if (watcher.reading != 0 || watcher.next >= session.done_confirmed) return;
   if (watcher.unacked_bytes >= watcher.window_bytes) return;
+  if (state.confirmed_batch() < session.trimmed_in) return;  // on_batch_stored asks again
   watcher.reading = state.next_tag++;
   session.reads_in_flight++;
   state.reads[watcher.reading] = {session.uid, peer, 0};
@@ -407,6 +409,7 @@ void trim_read(State& state, Session& session, const proto::Now& now) {
     trim.count++;
   }
   if (trim.count == 0) return;
+  session.trimmed_in = state.last_batch + 1;
   state.ops.push_back(std::move(drop));
   state.ops.push_back(std::move(trim));
   touch(state, session);

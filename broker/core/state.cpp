@@ -18,6 +18,31 @@ void send_after(State& state, Port port, const Peer& peer, proto::Message messag
   state.after.push_back(Send{port, peer, {}, std::move(message)});
 }
 
+void leave(State& state, std::vector<Send>& sends) {
+  for (auto& send : sends) {
+    if (send.port == Port::kClients) {
+      auto client = state.clients.find(send.peer);
+      if (client == state.clients.end()) continue;
+      send.envelope = client->second.link.next();
+    } else {
+      Executor* executor = state.executor_at(send.peer);
+      if (executor == nullptr) continue;
+      send.envelope = executor->link.next();
+    }
+    state.actions.push_back(std::move(send));
+  }
+  sends.clear();
+}
+
+void send_durable(State& state, const Session& session, Port port, const Peer& peer,
+                  proto::Message message) {
+  if (session.spec.durability != proto::Durability::kMemory) {
+    return send_after(state, port, peer, std::move(message));
+  }
+  std::vector<Send> now = {Send{port, peer, {}, std::move(message)}};
+  leave(state, now);
+}
+
 void refuse(State& state, Client& client, uint64_t request, const proto::Error& error) {
   state.totals.rejected[std::string(proto::name_of(error.code))]++;
   send_now(state, client,

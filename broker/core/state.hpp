@@ -111,6 +111,7 @@ struct Session {
   std::map<std::string, std::pair<uint64_t, int64_t>> readers;  ///< reader -> index, last seen (ms)
   std::set<std::string> dirty_readers;
   uint32_t reads_in_flight = 0;  ///< trimming waits for them: it would shift their positions
+  uint64_t trimmed_in = 0;       ///< batch of the last trim: positions are right once it is confirmed
   std::vector<WaitingRequest> waiting;
 
   std::optional<proto::Bytes> common;  ///< absent: in Redis only
@@ -295,6 +296,7 @@ struct State {
 
   std::vector<Action> actions;
 
+  uint64_t confirmed_batch() const { return in_flight ? last_batch - 1 : last_batch; }
   Session* session(proto::SessionUid uid) {
     auto found = sessions.find(uid);
     return found == sessions.end() ? nullptr : found->second.get();
@@ -316,6 +318,11 @@ void send_now(State& state, Client& client, proto::Message message);
 void send_now(State& state, Executor& executor, proto::Message message);
 /// Leaves when the batch that fills now is confirmed. The sequence number is drawn when it leaves.
 void send_after(State& state, Port port, const Peer& peer, proto::Message message);
+/// Leaves when the session's durability allows: at once for `memory`, else like send_after.
+void send_durable(State& state, const Session& session, Port port, const Peer& peer,
+                  proto::Message message);
+/// Gives each its number on its link; what has no link any more is dropped.
+void leave(State& state, std::vector<Send>& sends);
 void refuse(State& state, Client& client, uint64_t request, const proto::Error& error);
 
 /// The session's fields go into the next batch.
