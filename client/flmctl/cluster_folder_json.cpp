@@ -170,7 +170,7 @@ proto::Result<std::vector<std::string>> executors_from_json(std::string_view tex
   return guarded<std::vector<std::string>>(text, [](const Json& json) {
     std::vector<std::string> ids;
     for (const auto& executor : json) {
-      if (executor.value("state", "") != "Lost") ids.push_back(executor.value("id", ""));
+      if (executor.value("state", "") == "Connected") ids.push_back(executor.value("id", ""));
     }
     return ids;
   });

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "client/exit_codes.hpp"
 #include "client/flmctl/supervisor_control.hpp"
 #include "client/flmctl/supervisor_probe.hpp"
 #include "client/flmctl/supervisor_process.hpp"
@@ -17,8 +18,6 @@
 namespace flame::flmctl {
 
 namespace {
-
-constexpr int kFailed = 1, kUsage = 2, kNotFound = 3;
 
 std::vector<runtime::OptionRow> rows() {
   return {{.name = "data", .argument = "DIR", .help = "folder of the cluster (default as for up)"},
@@ -74,10 +73,10 @@ int run_status(int argc, const char* const* argv) {
   std::string format = options ? options->text("output") : "";
   if (options && format != "table" && format != "json") {
     std::fprintf(stderr, "flmctl: -o is table or json, not '%s'\n", format.c_str());
-    return kUsage;
+    return tools::kExitUsage;
   }
   if (!options)
-    return std::fprintf(stderr, "flmctl: %s\n", options.error().message.c_str()), kUsage;
+    return std::fprintf(stderr, "flmctl: %s\n", options.error().message.c_str()), tools::kExitUsage;
   if (options->flag("help")) {
     std::printf("flmctl status [options]   what runs in a data folder\n\n%s",
                 runtime::options_help(rows()).c_str());
@@ -88,12 +87,12 @@ int run_status(int argc, const char* const* argv) {
   auto status = folder ? look(*folder) : proto::Result<ClusterStatus>(folder.error());
   bool nothing = !status && status.error().code == proto::Code::kNotFound;
   if (!status && !nothing)
-    return std::fprintf(stderr, "flmctl: %s\n", status.error().message.c_str()), kFailed;
+    return std::fprintf(stderr, "flmctl: %s\n", status.error().message.c_str()), tools::kExitFailed;
   if (nothing || status->state == "stopped") {
     if (format == "json") std::printf("{\"state\": \"stopped\"}\n");
     std::fprintf(stderr, "flmctl: no cluster runs in %s; start one: flmctl up --data %s\n",
                  data.c_str(), data.c_str());
-    return kNotFound;
+    return tools::kExitNotFound;
   }
   auto show = format == "json" ? status_json : status_text;
   std::fputs(show(*status, measure(*folder, *status), runtime::read_clock()).c_str(), stdout);

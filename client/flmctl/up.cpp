@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "client/exit_codes.hpp"
 #include "client/flmctl/supervisor.hpp"
 #include "client/flmctl/up_ports.hpp"
 #include "client/flmctl/up_request.hpp"
@@ -27,12 +28,11 @@ using proto::Error;
 
 namespace {
 
-constexpr int kFailed = 1, kUsage = 2;
 /// How long a supervisor may take between its lock and its socket, or between its last answer and
 /// its end.
 constexpr int kMeetTries = 1000, kMeetPauseMs = 20;
 
-int complain(const std::string& message, int code = kFailed) {
+int complain(const std::string& message, int code = tools::kExitFailed) {
   std::fprintf(stderr, "flmctl: %s\n", message.c_str());
   return code;
 }
@@ -137,7 +137,7 @@ int supervise_here(const ClusterFolder& folder, SupervisorPlan plan) {
       open(folder.log_file("supervisor").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (input >= 0) dup2(input, 0);
   if (log >= 0) dup2(log, 1), dup2(log, 2);
-  if (chdir("/") != 0) _exit(kFailed);
+  if (chdir("/") != 0) _exit(tools::kExitFailed);
   bool logs = runtime::log::start("flmctl-up", "info", "text").has_value();
   Supervisor supervisor(folder, std::move(plan), [](const std::string& text) {
     for (size_t at = 0, end = 0; end != text.npos; at = end + 1) {
@@ -149,7 +149,7 @@ int supervise_here(const ClusterFolder& folder, SupervisorPlan plan) {
   const std::string& message = status ? "" : status.error().message;
   bool told = status || write(report, message.data(), message.size()) > 0;
   close(report);
-  if (!logs || !told || !status) _exit(kFailed);
+  if (!logs || !told || !status) _exit(tools::kExitFailed);
   supervisor.run();
   _exit(0);
 }
@@ -190,7 +190,7 @@ int supervise_in_background(const ClusterFolder& folder, SupervisorPlan plan,
 int run_up(int argc, const char* const* argv) {
   const char* redis = std::getenv("FLAME_REDIS_URL");
   auto request = parse_up(argc, argv, redis == nullptr ? "" : redis);
-  if (!request) return complain(request.error().message, kUsage);
+  if (!request) return complain(request.error().message, tools::kExitUsage);
   if (request->help) {
     std::fputs(up_help().c_str(), stdout);
     return 0;
@@ -212,7 +212,7 @@ int run_down(int argc, const char* const* argv) {
       {.name = "data", .argument = "DIR", .help = "folder of the cluster (default as for up)"},
       {.name = "help", .letter = 'h', .help = "this text"}};
   auto options = runtime::Options::parse(rows, argc, argv);
-  if (!options) return complain(options.error().message, kUsage);
+  if (!options) return complain(options.error().message, tools::kExitUsage);
   if (options->flag("help")) {
     std::printf("flmctl down [options]   stop the cluster of a folder, in order\n\n%s",
                 runtime::options_help(rows).c_str());
