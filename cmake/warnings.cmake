@@ -4,6 +4,10 @@ target_compile_features(flame_options INTERFACE cxx_std_20)
 target_include_directories(flame_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(flame_options INTERFACE -Wall -Wextra -Wconversion -Werror
   -Wno-sign-conversion -Wno-missing-field-initializers)
+# g++ 12 sees both in std::string and std::variant where there are none (GCC bugs 105329, 105562).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(flame_options INTERFACE -Wno-restrict -Wno-maybe-uninitialized)
+endif()
 set(FLAME_SANITIZE "" CACHE STRING "address,undefined or thread")
 if(FLAME_SANITIZE)
   target_compile_options(flame_options INTERFACE -fsanitize=${FLAME_SANITIZE} -fno-omit-frame-pointer -g
