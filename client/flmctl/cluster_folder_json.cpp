@@ -58,7 +58,8 @@ Json json_of(const ClusterStatus& status) {
 
 template <class Value>
 void take(const Json& json, const char* key, Value& out) {
-  if (auto found = json.find(key); found != json.end()) found->get_to(out);
+  const auto& object = json.get_ref<const Json::object_t&>();  // throws for anything else
+  if (auto found = object.find(key); found != object.end()) found->second.get_to(out);
 }
 
 ClusterStatus cluster_of(const Json& json) {

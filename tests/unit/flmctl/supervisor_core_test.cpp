@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/flmctl/supervisor_core.hpp"
+
+#include <gmock/gmock.h>
+#include <signal.h>
+
+namespace flame::flmctl {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kMs = proto::kUsPerMs;
+constexpr int64_t kS = proto::kUsPerSecond;
+
+std::string text_of(const SupervisorAction& action) {
+  if (auto* start = std::get_if<StartProcess>(&action)) return "start " + start->name;
+  if (auto* death = std::get_if<ReportDeath>(&action)) {
+    return death->name + " " + death->how + ", again in " + std::to_string(death->wait_us / kMs) +
+           " ms";
+  }
+  if (auto* back = std::get_if<ReportReturn>(&action)) return back->name + " returned";
+  const auto& order = std::get<SignalProcess>(action);
+  return (order.signal == SIGTERM ? "TERM " : "KILL ") + order.name;
+}
+
+class SupervisorCoreTest : public ::testing::Test {
+ protected:
+  void make(bool own_redis, uint64_t executors) { core_ = SupervisorCore(own_redis, executors); }
+  void pass(int64_t us) {
+    now_.mono_us += us;
+    core_.on_time(now_, actions_);
+  }
+  void ready(const std::string& name) { core_.on_ready(name, now_, actions_); }
+  void exits(const std::string& name) { core_.on_exit(name, "died", now_, actions_); }
+  void stop() { core_.stop(now_, actions_); }
+  /// Everything up, nothing left to do.
+  void run_all() {
+    core_.begin(now_, actions_);
+    for (const char* name : {"redis", "broker", "executor-1", "executor-2", "executor-3"})
+      ready(name);
+    done();
+  }
+  /// What the core wanted since the last call.
+  std::vector<std::string> done() {
+    std::vector<std::string> out;
+    for (const auto& action : actions_) out.push_back(text_of(action));
+    actions_.clear();
+    return out;
+  }
+  std::string state(const std::string& name) {
+    for (const auto& process : core_.processes()) {
+      if (process.name == name) return std::string(name_of(process.state));
+    }
+    return "unknown";
+  }
+
+  SupervisorCore core_{true, 1};
+  SupervisorActions actions_;
+  proto::Now now_{1000 * kS, 0};
+};
+
+TEST_F(SupervisorCoreTest, EachStartsWhenWhatItNeedsIsReady) {
+  core_.begin(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start redis"));
+  ready("redis");
+  EXPECT_THAT(done(), ElementsAre("start broker"));
+  EXPECT_THAT(core_.not_ready(), ElementsAre("broker", "executor-1"));
+  ready("broker");
+  EXPECT_THAT(done(), ElementsAre("start executor-1"));
+  EXPECT_FALSE(core_.all_ready());
+  ready("executor-1");
+  EXPECT_TRUE(core_.all_ready());
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_EQ(core_.next_deadline_us(), INT64_MAX);
+}
+
+TEST_F(SupervisorCoreTest, WithAnotherRedisTheBrokerStartsAtOnce) {
+  make(false, 0);
+  core_.begin(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start broker"));
+  ready("broker");
+  EXPECT_TRUE(core_.all_ready());
+}
+
+TEST_F(SupervisorCoreTest, ADeadOneIsNamedAndStartsAgainAfterItsWait) {
+  run_all();
+  exits("broker");
+  EXPECT_THAT(done(), ElementsAre("broker died, again in 100 ms"));
+  pass(99 * kMs);
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_EQ(core_.next_deadline_us(), now_.mono_us + kMs);
+  pass(kMs);
+  EXPECT_THAT(done(), ElementsAre("start broker"));
+  ready("broker");
+  EXPECT_THAT(done(), ElementsAre("broker returned"));
+}
+
+TEST_F(SupervisorCoreTest, DeathsInARowWaitLongerAndAHealthyTimeForgetsThem) {
+  run_all();
+  for (const char* wait : {"100", "200", "400", "800", "1600", "3200", "6400", "10000", "10000"}) {
+    exits("executor-1");
+    EXPECT_THAT(done(), ElementsAre("executor-1 died, again in " + std::string(wait) + " ms"));
+    pass(10 * kS);
+    EXPECT_THAT(done(), ElementsAre("start executor-1"));
+    ready("executor-1");
+    done();
+  }
+  pass(3 * kS);
+  exits("executor-1");
+  EXPECT_THAT(done(), ElementsAre("executor-1 died, again in 100 ms"));
+}
+
+TEST_F(SupervisorCoreTest, AskingAgainEndsTheWait) {
+  run_all();
+  for (int i = 0; i < 8; i++) exits("executor-1"), pass(10 * kS);
+  exits("executor-1");
+  done();
+  core_.retry_now(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start executor-1"));
+}
+
+TEST_F(SupervisorCoreTest, ExecutorsOutliveBrokerAndRedis) {
+  run_all();
+  exits("redis");
+  exits("broker");
+  EXPECT_EQ(state("executor-1"), "running");
+  done();
+  pass(kS);
+  // The broker waits for Redis itself, so both start together.
+  EXPECT_THAT(done(), ElementsAre("start redis", "start broker"));
+}
+
+TEST_F(SupervisorCoreTest, StopGoesFromTheExecutorsToRedis) {
+  make(true, 2);
+  run_all();
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1", "TERM executor-2"));
+  exits("executor-1");
+  EXPECT_THAT(done(), IsEmpty());
+  exits("executor-2");
+  EXPECT_THAT(done(), ElementsAre("TERM broker"));
+  exits("broker");
+  EXPECT_THAT(done(), ElementsAre("TERM redis"));
+  EXPECT_FALSE(core_.all_stopped());
+  exits("redis");
+  EXPECT_TRUE(core_.all_stopped());
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(SupervisorCoreTest, AnExecutorThatDrainsTooLongIsToldAgainAndThenKilled) {
+  run_all();
+  stop();
+  done();
+  pass(5 * kS - 1);
+  EXPECT_THAT(done(), IsEmpty());
+  pass(1);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1"));
+  pass(2 * kS);
+  EXPECT_THAT(done(), ElementsAre("KILL executor-1"));
+}
+
+TEST_F(SupervisorCoreTest, ASecondStopDoesNotWaitForTheDrain) {
+  run_all();
+  stop();
+  done();
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1"));
+  stop();
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(SupervisorCoreTest, StopWhileOneWaitsForItsRestart) {
+  run_all();
+  exits("broker");
+  exits("executor-1");
+  done();
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM redis"));
+  pass(kS);
+  EXPECT_THAT(done(), IsEmpty());
+  exits("redis");
+  EXPECT_TRUE(core_.all_stopped());
+}
+
+TEST_F(SupervisorCoreTest, StopBeforeAnythingStarted) {
+  stop();
+  EXPECT_TRUE(core_.all_stopped());
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(SupervisorCoreTest, ExecutorsAreAddedAndTheHighestDrained) {
+  run_all();
+  core_.set_executors(3, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start executor-2", "start executor-3"));
+  ready("executor-2");
+  ready("executor-3");
+  core_.set_executors(1, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-2", "TERM executor-3"));
+  EXPECT_FALSE(core_.all_ready());
+  exits("executor-2");
+  exits("executor-3");
+  EXPECT_TRUE(core_.all_ready());
+  EXPECT_EQ(state("executor-3"), "unknown");
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(SupervisorCoreTest, ADrainingExecutorThatIsWantedAgainStartsAfterItLeft) {
+  make(true, 2);
+  run_all();
+  core_.set_executors(1, now_, actions_);
+  core_.set_executors(2, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-2"));
+  exits("executor-2");
+  EXPECT_THAT(done(), ElementsAre("start executor-2"));
+}
+
+TEST_F(SupervisorCoreTest, AdoptedOnesAreNotStartedAndThoseBeyondTheNumberDrain) {
+  for (const char* name : {"redis", "broker", "executor-1", "executor-2"}) core_.adopt(name);
+  core_.begin(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-2"));
+  exits("executor-2");
+  for (const char* name : {"redis", "broker", "executor-1"}) ready(name);
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_TRUE(core_.all_ready());
+}
+
+TEST_F(SupervisorCoreTest, AnAdoptedClusterCanBeStoppedRightAway) {
+  core_.adopt("redis");
+  core_.adopt("executor-1");
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1"));
+  exits("executor-1");
+  EXPECT_THAT(done(), ElementsAre("TERM redis"));
+}
+
+TEST_F(SupervisorCoreTest, UnknownNamesChangeNothing) {
+  run_all();
+  ready("executor-9");
+  exits("somebody");
+  core_.adopt("somebody");
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_TRUE(core_.all_ready());
+}
+
+}  // namespace
+}  // namespace flame::flmctl
