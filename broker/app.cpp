@@ -78,7 +78,7 @@ void App::turn() {
   clients_.begin_turn();
   executors_.begin_turn();
   if (core_.state().in_flight && core_.state().health.writable) loop_.spin_until(now.mono_us + kSpinUs);
-  if (now.mono_us >= publish_due_us_) publish();
+  if (now.mono_us >= publish_due_us_ || (!announced_ && core_.state().serving)) publish();
   loop_.cancel(timer_);
   timer_ = loop_.call_at(core_.next_tick_us(now), [] {});
 }

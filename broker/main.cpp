@@ -72,6 +72,25 @@ flame::proto::Result<std::string> read_password(const std::string& path) {
   return password;
 }
 
+flame::proto::Status read_store(const flame::runtime::Options& options, flame::broker::AppConfig& config) {
+  auto redis = flame::runtime::parse_redis_url(options.text("redis-url"));
+  if (!redis) return redis.error();
+  if (auto path = options.text("redis-password-file"); !path.empty()) {
+    auto password = read_password(path);
+    if (!password) return password.error();
+    redis->password = *password;
+  }
+  auto ring = options.size("ring-size");
+  if (!ring) return ring.error();
+  config.store.redis = *redis;
+  config.store.cluster = config.core.cluster;
+  config.store.data_folder = options.text("data");
+  config.store.ring_folder = options.text("ring-dir");
+  config.store.ring_bytes = *ring;
+  config.store.allow_volatile = options.flag("allow-volatile-redis");
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -90,23 +109,11 @@ int main(int argc, char** argv) {
   if (!log) return fail(log.error());
   flame::broker::AppConfig config;
   if (auto s = read_listen(options->text("listen"), options->flag("insecure"), config); !s) return fail(s.error());
-  auto ring = options->size("ring-size");
-  if (!ring) return fail(ring.error());
   config.ready_file = options->text("ready-file");
   config.core.cluster = options->text("cluster");
   config.core.version = FLAME_VERSION;
   config.core.seed = flame::runtime::random_u64();
-  config.store.url = options->text("redis-url");
-  config.store.cluster = config.core.cluster;
-  config.store.data_dir = options->text("data");
-  config.store.ring_dir = options->text("ring-dir");
-  config.store.ring_bytes = *ring;
-  config.store.allow_volatile = options->flag("allow-volatile-redis");
-  if (auto path = options->text("redis-password-file"); !path.empty()) {
-    auto password = read_password(path);
-    if (!password) return fail(password.error());
-    config.store.password = *password;
-  }
+  if (auto s = read_store(*options, config); !s) return fail(s.error());
   unsetenv("FLAME_REDIS_URL");  // it may hold a password: nothing started from here inherits it
   flame::broker::App app(std::move(config));
   if (auto status = app.start(); !status) return fail(status.error());
