@@ -2,6 +2,7 @@
 // Copyright The Flame Authors
 #include "proto/codec.hpp"
 
+#include <algorithm>
 #include <msgpack.hpp>
 #include <type_traits>
 
@@ -98,10 +99,10 @@ void put(Packer& packer, const T& value) {
 
 using Object = msgpack::object;
 
-// Payload bytes never stand in a header, so its size bounds every count in it.
-msgpack::unpack_limit header_limit() {
-  return msgpack::unpack_limit(kHeaderBytesMax, kHeaderBytesMax, kHeaderBytesMax, kHeaderBytesMax, 0,
-                               kHeaderDepthMax);
+// Every item takes a byte at least, so what is there bounds every count: five bytes cannot reserve megabytes.
+msgpack::unpack_limit limit_for(size_t size) {
+  size_t most = std::min<size_t>(size, kHeaderBytesMax);
+  return msgpack::unpack_limit(most, most, most, most, 0, kHeaderDepthMax);
 }
 // A reference instead of a copy: the header outlives its object tree.
 bool by_reference(msgpack::type::object_type, size_t, void*) { return true; }
@@ -226,9 +227,9 @@ bool get(const Object& object, T& out) {
     return true;
   } else if constexpr (IsVector<T>::value) {
     if (object.type != msgpack::type::ARRAY) return false;
-    out.resize(object.via.array.size);
-    for (size_t i = 0; i < out.size(); i++) {
-      if (!get(object.via.array.ptr[i], out[i])) return false;
+    out.clear();  // grows with what decodes: the first wrong item ends it before the rest costs memory
+    for (size_t i = 0; i < object.via.array.size; i++) {
+      if (!get(object.via.array.ptr[i], out.emplace_back())) return false;
     }
     return true;
   } else {
@@ -246,7 +247,7 @@ Status with_object(std::string_view bytes, Use use) {
     size_t at = 0;
     bool referenced = false;
     Object object = msgpack::unpack(zone, bytes.data(), bytes.size(), at, referenced, by_reference,
-                                    nullptr, header_limit());
+                                    nullptr, limit_for(bytes.size()));
     if (at != bytes.size()) return Error{Code::kBadFrame, "bytes after the end of the header"};
     return use(object);
   } catch (const msgpack::unpack_error& error) {
@@ -405,7 +406,7 @@ Status read_output_head(std::string_view bytes, StoredOutput& out, size_t& at) {
     bool referenced = false;
     auto next = [&] {
       return msgpack::unpack(zone, bytes.data(), bytes.size(), at, referenced, by_reference, nullptr,
-                             header_limit());
+                             limit_for(bytes.size()));
     };
     bool good = out.head.fields([&](auto&... field) { return (get(next(), field) && ...); });
     if (good) return {};
