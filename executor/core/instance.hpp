@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Slots, and the service processes in them.
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "executor/core/types.hpp"
+#include "proto/limits.hpp"
+#include "runtime/backoff.hpp"
+
+namespace flame::executor {
+
+/// A frame that the service has. What is answered is no longer in `run`.
+struct HandedFrame {
+  proto::Ticket ticket;
+  proto::Run run;
+  std::vector<proto::Run> cancelled;  ///< parts whose results nobody wants
+};
+
+//   (start) ─▶ Entering ─Entered▶ Serving ─leave▶ Leaving ─Left▶ Warm ─enter▶ Entering
+//                  └── refused, timed out, other application: Stopping ──Exited──▶ gone
+//   Exited in any state ends it; a slot that still wants its session starts the next after a
+//   back-off.
+struct Instance {
+  enum class State : uint8_t { kEntering, kServing, kLeaving, kWarm, kStopping };
+
+  InstanceId id = 0;
+  State state = State::kEntering;
+  size_t slot = 0;  ///< not while stopping: the slot is free then
+  proto::SessionUid uid = 0;
+  proto::Application application;
+  std::string owner;
+  bool counted = false;  ///< in its session's `serving`
+
+  std::deque<HandedFrame> frames;
+  int64_t progress_mono_us = 0;  ///< when the oldest unanswered task began, at the latest
+  int64_t progress_wall_us = 0;
+  int64_t measured_from_us = 0;
+  uint64_t answered_tasks = 0;  ///< in this turn, not measured yet
+  uint64_t answered_bytes = 0;
+
+  int64_t deadline_us = 0;  ///< 0: none
+  proto::Code killed_code = proto::Code::kOk;
+  std::string killed_because;
+};
+
+struct Slot {
+  size_t number = 0;
+  proto::SlotBinding wanted;
+  std::optional<proto::Bound> answer;  ///< to `wanted`, once there is one
+  InstanceId instance = 0;
+  int64_t retry_at_us = 0;  ///< 0: at once
+  runtime::Backoff backoff{100 * proto::kUsPerMs, 5 * proto::kUsPerSecond};
+};
+
+}  // namespace flame::executor

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// A session on this executor: what an instance of it needs, and the queue that its slots share.
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "executor/core/run_time.hpp"
+#include "executor/core/types.hpp"
+
+namespace flame::executor {
+
+/// Tasks of one ticket that were not started.
+struct QueuedRun {
+  proto::Run run;
+  proto::Ticket ticket;
+  proto::Bytes payload;
+};
+
+class TaskQueue {
+ public:
+  uint64_t tasks() const { return tasks_; }
+  bool empty() const { return runs_.empty(); }
+  const QueuedRun& front() const { return runs_.front(); }
+
+  void add(QueuedRun run);
+  /// The first tasks of the front run, at most `tasks` of them.
+  QueuedRun take(uint64_t tasks);
+  /// Drops what is in `run`; tells how many tasks that were.
+  uint64_t drop(const proto::Run& run);
+  std::vector<QueuedRun> take_all();
+  const std::deque<QueuedRun>& runs() const { return runs_; }
+
+ private:
+  std::deque<QueuedRun> runs_;
+  uint64_t tasks_ = 0;
+};
+
+/// The tasks of `run` that lie in `part`, with their elements. `part` lies inside.
+QueuedRun part_of(const QueuedRun& run, const proto::Run& part);
+
+struct Session {
+  proto::SessionUid uid = 0;
+  // From SessionContext:
+  std::string name;
+  std::string owner;
+  proto::Application application;
+  proto::Bytes common;
+
+  TaskQueue queue;
+  uint64_t wanted_slots = 0;     ///< slots whose wanted binding it is
+  uint64_t serving = 0;          ///< instances that have entered it and are to stay
+  std::vector<InstanceId> idle;  ///< of those, the ones with nothing in hand
+  RunTime run_time;
+  RunTime* prior = nullptr;     ///< the application's, where the next session of it begins
+  proto::SessionWindow told{};  ///< the window the broker knows
+  bool touched = false;         ///< something of it changed in this turn
+
+  uint64_t frame_tasks() const;
+  proto::SessionWindow window(bool draining) const;
+  /// Different enough from what the broker knows to be worth a message.
+  bool window_changed(const proto::SessionWindow& now) const;
+  void measure(uint64_t tasks, int64_t us, uint64_t output_bytes);
+};
+
+}  // namespace flame::executor

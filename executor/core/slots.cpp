@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// Bindings and instances: each slot is driven towards what the broker wants of it, one step per
+// event.
+
+#include <algorithm>
+
+#include "executor/core/core.hpp"
+#include "proto/limits.hpp"
+#include "runtime/assert.hpp"
+
+namespace flame::executor {
+
+using proto::Code;
+using State = Instance::State;
+
+namespace {
+constexpr int64_t kStartTimeoutUs = int64_t{proto::kStartTimeoutMs} * proto::kUsPerMs;
+constexpr int64_t kStopGraceUs = int64_t{proto::kStopGraceMs} * proto::kUsPerMs;
+/// Small runs are handed over several at once, so that each does not cost a turn.
+constexpr size_t kFramesInHandMax = 64;
+/// Answers are gathered by the service for some ms; a task's time-out must not count the wait of
+/// the one before.
+constexpr int64_t kGatherSlackUs = 20 * proto::kUsPerMs;
+}  // namespace
+
+// ---- bindings
+// -----------------------------------------------------------------------------------------------
+
+void Core::want(Slot& slot, const proto::SlotBinding& binding) {
+  bool same = slot.wanted == binding;
+  if (same && slot.answer) return say(*slot.answer);  // the echo was lost
+  if (same) return;
+  auto before = slot.wanted.uid;
+  slot.wanted = binding;
+  slot.answer.reset();
+  if (before == binding.uid) return advance(slot);
+
+  wanted_slots_ += (binding.uid != 0) - (before != 0);
+  if (wanted_slots_ == 0) idle_since_us_ = now_.mono_us;
+  slot.backoff.reset();
+  set_retry(slot, 0);
+  Instance* in_it = instance(slot.instance);
+  if (in_it != nullptr) uncount(*in_it);
+  if (Session* next = session(binding.uid)) {
+    next->wanted_slots++;
+    if (in_it != nullptr && in_it->state == State::kServing && in_it->uid == binding.uid) {
+      count(*in_it, *next);
+    }
+  }
+  if (Session* last = session(before); last != nullptr && --last->wanted_slots == 0) {
+    auto runs = last->queue.take_all();
+    if (!runs.empty()) give_back(before, Code::kOk, "", std::move(runs));
+    sessions_.erase(before);
+  }
+  advance(slot);
+}
+
+void Core::answer(Slot& slot, Code code, const std::string& reason) {
+  if (code == Code::kOk && slot.answer && slot.answer->code == Code::kOk) return;
+  slot.answer = proto::Bound{slot.wanted, code, reason.substr(0, proto::kReasonBytesMax)};
+  say(*slot.answer);
+}
+
+void Core::advance(Slot& slot) {
+  Instance* in_it = instance(slot.instance);
+  if (in_it != nullptr && in_it->state != State::kWarm) {
+    if (in_it->state != State::kServing) return;  // its answer comes
+    if (in_it->uid == slot.wanted.uid) return answer(slot, Code::kOk, "");
+    if (in_it->frames.empty()) leave(*in_it);
+    return;
+  }
+  if (slot.wanted.uid == 0) return answer(slot, Code::kOk, "");
+  if (slot.retry_at_us != 0 || drain_ != Drain::kNo) return;
+  Session* next = session(slot.wanted.uid);
+  if (next == nullptr) {
+    return answer(slot, Code::kNotFound, "the session's context did not come before its binding");
+  }
+  if (in_it != nullptr &&
+      !(in_it->application == next->application && in_it->owner == next->owner)) {
+    stop(*in_it);
+    in_it = nullptr;
+  }
+  if (in_it == nullptr) in_it = warm_for(slot, *next);
+  if (in_it == nullptr) in_it = &start(slot, *next);
+  enter(*in_it, *next);
+}
+
+// The service does not start, or refuses the session: said at once, tried again after a while.
+void Core::start_failed(Slot& slot, const std::string& reason) {
+  note(true, "slot " + std::to_string(slot.number) + ": " + reason);
+  set_retry(slot, now_.mono_us + slot.backoff.next_us());
+  if (slot.wanted.uid == 0) return;
+  answer(slot, Code::kTaskServiceFailed, reason);
+  Session* of = session(slot.wanted.uid);
+  if (of == nullptr || of->serving > 0 || of->queue.empty()) return;
+  give_back(of->uid, Code::kTaskServiceFailed, reason, of->queue.take_all());
+}
+
+// ---- instances
+// ----------------------------------------------------------------------------------------------
+
+Instance* Core::warm_for(Slot& slot, const Session& session) {
+  for (auto& other : slots_) {
+    Instance* warm = instance(other.instance);
+    if (warm == nullptr || warm->state != State::kWarm || other.wanted.uid != 0) continue;
+    if (!(warm->application == session.application) || warm->owner != session.owner) continue;
+    other.instance = 0;
+    slot.instance = warm->id;
+    warm->slot = slot.number;
+    return warm;
+  }
+  return nullptr;
+}
+
+Instance& Core::start(Slot& slot, const Session& session) {
+  auto fresh = std::make_unique<Instance>();
+  fresh->id = slot.instance = ++last_instance_;
+  fresh->slot = slot.number;
+  fresh->application = session.application;
+  fresh->owner = session.owner;
+  out_->push_back(Start{fresh->id, session.application});
+  auto& stored = instances_[fresh->id];
+  stored = std::move(fresh);
+  return *stored;
+}
+
+void Core::enter(Instance& instance, const Session& session) {
+  instance.state = State::kEntering;
+  instance.uid = session.uid;
+  set_deadline(instance, now_.mono_us + kStartTimeoutUs);
+  out_->push_back(Enter{instance.id, {session.name, session.application.name, session.common}});
+}
+
+void Core::leave(Instance& instance) {
+  instance.state = State::kLeaving;
+  set_deadline(instance, now_.mono_us + kStopGraceUs);
+  out_->push_back(Leave{instance.id});
+}
+
+// The slot is free at once; the process has stop_grace to end.
+void Core::stop(Instance& instance) {
+  uncount(instance);
+  instance.state = State::kStopping;
+  if (slots_[instance.slot].instance == instance.id) slots_[instance.slot].instance = 0;
+  set_deadline(instance, now_.mono_us + kStopGraceUs);
+  out_->push_back(Stop{instance.id});
+}
+
+void Core::kill(Instance& instance, Code code, std::string because) {
+  instance.killed_code = code;
+  instance.killed_because = std::move(because);
+  out_->push_back(Kill{instance.id});
+}
+
+void Core::count(Instance& instance, Session& session) {
+  if (instance.counted) return;
+  instance.counted = true;
+  session.serving++;
+  if (instance.frames.empty()) session.idle.push_back(instance.id);
+  touch(session);
+}
+
+void Core::uncount(Instance& instance) {
+  if (!instance.counted) return;
+  instance.counted = false;
+  Session* of = session(instance.uid);
+  if (of == nullptr) return;
+  of->serving--;
+  std::erase(of->idle, instance.id);
+  touch(*of);
+}
+
+void Core::on_instance(Instance& instance, const shims::Entered& entered) {
+  if (instance.state != State::kEntering) return;
+  Slot& slot = slots_[instance.slot];
+  set_deadline(instance, 0);
+  if (!entered.ok) {
+    bool wanted = slot.wanted.uid == instance.uid;
+    std::string reason = "the service refuses the session: " + entered.message;
+    stop(instance);
+    return wanted ? start_failed(slot, reason) : advance(slot);
+  }
+  instance.state = State::kServing;
+  Session* of = session(instance.uid);
+  if (of != nullptr && slot.wanted.uid == instance.uid) count(instance, *of);
+  advance(slot);
+}
+
+void Core::on_instance(Instance& instance, const shims::Left&) {
+  if (instance.state != State::kLeaving) return;
+  Slot& slot = slots_[instance.slot];
+  set_deadline(instance, 0);
+  instance.uid = 0;
+  instance.state = State::kWarm;
+  if (!instance.application.reuse) stop(instance);
+  advance(slot);
+}
+
+void Core::on_instance(Instance& instance, const shims::Exited& exited) {
+  Slot& slot = slots_[instance.slot];
+  State state = instance.state;
+  std::string reason = exited.reason;
+  Code code = Code::kTaskCrashed;
+  if (!instance.killed_because.empty()) {
+    reason = instance.killed_because + "; " + reason;
+    if (instance.killed_code == Code::kTaskTimeout) code = Code::kTaskTimeout;
+  }
+  if (!instance.frames.empty()) {
+    std::vector<QueuedRun> lost;
+    for (auto& frame : instance.frames) lost.push_back({frame.run, std::move(frame.ticket), {}});
+    give_back(instance.uid, code, reason, std::move(lost));
+  }
+  auto uid = instance.uid;
+  uncount(instance);
+  set_deadline(instance, 0);
+  if (slot.instance == instance.id) slot.instance = 0;
+  instances_.erase(instance.id);  // `instance` ends here
+  if (state == State::kStopping) return;
+  if (state == State::kEntering && slot.wanted.uid == uid) return start_failed(slot, reason);
+  if (state == State::kServing) {
+    note(true, "slot " + std::to_string(slot.number) + ": " + reason);
+    set_retry(slot, now_.mono_us + slot.backoff.next_us());
+  }
+  advance(slot);
+}
+
+// ---- tasks
+// --------------------------------------------------------------------------------------------------
+
+void Core::serve(Session& session) {
+  while (!session.idle.empty() && !session.queue.empty() && drain_ == Drain::kNo &&
+         results_.bytes() <= proto::kUnackedResultBytesMax) {
+    // The last one to become idle first: its caches are warm. What is there is shared among all.
+    uint64_t share = (session.queue.tasks() + session.idle.size() - 1) / session.idle.size();
+    Instance* free = instance(session.idle.back());
+    FLAME_ASSERT(free != nullptr && free->frames.empty());
+    session.idle.pop_back();
+    hand(*free, session, std::min(session.frame_tasks(), share));
+  }
+}
+
+void Core::hand(Instance& instance, Session& session, uint64_t tasks) {
+  Invoke invoke{instance.id, {}};
+  while (tasks > 0 && !session.queue.empty() && instance.frames.size() < kFramesInHandMax) {
+    // A task that was in hand when somebody died goes alone: it may be the reason.
+    auto attempt = session.queue.front().ticket.attempt;
+    if (attempt > 1 && !instance.frames.empty()) break;
+    QueuedRun run = session.queue.take(attempt > 1 ? 1 : tasks);
+    tasks -= run.run.count;
+    invoke.frames.push_back(
+        {run.run.first, static_cast<uint32_t>(run.run.count), attempt, std::move(run.payload)});
+    instance.frames.push_back({std::move(run.ticket), run.run, {}});
+    if (attempt > 1) break;
+  }
+  instance.progress_mono_us = instance.measured_from_us = now_.mono_us;
+  instance.progress_wall_us = now_.wall_us;
+  set_task_deadline(instance);
+  out_->push_back(std::move(invoke));
+}
+
+void Core::on_instance(Instance& instance, const shims::Results& results) {
+  if (instance.frames.empty()) return;
+  auto& frame = instance.frames.front();
+  if (results.first != frame.run.first || results.count > frame.run.count) return;
+  keep_answer(instance, frame, results);
+  if (instance.answered_tasks == 0) progressed_.push_back(instance.id);
+  instance.answered_tasks += results.count;
+  instance.answered_bytes += results.elements.size();
+  instance.progress_mono_us = now_.mono_us;
+  instance.progress_wall_us = now_.wall_us;
+  Slot& slot = slots_[instance.slot];
+  slot.backoff.reset();
+  frame.run = {frame.run.first + results.count, frame.run.count - results.count};
+  if (frame.run.empty()) instance.frames.pop_front();
+  if (instance.state == State::kServing) set_task_deadline(instance);
+  if (!instance.frames.empty()) return;
+  if (!instance.counted) return advance(slot);
+  Session* of = session(instance.uid);
+  FLAME_ASSERT(of != nullptr);
+  of->idle.push_back(instance.id);
+  touch(*of);
+}
+
+void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
+                       const shims::Results& results) {
+  Answer answer{instance.uid,    {results.first, results.count},
+                frame.ticket,    instance.progress_wall_us,
+                now_.wall_us,    {},
+                results.elements};
+  for (const auto& failure : results.failures) {
+    answer.exceptions.push_back({results.first + failure.index, failure.code,
+                                 failure.reason.substr(0, proto::kReasonBytesMax)});
+  }
+  results_.add(std::move(answer));
+  for (const auto& run : frame.cancelled) results_.forget(instance.uid, run);
+}
+
+// ---- time
+// ---------------------------------------------------------------------------------------------------
+
+void Core::set_deadline(Instance& instance, int64_t at_us) {
+  if (instance.deadline_us == at_us) return;
+  if (instance.deadline_us != 0) deadlines_.erase({instance.deadline_us, false, instance.id});
+  instance.deadline_us = at_us;
+  if (at_us != 0) deadlines_.insert({at_us, false, instance.id});
+}
+
+void Core::set_retry(Slot& slot, int64_t at_us) {
+  if (slot.retry_at_us != 0) deadlines_.erase({slot.retry_at_us, true, slot.number});
+  slot.retry_at_us = at_us;
+  if (at_us != 0) deadlines_.insert({at_us, true, slot.number});
+}
+
+void Core::set_task_deadline(Instance& instance) {
+  auto timeout_us = static_cast<int64_t>(instance.application.task_timeout_ms) * proto::kUsPerMs;
+  if (timeout_us == 0) return;
+  if (instance.frames.empty()) return set_deadline(instance, 0);
+  bool alone = instance.frames.size() == 1 && instance.frames.front().run.count == 1;
+  set_deadline(instance, instance.progress_mono_us + timeout_us + (alone ? 0 : kGatherSlackUs));
+}
+
+}  // namespace flame::executor

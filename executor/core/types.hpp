@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What goes into the executor's core and what comes out. Both are values: a test compares lists, a
+// simulation feeds them back.
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "proto/application.hpp"
+#include "proto/ids.hpp"
+#include "proto/messages.hpp"
+#include "shims/shim.hpp"
+
+namespace flame::executor {
+
+using shims::InstanceEvent;
+using shims::InstanceId;
+
+struct Config {
+  std::string id;
+  std::string nonce;        ///< drawn at process start
+  std::string application;  ///< serves only this one; "" for all
+  std::string address;      ///< shown
+  std::string version;
+  uint64_t slots = 1;
+  uint32_t first_link = 1;   ///< random; later links count on from it
+  int64_t idle_exit_us = 0;  ///< 0: never
+};
+
+// ---- events
+// -------------------------------------------------------------------------------------------------
+
+struct Received {
+  proto::Envelope envelope;
+  proto::Message message;
+};
+/// A Send of this turn did not reach the socket: nobody is connected.
+struct SendRefused {};
+/// SIGTERM or SIGINT; the second one ends everything at once.
+struct Terminate {};
+/// All that was ready has been handled: time to act. Also the only event that looks at deadlines.
+struct TurnEnded {};
+
+using Event = std::variant<Received, SendRefused, InstanceEvent, Terminate, TurnEnded>;
+
+// ---- actions
+// ------------------------------------------------------------------------------------------------
+
+struct Send {
+  proto::Envelope envelope;
+  proto::Message message;
+};
+/// Close the socket and open a new one: a DEALER can fall silent for ever.
+struct Reconnect {
+  friend bool operator==(const Reconnect&, const Reconnect&) = default;
+};
+/// Start a process. If that fails the answer is Exited, as if it had ended at once.
+struct Start {
+  InstanceId instance = 0;
+  proto::Application application;
+  friend bool operator==(const Start&, const Start&) = default;
+};
+struct Enter {
+  InstanceId instance = 0;
+  shims::EnterSession session;
+  friend bool operator==(const Enter&, const Enter&) = default;
+};
+struct Invoke {
+  InstanceId instance = 0;
+  std::vector<shims::Frame> frames;
+  friend bool operator==(const Invoke&, const Invoke&) = default;
+};
+struct Leave {
+  InstanceId instance = 0;
+  friend bool operator==(const Leave&, const Leave&) = default;
+};
+/// SIGTERM; Kill follows if it does not end.
+struct Stop {
+  InstanceId instance = 0;
+  friend bool operator==(const Stop&, const Stop&) = default;
+};
+struct Kill {
+  InstanceId instance = 0;
+  friend bool operator==(const Kill&, const Kill&) = default;
+};
+/// For the operator's log.
+struct Note {
+  bool warning = false;
+  std::string text;
+  friend bool operator==(const Note&, const Note&) = default;
+};
+/// The process ends; nothing is in hand (code 0) or it was told twice (code 1).
+struct Exit {
+  int code = 0;
+  friend bool operator==(const Exit&, const Exit&) = default;
+};
+
+using Action = std::variant<Send, Reconnect, Start, Enter, Invoke, Leave, Stop, Kill, Note, Exit>;
+using Actions = std::vector<Action>;
+
+}  // namespace flame::executor

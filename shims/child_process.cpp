@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "shims/child_process.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace flame::shims {
+
+namespace {
+
+// Numbers above those that a child is given, so that no dup2 overwrites a source.
+constexpr int kSourceFdMin = 64;
+
+// Prepared before the fork: between vfork and exec the child shares our memory and may only make
+// system calls.
+struct Plan {
+  const char* path;
+  char* const* arguments;
+  char* const* environment;
+  const char* directory;
+  const std::pair<int, int>* descriptors;
+  size_t descriptor_count;
+  int last_descriptor;
+  pid_t parent;
+};
+
+[[noreturn]] void become(const Plan& plan, volatile int* error) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != plan.parent) _exit(127);  // the parent died before the line above
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGPIPE, &action, nullptr);
+  for (size_t i = 0; i < plan.descriptor_count; i++) {
+    dup2(plan.descriptors[i].first, plan.descriptors[i].second);
+  }
+  // Ours are close-on-exec; this is for those of libraries. Without the call (kernel < 5.9) nothing
+  // is worse.
+  syscall(SYS_close_range, static_cast<unsigned>(plan.last_descriptor + 1), ~0u, 0u);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan.directory[0] != '\0' && chdir(plan.directory) != 0) {
+    *error = errno;
+    _exit(127);
+  }
+  execve(plan.path, plan.arguments, plan.environment);
+  *error = errno;
+  _exit(127);
+}
+
+// vfork where posix_spawn would do but for PR_SET_PDEATHSIG: a helper executable in between would
+// cost an exec for every task of the shell shim.
+__attribute__((noinline)) pid_t fork_and_become(const Plan& plan, volatile int* error) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  pid_t pid = vfork();
+  if (pid == 0) become(plan, error);
+  if (pid < 0) *error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return pid;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (auto& text : texts) out.push_back(text.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+proto::Error spawn_error(const Launch& launch, int error) {
+  std::string message = "cannot start " + launch.path + ": " + std::strerror(error);
+  if (error == ENOENT && access(launch.path.c_str(), F_OK) == 0) {
+    message += " (its interpreter, or its working directory " + launch.directory + ", is missing)";
+  }
+  return proto::Error{proto::Code::kTaskServiceFailed, message};
+}
+
+std::string describe(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return "exit code " + std::to_string(info.si_status);
+  const char* name = sigabbrev_np(info.si_status);
+  return "killed by signal " + std::to_string(info.si_status) +
+         (name != nullptr ? " (" + std::string(name) + ")" : "");
+}
+
+}  // namespace
+
+proto::Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
+    const Launch& launch, const std::vector<std::pair<int, int>>& descriptors,
+    runtime::EventLoop& loop, OnExit on_exit) {
+  std::vector<std::string> arguments{launch.path}, environment;
+  arguments.insert(arguments.end(), launch.arguments.begin(), launch.arguments.end());
+  for (const auto& [name, value] : launch.environment) environment.push_back(name + "=" + value);
+  auto argv = pointers(arguments), envp = pointers(environment);
+
+  std::vector<Descriptor> sources;
+  std::vector<std::pair<int, int>> moves;
+  int last = 2;
+  for (auto [ours, theirs] : descriptors) {
+    sources.emplace_back(fcntl(ours, F_DUPFD_CLOEXEC, kSourceFdMin));
+    if (!sources.back()) return spawn_error(launch, errno);
+    moves.emplace_back(sources.back().get(), theirs);
+    last = std::max(last, theirs);
+  }
+  Plan plan{launch.path.c_str(), argv.data(),  envp.data(), launch.directory.c_str(),
+            moves.data(),        moves.size(), last,        getpid()};
+  volatile int error = 0;
+  pid_t pid = fork_and_become(plan, &error);
+  if (pid < 0) return spawn_error(launch, error);
+  if (error != 0) {
+    waitpid(pid, nullptr, 0);
+    return spawn_error(launch, error);
+  }
+  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) {
+    int failed = errno;
+    ::kill(-pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return spawn_error(launch, failed);
+  }
+  return std::unique_ptr<ChildProcess>(
+      new ChildProcess(pid, std::move(pidfd), loop, std::move(on_exit)));
+}
+
+ChildProcess::ChildProcess(pid_t pid, Descriptor pidfd, runtime::EventLoop& loop, OnExit on_exit)
+    : pid_(pid), pidfd_(std::move(pidfd)), loop_(loop), on_exit_(std::move(on_exit)) {
+  loop_.add_fd(pidfd_.get(), true, false, [this](runtime::EventLoop::Ready) { ended(); });
+}
+
+ChildProcess::~ChildProcess() {
+  if (ended_) return;
+  loop_.remove_fd(pidfd_.get());
+  ::kill(-pid_, SIGKILL);
+  // A process that was just killed is reaped in microseconds, unless the kernel holds it.
+  waitpid(pid_, nullptr, 0);
+}
+
+void ChildProcess::signal(int number) {
+  if (!ended_) ::kill(-pid_, number);
+}
+
+void ChildProcess::ended() {
+  // WNOWAIT first: as long as the leader is not reaped, the group's number is ours to kill.
+  siginfo_t info{};
+  if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) return;
+  if (info.si_pid == 0) return;
+  loop_.remove_fd(pidfd_.get());
+  ::kill(-pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+  ended_ = true;
+  bool failed = info.si_code != CLD_EXITED || info.si_status != 0;
+  auto on_exit = std::move(on_exit_);
+  on_exit(failed, describe(info));
+}
+
+}  // namespace flame::shims

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Reads what a child writes to stdout and stderr so that it never waits for us, and keeps only the
+// end of it.
+
+#include <string>
+
+#include "runtime/event_loop.hpp"
+#include "shims/descriptor.hpp"
+
+namespace flame::shims {
+
+class OutputTail {
+ public:
+  explicit OutputTail(runtime::EventLoop& loop) : loop_(loop) {}
+  ~OutputTail() { close(); }
+  OutputTail(const OutputTail&) = delete;
+  OutputTail& operator=(const OutputTail&) = delete;
+
+  /// Takes the reading end over; what was kept of an earlier one is forgotten.
+  void watch(Descriptor pipe);
+  /// Reads what is there now, without waiting for the end: a process that forked away may hold it
+  /// open.
+  void close();
+
+  /// `how`, and the last kStderrTailBytes after it if there are any.
+  std::string explain(const std::string& how) const;
+
+ private:
+  /// True while there is more.
+  bool read_some();
+
+  runtime::EventLoop& loop_;
+  Descriptor pipe_;
+  std::string tail_;
+};
+
+struct Pipe {
+  Descriptor read, write;
+};
+/// Both ends close-on-exec; ours is made non-blocking by the caller, the child's must not be.
+bool open_pipe(Pipe& pipe);
+void set_nonblocking(int fd);
+
+}  // namespace flame::shims

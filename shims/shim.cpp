@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "shims/shim.hpp"
+
+#include "shims/native.hpp"
+#include "shims/shell.hpp"
+
+namespace flame::shims {
+
+proto::Result<std::unique_ptr<Shim>> make_shim(const proto::Application& application, Launch launch,
+                                               InstanceId instance, runtime::EventLoop& loop,
+                                               Events& events) {
+  if (application.shim == "native") return NativeShim::start(launch, instance, loop, events);
+  if (application.shim == "shell") {
+    return std::unique_ptr<Shim>(
+        std::make_unique<ShellShim>(std::move(launch), instance, loop, events));
+  }
+  return proto::Error{proto::Code::kUnsupported,
+                      "this executor has no shim `" + application.shim + "`: use native or shell"};
+}
+
+}  // namespace flame::shims

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// How an executor talks to one instance of a service. A shim is passive: it has no clock and no
+// opinion. It does what it is told, watches its descriptors in the executor's loop, and appends
+// what happened as values to the queue it was given. Nothing here blocks. Time-outs and restarts
+// are decided in executor/core.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "proto/application.hpp"
+#include "proto/bytes.hpp"
+#include "proto/error.hpp"
+#include "proto/ids.hpp"
+#include "runtime/event_loop.hpp"
+
+namespace flame::shims {
+
+// ---- what a shim is told
+// ------------------------------------------------------------------------------------
+
+struct EnterSession {
+  std::string session;
+  std::string application;
+  proto::Bytes common;
+  friend bool operator==(const EnterSession&, const EnterSession&) = default;
+};
+
+/// Contiguous tasks of one session with one attempt number; `elements` as in proto/elements.hpp.
+struct Frame {
+  proto::TaskId first = 0;
+  uint32_t count = 0;
+  proto::Attempt attempt = 1;
+  proto::Bytes elements;
+  friend bool operator==(const Frame&, const Frame&) = default;
+};
+
+// ---- what a shim yields
+// -------------------------------------------------------------------------------------
+
+struct Entered {
+  bool ok = true;
+  std::string message;
+  friend bool operator==(const Entered&, const Entered&) = default;
+};
+
+struct Failure {
+  uint32_t index = 0;  ///< in these results
+  proto::Code code = proto::Code::kTaskFailed;
+  std::string reason;
+  friend bool operator==(const Failure&, const Failure&) = default;
+};
+
+/// Results of a prefix of the oldest unanswered frame, checked: the range is the expected one,
+/// `elements` are exactly `count` elements within the payload limit, failures have rising indices.
+struct Results {
+  proto::TaskId first = 0;
+  uint32_t count = 0;
+  std::vector<Failure> failures;
+  proto::Bytes elements;
+  friend bool operator==(const Results&, const Results&) = default;
+};
+
+struct Left {
+  friend bool operator==(const Left&, const Left&) = default;
+};
+
+/// The service is gone (or never came); the last event of a shim. `reason` has exit code or signal
+/// and the tail of what it wrote to stderr.
+struct Exited {
+  std::string reason;
+  friend bool operator==(const Exited&, const Exited&) = default;
+};
+
+using Event = std::variant<Entered, Results, Left, Exited>;
+
+using InstanceId = uint64_t;
+struct InstanceEvent {
+  InstanceId instance = 0;
+  Event event;
+  friend bool operator==(const InstanceEvent&, const InstanceEvent&) = default;
+};
+using Events = std::vector<InstanceEvent>;
+
+// ---- the shim
+// -----------------------------------------------------------------------------------------------
+
+/// What to start, with everything looked up.
+struct Launch {
+  std::string path;  ///< of the executable
+  std::vector<std::string> arguments;
+  std::vector<std::pair<std::string, std::string>> environment;  ///< all of it
+  std::string directory;
+};
+
+class Shim {
+ public:
+  /// Ends what still runs, at once.
+  virtual ~Shim() = default;
+
+  /// Answered by Entered, or Exited.
+  virtual void enter(const EnterSession& session) = 0;
+  /// Answered by Results, in order. Everything handed over counts as started.
+  virtual void invoke(const std::vector<Frame>& frames) = 0;
+  /// Answered by Left; only between frames.
+  virtual void leave() = 0;
+  /// SIGTERM to the whole process group. Answered by Exited when it obeys.
+  virtual void terminate() = 0;
+  /// SIGKILL to the whole process group. Answered by Exited.
+  virtual void kill() = 0;
+};
+
+/// Starts an instance with the shim that the application names. `loop` and `events` outlive it.
+proto::Result<std::unique_ptr<Shim>> make_shim(const proto::Application& application, Launch launch,
+                                               InstanceId instance, runtime::EventLoop& loop,
+                                               Events& events);
+
+}  // namespace flame::shims
