@@ -18,8 +18,8 @@ namespace flame::broker {
 namespace {
 
 constexpr int64_t kPublishUs = 250 * proto::kUsPerMs;
-// While a batch is in flight its reply is nearer than a sleep and a wake-up cost.
-constexpr int64_t kSpinUs = 50;
+// The reply to a small batch is nearer than a sleep and a wake-up; one that takes longer gets the core to itself.
+constexpr int64_t kSpinUs = 60;
 
 std::string tcp(const std::string& address, int port) {
   return "tcp://" + address + ":" + (port == 0 ? "*" : std::to_string(port));
@@ -71,13 +71,15 @@ void App::turn() {
   const proto::Now& now = loop_.now();
   for (auto& event : store_.poll(now)) core_.on(std::move(event), now);
   core_.tick(now, clients_.drained() && executors_.drained());
-  if (auto batch = core_.close_batch(now)) store_.write(std::move(*batch), now);
+  if (auto batch = core_.close_batch(now)) {
+    store_.write(std::move(*batch), now);
+    loop_.spin_until(now.mono_us + kSpinUs);
+  }
   perform(core_.take_actions());
   clients_.set_reading(core_.accepts_clients());
   executors_.set_reading(core_.accepts_executors());
   clients_.begin_turn();
   executors_.begin_turn();
-  if (core_.state().in_flight && core_.state().health.writable) loop_.spin_until(now.mono_us + kSpinUs);
   if (now.mono_us >= publish_due_us_ || (!announced_ && core_.state().serving)) publish();
   loop_.cancel(timer_);
   timer_ = loop_.call_at(core_.next_tick_us(now), [] {});
