@@ -27,7 +27,8 @@ constexpr size_t kReadBytes = 256 * 1024;
 constexpr size_t kReadsPerTurn = 16;
 constexpr int kItemsMax = 64 * 1024 * 1024;  // more in one reply is not Redis speaking
 
-// hiredis builds its own tree unless told how; ours needs no copy and no hiredis type in the header.
+// hiredis builds its own tree unless told how; ours needs no copy and no hiredis type in the
+// header.
 RedisReply* place(const redisReadTask* task) {
   auto root = static_cast<RedisReply*>(task->privdata);
   if (task->parent == nullptr) return root;
@@ -68,7 +69,9 @@ void decode_percent(std::string& text) {
   for (size_t i = 0; i < text.size(); i++) {
     auto digit = [&](size_t at) {
       char c = at < text.size() ? text[at] : 'x';
-      return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+      return c >= '0' && c <= '9'                 ? c - '0'
+             : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                  : -1;
     };
     if (text[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0) {
       out += static_cast<char>(digit(i + 1) * 16 + digit(i + 2));
@@ -96,7 +99,8 @@ proto::Result<RedisAddress> parse_unix(std::string_view rest) {
   }
   if (query == rest.npos) return address;
   auto option = rest.substr(query + 1);
-  auto number = option.substr(0, 3) == "db=" ? proto::parse_number<uint32_t>(option.substr(3)) : std::nullopt;
+  auto number =
+      option.substr(0, 3) == "db=" ? proto::parse_number<uint32_t>(option.substr(3)) : std::nullopt;
   if (!number) return bad_url("has an option that is not db=NUMBER");
   address.database = *number;
   return address;
@@ -128,7 +132,8 @@ proto::Result<RedisAddress> parse_tcp(std::string_view rest) {
     address.port = *port;
     rest = rest.substr(0, colon);
   }
-  if (bracket != std::string_view::npos && !rest.empty() && rest[0] == '[') rest = rest.substr(1, bracket - 1);
+  if (bracket != std::string_view::npos && !rest.empty() && rest[0] == '[')
+    rest = rest.substr(1, bracket - 1);
   address.host = rest;
   if (address.host.empty()) return bad_url("has no host");
   return address;
@@ -136,7 +141,8 @@ proto::Result<RedisAddress> parse_tcp(std::string_view rest) {
 
 }  // namespace
 
-// ---- values ---------------------------------------------------------------------------------------------
+// ---- values
+// ---------------------------------------------------------------------------------------------
 
 std::string RedisAddress::shown() const {
   std::string db = std::to_string(database);
@@ -177,7 +183,8 @@ RedisRequest& RedisRequest::add(const std::vector<std::string_view>& command) {
   return *this;
 }
 
-// ---- connection -----------------------------------------------------------------------------------------
+// ---- connection
+// -----------------------------------------------------------------------------------------
 
 struct RedisConnection::Parser {
   RedisReply root;
@@ -187,15 +194,16 @@ struct RedisConnection::Parser {
   Parser() : reader(redisReaderCreateWithFunctions(&kBuilders)) {
     FLAME_ASSERT(reader != nullptr);
     reader->privdata = &root;
-    reader->maxbuf = 0;  // keep the buffer: giving it back after every reply costs more than it saves
+    reader->maxbuf =
+        0;  // keep the buffer: giving it back after every reply costs more than it saves
   }
   ~Parser() { redisReaderFree(reader); }
   Parser(const Parser&) = delete;
   Parser& operator=(const Parser&) = delete;
 };
 
-// getaddrinfo may take seconds where a name server is gone; glibc runs it aside. The request must outlive a call
-// that cannot be cancelled, so the last owner leaks it then.
+// getaddrinfo may take seconds where a name server is gone; glibc runs it aside. The request must
+// outlive a call that cannot be cancelled, so the last owner leaks it then.
 struct RedisConnection::Lookup {
   std::string host, service;
   addrinfo hints{};
@@ -232,7 +240,8 @@ void RedisConnection::open(int64_t timeout_us) {
   if (address_.path.empty()) return resolve();
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
-  if (address_.path.size() >= sizeof name.sun_path) return fail_later(down("connect to", "path too long"));
+  if (address_.path.size() >= sizeof name.sun_path)
+    return fail_later(down("connect to", "path too long"));
   std::memcpy(name.sun_path, address_.path.data(), address_.path.size());
   connect_to(&name, sizeof name, AF_UNIX);
 }
@@ -264,7 +273,8 @@ void RedisConnection::poll_lookup() {
   timer_ = 0;
   int state = lookup_->state();
   if (state == EAI_INPROGRESS) {
-    if (loop_.now().mono_us >= open_deadline_us_) return fail(down("resolve the host of", "no answer in time"));
+    if (loop_.now().mono_us >= open_deadline_us_)
+      return fail(down("resolve the host of", "no answer in time"));
     timer_ = loop_.call_at(loop_.now().mono_us + kLookupPollUs, [this] { poll_lookup(); });
     return;
   }
@@ -283,7 +293,8 @@ void RedisConnection::connect_to(const void* address, size_t size, int family) {
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
   } else {
-    setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);  // fewer wake-ups for a large batch
+    setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &bytes,
+               sizeof bytes);  // fewer wake-ups for a large batch
   }
   int failed = connect(fd_, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size));
   if (failed != 0 && errno != EINPROGRESS) return fail_later(down("connect to", strerror(errno)));
@@ -330,9 +341,10 @@ void RedisConnection::greet() {
     for (const auto& reply : replies) {
       // LOADING is no refusal of the login: the owner's first look meets it again and waits.
       if (!reply.is_error() || reply.error_word() == "LOADING") continue;
-      return fail({proto::Code::kStoreRefused, "Redis at " + address_.shown() + " refused the login: " +
-                                                   proto::printable(reply.text) +
-                                                   "; check user, password and database number"});
+      return fail(
+          {proto::Code::kStoreRefused, "Redis at " + address_.shown() +
+                                           " refused the login: " + proto::printable(reply.text) +
+                                           "; check user, password and database number"});
     }
     state_ = State::kOpen;
     owner_.opened();
@@ -345,12 +357,14 @@ void RedisConnection::send(RedisRequest&& request, int64_t timeout_us, OnReplies
   enqueue({std::move(request.bytes_), {}}, commands, timeout_us, std::move(done));
 }
 
-void RedisConnection::send(std::string_view bytes, size_t commands, int64_t timeout_us, OnReplies done) {
+void RedisConnection::send(std::string_view bytes, size_t commands, int64_t timeout_us,
+                           OnReplies done) {
   FLAME_ASSERT(is_open());
   enqueue({{}, bytes}, commands, timeout_us, std::move(done));
 }
 
-void RedisConnection::enqueue(Outgoing outgoing, size_t commands, int64_t timeout_us, OnReplies done) {
+void RedisConnection::enqueue(Outgoing outgoing, size_t commands, int64_t timeout_us,
+                              OnReplies done) {
   FLAME_ASSERT(commands > 0);
   out_.push_back(std::move(outgoing));
   // A deque never moves its elements, so the view stays good.
@@ -454,8 +468,9 @@ void RedisConnection::fail_later(proto::Error error) {
 }
 
 proto::Error RedisConnection::down(std::string_view verb, std::string_view reason) const {
-  return {proto::Code::kStoreDown, "cannot " + std::string(verb) + " Redis at " + address_.shown() + ": " +
-                                       std::string(reason) + "; it is tried again until it works"};
+  return {proto::Code::kStoreDown, "cannot " + std::string(verb) + " Redis at " + address_.shown() +
+                                       ": " + std::string(reason) +
+                                       "; it is tried again until it works"};
 }
 
 }  // namespace flame::runtime

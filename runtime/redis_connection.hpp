@@ -2,9 +2,10 @@
 // Copyright The Flame Authors
 #pragma once
 
-// One connection to Redis in the loop; the only user of hiredis (its parser). Never blocks: the socket is ours, a
-// host name is resolved in the background. Any error throws the connection away, because after it replies can no
-// longer be told apart; the owner is told once and opens it again when it likes.
+// One connection to Redis in the loop; the only user of hiredis (its parser). Never blocks: the
+// socket is ours, a host name is resolved in the background. Any error throws the connection away,
+// because after it replies can no longer be told apart; the owner is told once and opens it again
+// when it likes.
 
 #include <cstdint>
 #include <deque>
@@ -32,7 +33,8 @@ struct RedisAddress {
   std::string shown() const;
 };
 
-/// redis://[user:password@]host[:port][/db] or unix://path[?db=n]. No error text repeats the password.
+/// redis://[user:password@]host[:port][/db] or unix://path[?db=n]. No error text repeats the
+/// password.
 proto::Result<RedisAddress> parse_redis_url(std::string_view url);
 
 struct RedisReply {
@@ -130,8 +132,8 @@ class RedisConnection {
   State state_ = State::kClosed;
   int fd_ = -1;
   int64_t open_deadline_us_ = 0;
-  EventLoop::TimerId timer_ = 0;   ///< connect time-out, lookup, or the oldest request's deadline
-  uint64_t generation_ = 0;        ///< rises with close(): a callback may have closed the connection
+  EventLoop::TimerId timer_ = 0;  ///< connect time-out, lookup, or the oldest request's deadline
+  uint64_t generation_ = 0;       ///< rises with close(): a callback may have closed the connection
   std::unique_ptr<Parser> parser_;
   std::shared_ptr<Lookup> lookup_;
   std::deque<Outgoing> out_;

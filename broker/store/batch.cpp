@@ -19,14 +19,18 @@ using proto::segment_of;
 using Ops = std::vector<const StoreOp*>;
 using OpSpan = std::pair<Ops::const_iterator, Ops::const_iterator>;
 
-// Above every constant part of one command or one field: names, lengths, numbers, line ends, key around the session.
+// Above every constant part of one command or one field: names, lengths, numbers, line ends, key
+// around the session.
 constexpr size_t kCommandBytes = 160;
 constexpr size_t kFieldBytes = 80;
 
 template <class T>
-const T& as(const StoreOp* op) { return *std::get_if<T>(op); }
+const T& as(const StoreOp* op) {
+  return *std::get_if<T>(op);
+}
 
-// ---- size -----------------------------------------------------------------------------------------------
+// ---- size
+// -----------------------------------------------------------------------------------------------
 
 size_t size_of(const TextFields& fields) {
   size_t size = 0;
@@ -35,7 +39,9 @@ size_t size_of(const TextFields& fields) {
 }
 
 struct SizeMax {
-  size_t operator()(const PutApplication& op) const { return op.name.size() + op.value.size() + kFieldBytes; }
+  size_t operator()(const PutApplication& op) const {
+    return op.name.size() + op.value.size() + kFieldBytes;
+  }
   size_t operator()(const DropApplication& op) const { return 2 * op.name.size() + kCommandBytes; }
   size_t operator()(const PutSession& op) const {
     return 3 * (kCommandBytes + op.session.size()) + size_of(op.fields) + op.common.size();
@@ -46,12 +52,19 @@ struct SizeMax {
     for (const auto& piece : op.pieces) size += piece.size();
     return size;
   }
-  size_t operator()(const DropInput& op) const { return op.session.size() + op.runs.size() * kFieldBytes; }
-  size_t operator()(const PutState& op) const { return op.session.size() + op.run.count + kFieldBytes; }
-  size_t operator()(const PutOutput& op) const {
-    return 2 * (kCommandBytes + op.session.size()) + op.head.size() + op.elements.size() + kFieldBytes;
+  size_t operator()(const DropInput& op) const {
+    return op.session.size() + op.runs.size() * kFieldBytes;
   }
-  size_t operator()(const DropOutput& op) const { return op.session.size() + op.runs.size() * kFieldBytes; }
+  size_t operator()(const PutState& op) const {
+    return op.session.size() + op.run.count + kFieldBytes;
+  }
+  size_t operator()(const PutOutput& op) const {
+    return 2 * (kCommandBytes + op.session.size()) + op.head.size() + op.elements.size() +
+           kFieldBytes;
+  }
+  size_t operator()(const DropOutput& op) const {
+    return op.session.size() + op.runs.size() * kFieldBytes;
+  }
   size_t operator()(const TrimDone& op) const { return op.session.size() + kFieldBytes; }
   size_t operator()(const PutAttempts& op) const {
     return 2 * (kCommandBytes + op.session.size()) + op.charged.size() * kFieldBytes;
@@ -66,15 +79,23 @@ struct SizeMax {
     return op.session.size() + op.code.size() + op.text.size() + 4 * kFieldBytes;
   }
   size_t operator()(const DropSegments& op) const {
-    return op.last < op.first ? 0 : (op.last - op.first + 1) * 4 * (kFieldBytes + op.session.size());
+    return op.last < op.first ? 0
+                              : (op.last - op.first + 1) * 4 * (kFieldBytes + op.session.size());
   }
   size_t operator()(const DropResults& op) const { return 8 * (kFieldBytes + op.session.size()); }
-  size_t operator()(const DropSession& op) const { return kCommandBytes + 9 * (kFieldBytes + op.session.size()); }
-  size_t operator()(const PutExecutor& op) const { return op.executor.size() + op.value.size() + kFieldBytes; }
-  size_t operator()(const PutDemand& op) const { return op.application.size() + op.value.size() + kFieldBytes; }
+  size_t operator()(const DropSession& op) const {
+    return kCommandBytes + 9 * (kFieldBytes + op.session.size());
+  }
+  size_t operator()(const PutExecutor& op) const {
+    return op.executor.size() + op.value.size() + kFieldBytes;
+  }
+  size_t operator()(const PutDemand& op) const {
+    return op.application.size() + op.value.size() + kFieldBytes;
+  }
 };
 
-// ---- one kind of operation, one or many of it on one key ------------------------------------------------
+// ---- one kind of operation, one or many of it on one key
+// ------------------------------------------------
 
 void put_run(const Run& run, RespOut& out) {
   char name[42];
@@ -133,7 +154,8 @@ void put_outputs(OpSpan ops, RespOut& out) {
   for (auto at = ops.first; at != ops.second; ++at) {
     const auto& op = as<PutOutput>(*at);
     put_run(op.run, out);
-    auto tail = proto::encode_output_tail(proto::crc32c(op.elements.view(), proto::crc32c(op.head)));
+    auto tail =
+        proto::encode_output_tail(proto::crc32c(op.elements.view(), proto::crc32c(op.head)));
     out.begin_text(op.head.size() + op.elements.size() + tail.size());
     out.raw(op.head);
     out.raw(op.elements.view());
@@ -187,11 +209,13 @@ void drop_inputs(OpSpan ops, RespOut& out) {
   }
 }
 
-// ---- the rest, one by one -------------------------------------------------------------------------------
+// ---- the rest, one by one
+// -------------------------------------------------------------------------------
 
 std::vector<std::string> keys_of_results(std::string_view session) {
-  return {proto::common_key(session),      proto::done_key(session),    proto::attempts_key(session),
-          proto::idempotency_key(session), proto::readers_key(session), proto::submits_key(session),
+  return {proto::common_key(session),   proto::done_key(session),
+          proto::attempts_key(session), proto::idempotency_key(session),
+          proto::readers_key(session),  proto::submits_key(session),
           proto::events_key(session)};
 }
 
@@ -202,8 +226,8 @@ void unlink(const std::vector<std::string>& keys, RespOut& out) {
 }
 
 void put_attempts(const PutAttempts& op, RespOut& out) {
-  auto kept = static_cast<size_t>(std::count_if(op.charged.begin(), op.charged.end(),
-                                                [](const auto& entry) { return entry.second > 0; }));
+  auto kept = static_cast<size_t>(std::count_if(
+      op.charged.begin(), op.charged.end(), [](const auto& entry) { return entry.second > 0; }));
   auto key = proto::attempts_key(op.session);
   if (kept > 0) {
     out.command("HSET", 2 + 2 * kept);
@@ -224,7 +248,9 @@ struct PutOne {
   RespOut& out;
   const StoreOp* op;
 
-  void operator()(const PutApplication& o) const { put_field(proto::kAppsKey, o.name, o.value, out); }
+  void operator()(const PutApplication& o) const {
+    put_field(proto::kAppsKey, o.name, o.value, out);
+  }
   void operator()(const DropApplication& o) const {
     put_field(proto::kAppsKey, o.name, "", out);
     put_field(proto::kDemandKey, o.name, "", out);
@@ -240,7 +266,9 @@ struct PutOne {
     out.text(proto::common_key(o.session));
     out.text(o.common.view());
   }
-  void operator()(const PutFields& o) const { put_fields(proto::session_key(o.session), o.fields, out); }
+  void operator()(const PutFields& o) const {
+    put_fields(proto::session_key(o.session), o.fields, out);
+  }
   void operator()(const PutInput&) const {
     Ops one{op};
     put_inputs({one.begin(), one.end()}, out);
@@ -257,7 +285,8 @@ struct PutOne {
   }
   void operator()(const DropOutput& o) const {
     if (o.runs.empty()) return;
-    drop_runs(proto::output_key(o.session, segment_of(o.runs[0].first)), o.runs, o.runs.size(), out);
+    drop_runs(proto::output_key(o.session, segment_of(o.runs[0].first)), o.runs, o.runs.size(),
+              out);
   }
   void operator()(const TrimDone& o) const {
     out.command("LTRIM", 4);
@@ -266,8 +295,12 @@ struct PutOne {
     out.text("-1");
   }
   void operator()(const PutAttempts& o) const { put_attempts(o, out); }
-  void operator()(const PutSubmits& o) const { put_field(proto::submits_key(o.session), o.client, o.value, out); }
-  void operator()(const PutReader& o) const { put_field(proto::readers_key(o.session), o.reader, o.value, out); }
+  void operator()(const PutSubmits& o) const {
+    put_field(proto::submits_key(o.session), o.client, o.value, out);
+  }
+  void operator()(const PutReader& o) const {
+    put_field(proto::readers_key(o.session), o.reader, o.value, out);
+  }
   void operator()(const PutEvent& o) const {
     out.command("XADD", 12);
     out.text(proto::events_key(o.session));
@@ -301,8 +334,12 @@ struct PutOne {
     out.text(proto::kSessionsKey);
     out.text(o.session);
   }
-  void operator()(const PutExecutor& o) const { put_field(proto::kExecutorsKey, o.executor, o.value, out); }
-  void operator()(const PutDemand& o) const { put_field(proto::kDemandKey, o.application, o.value, out); }
+  void operator()(const PutExecutor& o) const {
+    put_field(proto::kExecutorsKey, o.executor, o.value, out);
+  }
+  void operator()(const PutDemand& o) const {
+    put_field(proto::kDemandKey, o.application, o.value, out);
+  }
 };
 
 std::string_view session_of(const StoreOp& op) {
@@ -317,8 +354,8 @@ std::string_view session_of(const StoreOp& op) {
       op);
 }
 
-/// True for operations that may change places with each other within a batch: new inputs before dropped ones, and
-/// nothing of these reads or removes what another wrote.
+/// True for operations that may change places with each other within a batch: new inputs before
+/// dropped ones, and nothing of these reads or removes what another wrote.
 bool plain(const StoreOp& op) {
   return !std::holds_alternative<DropOutput>(op) && !std::holds_alternative<TrimDone>(op) &&
          !std::holds_alternative<DropSegments>(op) && !std::holds_alternative<DropResults>(op) &&
@@ -332,7 +369,8 @@ void by_segment(Ops ops, First first, Put put, RespOut& out) {
   auto less = [&](const StoreOp* a, const StoreOp* b) { return segment(a) < segment(b); };
   if (!std::is_sorted(ops.begin(), ops.end(), less)) std::stable_sort(ops.begin(), ops.end(), less);
   for (auto from = ops.cbegin(); from != ops.cend();) {
-    auto to = std::find_if(from, ops.cend(), [&](const StoreOp* op) { return segment(op) != segment(*from); });
+    auto to = std::find_if(from, ops.cend(),
+                           [&](const StoreOp* op) { return segment(op) != segment(*from); });
     put(OpSpan{from, to}, out);
     from = to;
   }
@@ -354,7 +392,8 @@ BatchEncoder::SessionOps& BatchEncoder::ops_of(std::string_view session) {
   auto& ops = sessions_[used_++];
   ops.session = session;
   ops.plain = true;
-  for (auto* list : {&ops.inputs, &ops.drops, &ops.outputs, &ops.states, &ops.others, &ops.in_order}) {
+  for (auto* list :
+       {&ops.inputs, &ops.drops, &ops.outputs, &ops.states, &ops.others, &ops.in_order}) {
     list->clear();
   }
   return ops;
@@ -429,7 +468,8 @@ namespace {
 // The next `$size\r\nbytes\r\n`, or "" at the end.
 std::string_view take_text(std::string_view& rest) {
   auto line = rest.find("\r\n");
-  auto size = line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
+  auto size =
+      line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
   if (!size || rest.size() < line + 4 + *size) return rest = {};
   auto text = rest.substr(line + 2, *size);
   rest.remove_prefix(line + 4 + *size);
@@ -441,7 +481,8 @@ std::string_view take_text(std::string_view& rest) {
 std::string session_of_command(std::string_view rest, size_t index) {
   for (size_t i = 0; !rest.empty(); i++) {
     auto line = rest.find("\r\n");
-    auto count = line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
+    auto count =
+        line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
     if (!count || *count == 0) break;
     rest.remove_prefix(line + 2);
     take_text(rest);

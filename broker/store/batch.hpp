@@ -4,10 +4,11 @@
 
 // A batch as the bytes that Redis gets:
 //
-//   MULTI  commands ...  HSET flame:meta batch N  EXEC  WATCH flame:meta  HMGET flame:meta epoch batch
+//   MULTI  commands ...  HSET flame:meta batch N  EXEC  WATCH flame:meta  HMGET flame:meta epoch
+//   batch
 //
-// One transaction is atomic, numbered and one fsync. The WATCH behind it is the fence of the *next* batch, which
-// may follow only if this reply shows our epoch and number.
+// One transaction is atomic, numbered and one fsync. The WATCH behind it is the fence of the *next*
+// batch, which may follow only if this reply shows our epoch and number.
 
 #include <cstdint>
 #include <string>
@@ -25,8 +26,8 @@ struct EncodedBatch {
   size_t replies = 0;  ///< one per command, MULTI to HMGET
 };
 
-/// Keeps its scratch memory from batch to batch. Within one session, commands on the same key are joined: order is
-/// kept where it can matter (see plain()).
+/// Keeps its scratch memory from batch to batch. Within one session, commands on the same key are
+/// joined: order is kept where it can matter (see plain()).
 class BatchEncoder {
  public:
   /// Bytes that encode() never exceeds. Cheap: no value is looked at.
@@ -50,8 +51,8 @@ class BatchEncoder {
   size_t used_ = 0;
 };
 
-/// The session named by the key of command `index` (0: the first after MULTI) of an encoded batch, or "" where it
-/// is none's. For error texts: walks the bytes.
+/// The session named by the key of command `index` (0: the first after MULTI) of an encoded batch,
+/// or "" where it is none's. For error texts: walks the bytes.
 std::string session_of_command(std::string_view bytes, size_t index);
 
 }  // namespace flame::broker

@@ -12,7 +12,9 @@ namespace flame::broker {
 
 namespace {
 
-proto::Error refuse(std::string message) { return {proto::Code::kUnsupported, std::move(message), 0}; }
+proto::Error refuse(std::string message) {
+  return {proto::Code::kUnsupported, std::move(message), 0};
+}
 
 Decision broken(std::string reason) {
   Decision decision;
@@ -49,14 +51,15 @@ bool continues(const Meta& meta, const RingState& ring) {
 
 std::optional<proto::Error> foreign(const Meta& meta, std::string_view cluster) {
   if (meta.schema != std::to_string(proto::kSchemaVersion)) {
-    return refuse("flame:meta has schema '" + proto::printable(meta.schema, 20) + "', this broker knows " +
-                  std::to_string(proto::kSchemaVersion) +
+    return refuse("flame:meta has schema '" + proto::printable(meta.schema, 20) +
+                  "', this broker knows " + std::to_string(proto::kSchemaVersion) +
                   "; use a broker of the version that wrote it, or another Redis database");
   }
   if (meta.cluster != cluster) {
     return proto::Error{proto::Code::kCluster,
-                        "this Redis belongs to cluster '" + proto::printable(meta.cluster, 128) + "', not to '" +
-                            std::string(cluster) + "'; name the cluster right or use another Redis database",
+                        "this Redis belongs to cluster '" + proto::printable(meta.cluster, 128) +
+                            "', not to '" + std::string(cluster) +
+                            "'; name the cluster right or use another Redis database",
                         0};
   }
   return std::nullopt;
@@ -85,7 +88,8 @@ proto::Result<Meta> Meta::from(const MetaFields& fields) {
   Meta meta;
   meta.exists = !fields.empty();
   auto value = [&](std::string_view name) -> std::string {
-    auto found = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.first == name; });
+    auto found =
+        std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.first == name; });
     return found == fields.end() ? "" : found->second;
   };
   if (!meta.exists) return meta;
@@ -95,7 +99,9 @@ proto::Result<Meta> Meta::from(const MetaFields& fields) {
   auto epoch = Epoch::parse(value("epoch"));
   auto batch = proto::parse_number<uint64_t>(value("batch").empty() ? "0" : value("batch"));
   if (!epoch || !batch) {
-    return refuse("epoch or batch in flame:meta is not a number; this Redis was edited by hand, restore a backup");
+    return refuse(
+        "epoch or batch in flame:meta is not a number; this Redis was edited by hand, restore a "
+        "backup");
   }
   meta.epoch = *epoch;
   meta.batch = *batch;
@@ -120,17 +126,18 @@ std::string Meta::secret_bytes() const {
 }
 
 MetaFields Meta::fields() const {
-  return {{"schema", schema}, {"cluster", cluster}, {"epoch", epoch.text()},      {"lineage", lineage},
-          {"secret", secret}, {"run_id", run_id},   {"fsync", fsync},             {"clean", clean ? "1" : "0"},
-          {"lost", lost}};
+  return {{"schema", schema},   {"cluster", cluster},         {"epoch", epoch.text()},
+          {"lineage", lineage}, {"secret", secret},           {"run_id", run_id},
+          {"fsync", fsync},     {"clean", clean ? "1" : "0"}, {"lost", lost}};
 }
 
-Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen, std::string_view cluster,
-                      int64_t takeover_grace_us, std::string_view ring_place) {
+Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen,
+                      std::string_view cluster, int64_t takeover_grace_us,
+                      std::string_view ring_place) {
   if (!meta.exists) {
     if (!ring.found || ring.last == 0) return {};
-    return broken("this Redis is empty, but the ring " + std::string(ring_place) + " holds what was confirmed up to batch " +
-                  std::to_string(ring.last));
+    return broken("this Redis is empty, but the ring " + std::string(ring_place) +
+                  " holds what was confirmed up to batch " + std::to_string(ring.last));
   }
   if (auto error = foreign(meta, cluster)) {
     Decision decision;
@@ -142,14 +149,17 @@ Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& 
   if (continues(meta, ring)) {
     if (ring.has(meta.batch + 1, ring.last)) return whole(meta.batch + 1);
     return broken("Redis came back with batch " + std::to_string(meta.batch) + "; " +
-                  batches(meta.batch + 1, ring.first - 1) + " were confirmed and are neither there nor in the ring");
+                  batches(meta.batch + 1, ring.first - 1) +
+                  " were confirmed and are neither there nor in the ring");
   }
-  if (meta.clean || meta.run_id == seen.run_id || meta.fsync == "always") return whole(meta.batch + 1);
+  if (meta.clean || meta.run_id == seen.run_id || meta.fsync == "always")
+    return whole(meta.batch + 1);
   if (seen.uptime_us < takeover_grace_us) {
     Decision decision;
     decision.finding = Finding::kWait;
     decision.wait_us = takeover_grace_us - seen.uptime_us;
-    decision.reason = "Redis has just started, and its owner, which has the ring, may come back first";
+    decision.reason =
+        "Redis has just started, and its owner, which has the ring, may come back first";
     return decision;
   }
   return broken("Redis was restarted since its last broker saw it, appendfsync is '" + meta.fsync +
@@ -166,8 +176,10 @@ Decision decide_again(const Meta& meta, const RingState& ring, const Owned& owne
   if (ours && !meta.lost.empty()) return broken(meta.lost);
   if (stored >= owned.confirmed) return whole(stored + 1);
   if (ring.has(stored + 1, owned.confirmed)) return whole(stored + 1);
-  uint64_t missing_to = std::min(owned.confirmed, ring.last < ring.first ? owned.confirmed : ring.first - 1);
-  return broken("Redis came back with batch " + std::to_string(stored) + "; " + batches(stored + 1, missing_to) +
+  uint64_t missing_to =
+      std::min(owned.confirmed, ring.last < ring.first ? owned.confirmed : ring.first - 1);
+  return broken("Redis came back with batch " + std::to_string(stored) + "; " +
+                batches(stored + 1, missing_to) +
                 " were confirmed and are neither there nor in the ring");
 }
 

@@ -2,11 +2,11 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Who owns this Redis, and is anything confirmed missing from it? Pure: both stores look, ask here, and do what the
-// answer says.
+// Who owns this Redis, and is anything confirmed missing from it? Pure: both stores look, ask here,
+// and do what the answer says.
 //
-// An epoch is `number-random`, compared as a whole. A lineage is a random value that lives as long as nothing
-// confirmed was lost: a starting broker keeps it only if it can show that.
+// An epoch is `number-random`, compared as a whole. A lineage is a random value that lives as long
+// as nothing confirmed was lost: a starting broker keeps it only if it can show that.
 
 #include <cstdint>
 #include <optional>
@@ -52,7 +52,8 @@ struct Meta {
   MetaFields fields() const;
 };
 
-/// What the ring holds: batches [first, last]; empty when last + 1 == first. Those before first are on disk.
+/// What the ring holds: batches [first, last]; empty when last + 1 == first. Those before first are
+/// on disk.
 struct RingState {
   bool found = false;  ///< false: none, or a new one
   Epoch epoch;         ///< the last that its owner tried to raise
@@ -84,15 +85,16 @@ struct Decision {
 };
 
 /// For a broker that starts. `ring_place` is named in texts.
-Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen, std::string_view cluster,
-                      int64_t takeover_grace_us, std::string_view ring_place);
+Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen,
+                      std::string_view cluster, int64_t takeover_grace_us,
+                      std::string_view ring_place);
 
 /// What a broker that was connected before believes.
 struct Owned {
   Epoch epoch;
   std::string lineage;
-  uint64_t confirmed = 0;   ///< the last batch whose reply came
-  uint64_t in_flight = 0;   ///< sent without a reply; 0: none
+  uint64_t confirmed = 0;  ///< the last batch whose reply came
+  uint64_t in_flight = 0;  ///< sent without a reply; 0: none
 };
 /// For the same broker after a reconnect.
 Decision decide_again(const Meta& meta, const RingState& ring, const Owned& owned);

@@ -17,7 +17,8 @@ const T* find(const MemoryKeys& keys, std::string_view key) {
   return found == keys.end() ? nullptr : std::get_if<T>(&found->second);
 }
 
-std::vector<std::pair<std::string, std::string>> pairs(const MemoryKeys& keys, std::string_view key) {
+std::vector<std::pair<std::string, std::string>> pairs(const MemoryKeys& keys,
+                                                       std::string_view key) {
   auto hash = find<MemoryHash>(keys, key);
   if (hash == nullptr) return {};
   return {hash->begin(), hash->end()};
@@ -83,7 +84,8 @@ Recovered recover(const MemoryKeys& keys) {
   std::vector<std::pair<int64_t, std::string>> oldest_first;
   for (const auto& [name, created] : *sessions) oldest_first.emplace_back(created, name);
   std::sort(oldest_first.begin(), oldest_first.end());
-  for (const auto& [created, name] : oldest_first) recovered.sessions.push_back(recover_session(keys, name));
+  for (const auto& [created, name] : oldest_first)
+    recovered.sessions.push_back(recover_session(keys, name));
   return recovered;
 }
 
@@ -94,7 +96,8 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read) {
   // The caller's view of the list may be one trim behind or ahead: the absolute index decides.
   uint64_t done_first = number_of(keys, read.session, "done_first");
   if (read.index_first < done_first) {
-    answer.error = {proto::Code::kTrimmed, "results before index " + std::to_string(done_first) + " are dropped"};
+    answer.error = {proto::Code::kTrimmed,
+                    "results before index " + std::to_string(done_first) + " are dropped"};
     return answer;
   }
   uint64_t from = read.index_first - done_first;
@@ -111,8 +114,8 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read) {
 StoreEvent answer_read(const MemoryKeys& keys, const ReadInputs& read) {
   InputsRead answer{read.tag, read.runs, {}, {}};
   for (const auto& run : read.runs) {
-    answer.values.push_back(
-        field_of(keys, proto::input_key(read.session, proto::segment_of(run.first)), to_string(run)));
+    answer.values.push_back(field_of(
+        keys, proto::input_key(read.session, proto::segment_of(run.first)), to_string(run)));
   }
   return answer;
 }
@@ -127,7 +130,8 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read) {
   auto stream = find<MemoryStream>(keys, proto::events_key(read.session));
   if (stream == nullptr) return answer;
   for (const auto& event : *stream) {
-    answer.events.push_back(proto::Map{{"at_ms", event.at_ms}, {"code", event.code}, {"text", event.text}});
+    answer.events.push_back(
+        proto::Map{{"at_ms", event.at_ms}, {"code", event.code}, {"text", event.text}});
   }
   return answer;
 }

@@ -30,7 +30,8 @@ void drop_fields(MemoryKeys& keys, const std::string& key, const std::vector<std
   if (hash.empty()) keys.erase(found);
 }
 
-void put_field(MemoryKeys& keys, std::string key, const std::string& field, const std::string& value) {
+void put_field(MemoryKeys& keys, std::string key, const std::string& field,
+               const std::string& value) {
   if (value.empty()) return drop_fields(keys, key, {field});
   at<MemoryHash>(keys, key)[field] = value;
 }
@@ -42,9 +43,10 @@ std::vector<std::string> names_of(const std::vector<proto::Run>& runs) {
 }
 
 void drop_results(MemoryKeys& keys, const SessionName& session) {
-  for (auto key : {proto::common_key(session), proto::done_key(session), proto::attempts_key(session),
-                   proto::idempotency_key(session), proto::readers_key(session), proto::submits_key(session),
-                   proto::events_key(session)}) {
+  for (auto key :
+       {proto::common_key(session), proto::done_key(session), proto::attempts_key(session),
+        proto::idempotency_key(session), proto::readers_key(session), proto::submits_key(session),
+        proto::events_key(session)}) {
     keys.erase(key);
   }
 }
@@ -52,7 +54,9 @@ void drop_results(MemoryKeys& keys, const SessionName& session) {
 struct ApplyOp {
   MemoryKeys& keys;
 
-  void operator()(const PutApplication& op) const { put_field(keys, std::string(proto::kAppsKey), op.name, op.value); }
+  void operator()(const PutApplication& op) const {
+    put_field(keys, std::string(proto::kAppsKey), op.name, op.value);
+  }
   void operator()(const DropApplication& op) const {
     drop_fields(keys, std::string(proto::kAppsKey), {op.name});
     drop_fields(keys, std::string(proto::kDemandKey), {op.name});
@@ -70,34 +74,40 @@ struct ApplyOp {
   void operator()(const PutInput& op) const {
     std::string value = proto::array_header(op.run.count);
     for (const auto& piece : op.pieces) value += piece.view();
-    at<MemoryHash>(keys, proto::input_key(op.session, segment_of(op.run.first)))[to_string(op.run)] = value;
+    at<MemoryHash>(
+        keys, proto::input_key(op.session, segment_of(op.run.first)))[to_string(op.run)] = value;
   }
   void operator()(const DropInput& op) const {
     if (op.runs.empty()) return;
-    drop_fields(keys, proto::input_key(op.session, segment_of(op.runs[0].first)), names_of(op.runs));
+    drop_fields(keys, proto::input_key(op.session, segment_of(op.runs[0].first)),
+                names_of(op.runs));
   }
   void operator()(const PutState& op) const {
     auto& letters = at<std::string>(keys, proto::state_key(op.session, segment_of(op.run.first)));
     auto from = proto::offset_in_segment(op.run.first);
     if (letters.size() < from + op.run.count) letters.resize(from + op.run.count, '\0');
-    std::fill_n(letters.begin() + static_cast<long>(from), op.run.count, static_cast<char>(op.state));
+    std::fill_n(letters.begin() + static_cast<long>(from), op.run.count,
+                static_cast<char>(op.state));
   }
   void operator()(const PutOutput& op) const {
     std::string value = op.head;
     value += op.elements.view();
     value += proto::encode_output_tail(proto::crc32c(value));
-    at<MemoryHash>(keys, proto::output_key(op.session, segment_of(op.run.first)))[to_string(op.run)] = value;
+    at<MemoryHash>(
+        keys, proto::output_key(op.session, segment_of(op.run.first)))[to_string(op.run)] = value;
     at<MemoryList>(keys, proto::done_key(op.session)).push_back(to_string(op.run));
   }
   void operator()(const DropOutput& op) const {
     if (op.runs.empty()) return;
-    drop_fields(keys, proto::output_key(op.session, segment_of(op.runs[0].first)), names_of(op.runs));
+    drop_fields(keys, proto::output_key(op.session, segment_of(op.runs[0].first)),
+                names_of(op.runs));
   }
   void operator()(const TrimDone& op) const {
     auto found = keys.find(proto::done_key(op.session));
     if (found == keys.end()) return;
     auto& list = *std::get_if<MemoryList>(&found->second);
-    list.erase(list.begin(), list.begin() + static_cast<long>(std::min<uint64_t>(op.count, list.size())));
+    list.erase(list.begin(),
+               list.begin() + static_cast<long>(std::min<uint64_t>(op.count, list.size())));
     if (list.empty()) keys.erase(found);
   }
   void operator()(const PutAttempts& op) const {
@@ -106,8 +116,12 @@ struct ApplyOp {
       put_field(keys, key, std::to_string(task), charged == 0 ? "" : std::to_string(charged));
     }
   }
-  void operator()(const PutSubmits& op) const { put_field(keys, proto::submits_key(op.session), op.client, op.value); }
-  void operator()(const PutReader& op) const { put_field(keys, proto::readers_key(op.session), op.reader, op.value); }
+  void operator()(const PutSubmits& op) const {
+    put_field(keys, proto::submits_key(op.session), op.client, op.value);
+  }
+  void operator()(const PutReader& op) const {
+    put_field(keys, proto::readers_key(op.session), op.reader, op.value);
+  }
   void operator()(const PutEvent& op) const {
     auto& stream = at<MemoryStream>(keys, proto::events_key(op.session));
     stream.push_back({op.at_ms, op.code, op.text});
@@ -155,7 +169,9 @@ SessionName session_of(const StoreOp& op) {
 
 void apply(MemoryKeys& keys, const StoreOp& op) { std::visit(ApplyOp{keys}, op); }
 
-MemoryRedis::MemoryRedis(uint64_t seed) : random_state_(seed) { run_id_ = std::to_string(random()); }
+MemoryRedis::MemoryRedis(uint64_t seed) : random_state_(seed) {
+  run_id_ = std::to_string(random());
+}
 
 uint64_t MemoryRedis::random() {  // splitmix64
   uint64_t z = random_state_ += 0x9e3779b97f4a7c15;
@@ -201,8 +217,9 @@ MemoryRedis::Ticket MemoryRedis::submit(const Epoch& epoch, Batch batch, int64_t
   Ticket ticket = next_ticket_++;
   answers_[ticket] = {};
   OnTheWay request{now_us + delay_us_ / 2, ticket, connections_, epoch, std::move(batch)};
-  auto after = std::upper_bound(on_the_way_.begin(), on_the_way_.end(), request.arrive_us,
-                                [](int64_t us, const OnTheWay& other) { return us < other.arrive_us; });
+  auto after =
+      std::upper_bound(on_the_way_.begin(), on_the_way_.end(), request.arrive_us,
+                       [](int64_t us, const OnTheWay& other) { return us < other.arrive_us; });
   on_the_way_.insert(after, std::move(request));
   return ticket;
 }
@@ -240,16 +257,19 @@ void MemoryRedis::arrive(OnTheWay& request) {
       }
     }
     for (const auto& session : left_out) {
-      answer.refused.emplace_back(session, "WRONGTYPE Operation against a key holding the wrong kind of value");
+      answer.refused.emplace_back(
+          session, "WRONGTYPE Operation against a key holding the wrong kind of value");
     }
     commit(std::move(change));
   }
-  if (auto found = answers_.find(request.ticket); found != answers_.end()) found->second = std::move(answer);
+  if (auto found = answers_.find(request.ticket); found != answers_.end())
+    found->second = std::move(answer);
 }
 
 bool MemoryRedis::claim(const Meta& before, const Meta& after) {
   Meta now = meta();
-  if (now.exists != before.exists || !(now.epoch == before.epoch) || now.batch != before.batch) return false;
+  if (now.exists != before.exists || !(now.epoch == before.epoch) || now.batch != before.batch)
+    return false;
   Change change;
   change.batch = after.batch;
   change.meta = after.fields();

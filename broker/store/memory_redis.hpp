@@ -2,9 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// A Redis made of plain maps, for tests and the simulation: keyed exactly as the schema, deterministic, shared by
-// the MemoryStores of several brokers and outliving them. Told from outside when to be slow, away, full or
-// forgetful.
+// A Redis made of plain maps, for tests and the simulation: keyed exactly as the schema,
+// deterministic, shared by the MemoryStores of several brokers and outliving them. Told from
+// outside when to be slow, away, full or forgetful.
 
 #include <cstdint>
 #include <deque>
@@ -36,7 +36,8 @@ using MemoryKeys = std::map<std::string, MemoryValue, std::less<>>;
 /// What the operation does to the keys, as Redis does it: a key that becomes empty is gone.
 void apply(MemoryKeys& keys, const StoreOp& op);
 
-/// Batches that are confirmed but not on disk, as the mapped file of the real store keeps them. Outlives the store.
+/// Batches that are confirmed but not on disk, as the mapped file of the real store keeps them.
+/// Outlives the store.
 struct MemoryRing {
   RingState state;
   std::deque<Batch> batches;
@@ -47,20 +48,24 @@ class MemoryRedis {
   enum class Outcome : uint8_t { kWaiting, kApplied, kFenced, kStale, kRefused, kLost };
   struct Answer {
     Outcome outcome = Outcome::kWaiting;
-    proto::Error error;                                        ///< kRefused
-    std::vector<std::pair<SessionName, std::string>> refused;  ///< sessions left out, with the reason
+    proto::Error error;  ///< kRefused
+    std::vector<std::pair<SessionName, std::string>>
+        refused;  ///< sessions left out, with the reason
   };
   using Ticket = uint64_t;
 
   /// The seed makes its run ids and whatever its stores draw.
   explicit MemoryRedis(uint64_t seed = 1);
 
-  // ---- for tests and the simulation -------------------------------------------------------------------
-  /// From asking to answer; a batch is applied after half of it, whether its sender still lives or not.
+  // ---- for tests and the simulation
+  // -------------------------------------------------------------------
+  /// From asking to answer; a batch is applied after half of it, whether its sender still lives or
+  /// not.
   void set_delay(int64_t delay_us) { delay_us_ = delay_us; }
   /// While down nothing arrives; what was on the way is lost. Keeps what it holds.
   void set_down(bool down);
-  /// Loses the last `changes` batches or claims that are not on disk yet and starts again with another run id.
+  /// Loses the last `changes` batches or claims that are not on disk yet and starts again with
+  /// another run id.
   void restart(size_t changes_lost);
   /// Loses everything.
   void wipe();
@@ -72,7 +77,8 @@ class MemoryRedis {
   const MemoryKeys& keys() const { return live_; }
   uint64_t random();
 
-  // ---- for MemoryStore --------------------------------------------------------------------------------
+  // ---- for MemoryStore
+  // --------------------------------------------------------------------------------
   /// Applies what has arrived by now.
   void advance(int64_t now_us);
   Ticket submit(const Epoch& epoch, Batch batch, int64_t now_us);

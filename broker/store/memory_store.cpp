@@ -20,7 +20,8 @@ std::string draw_secret(MemoryRedis& redis) {
 }
 }  // namespace
 
-MemoryStore::MemoryStore(MemoryRedis& redis, std::shared_ptr<MemoryRing> ring, MemoryStoreConfig config)
+MemoryStore::MemoryStore(MemoryRedis& redis, std::shared_ptr<MemoryRing> ring,
+                         MemoryStoreConfig config)
     : redis_(redis), ring_(std::move(ring)), config_(std::move(config)) {}
 
 void MemoryStore::start(proto::Now now) {
@@ -74,7 +75,8 @@ void MemoryStore::step(proto::Now now) {
   if (closing_ && phase_ == Phase::kReady && !in_flight_ && queue_.empty()) finish_close();
 }
 
-// ---- start and reconnect --------------------------------------------------------------------------------
+// ---- start and reconnect
+// --------------------------------------------------------------------------------
 
 void MemoryStore::look(proto::Now now) {
   Meta before = redis_.meta();
@@ -119,7 +121,8 @@ void MemoryStore::own(const Meta& before, const Decision& decision, proto::Now n
   bool broken = decision.finding == Finding::kBroken;
   if (!broken) replay(decision.replay_from);
   phase_ = broken ? Phase::kBroken : Phase::kReady;
-  if (ring_ && ring_->batches.empty() && !broken) ring_->state.first = confirmed_ + 1, ring_->state.last = confirmed_;
+  if (ring_ && ring_->batches.empty() && !broken)
+    ring_->state.first = confirmed_ + 1, ring_->state.last = confirmed_;
   emit_recovered(decision.reason);
   send_next(now);
 }
@@ -128,7 +131,8 @@ void MemoryStore::look_again(proto::Now now) {
   Meta before = redis_.meta();
   RingState ring = ring_ ? ring_->state : RingState{};
   uint64_t in_flight = in_flight_ ? in_flight_->batch.number : 0;
-  Decision decision = decide_again(before, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight});
+  Decision decision =
+      decide_again(before, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight});
   if (decision.finding == Finding::kFenced) return fence(decision.reason);
   Meta after = meta_;
   after.batch = before.batch;
@@ -138,6 +142,8 @@ void MemoryStore::look_again(proto::Now now) {
   meta_ = after;
   if (decision.finding == Finding::kBroken) return end_lineage(decision.reason);
   phase_ = Phase::kReady;
+  healthy_ = true;
+  events_.push_back(StoreHealth{.writable = true});
   replay(decision.replay_from);
   uint64_t stored = redis_.meta().batch;
   if (in_flight_ && stored >= in_flight_->batch.number) {
@@ -165,6 +171,7 @@ void MemoryStore::emit_recovered(const std::string& broken_reason) {
   recovered.reason = broken_reason;
   healthy_ = !recovered.lineage_broken;
   events_.push_back(std::move(recovered));
+  if (healthy_) events_.push_back(StoreHealth{.writable = true});
 }
 
 void MemoryStore::lose_connection(proto::Now now) {
@@ -175,7 +182,8 @@ void MemoryStore::lose_connection(proto::Now now) {
     in_flight_->ticket = 0;
   }
   healthy_ = false;
-  events_.push_back(StoreHealth{.error = {proto::Code::kStoreDown, "Redis does not answer; it is tried again"}});
+  events_.push_back(
+      StoreHealth{.error = {proto::Code::kStoreDown, "Redis does not answer; it is tried again"}});
 }
 
 void MemoryStore::fence(const std::string& reason) {
@@ -212,19 +220,22 @@ void MemoryStore::finish_close() {
   after.batch = before.batch;
   after.clean = true;
   phase_ = Phase::kOver;
-  if (!(before.epoch == meta_.epoch) || !redis_.claim(before, after)) return fence("flame:meta was changed by somebody else");
+  if (!(before.epoch == meta_.epoch) || !redis_.claim(before, after))
+    return fence("flame:meta was changed by somebody else");
   if (ring_) *ring_ = {};
   events_.push_back(StoreClosed{});
 }
 
-// ---- batches --------------------------------------------------------------------------------------------
+// ---- batches
+// --------------------------------------------------------------------------------------------
 
 // The ring keeps what restart() could still lose.
 void MemoryStore::remember(const Batch& batch) {
   if (!ring_ || batch.number <= ring_->state.last) return;
   ring_->batches.push_back(batch);
   ring_->state.last = batch.number;
-  while (!ring_->batches.empty() && ring_->batches.front().number <= std::min(redis_.on_disk(), confirmed_)) {
+  while (!ring_->batches.empty() &&
+         ring_->batches.front().number <= std::min(redis_.on_disk(), confirmed_)) {
     ring_->batches.pop_front();
   }
   ring_->state.first = ring_->batches.empty() ? batch.number + 1 : ring_->batches.front().number;
@@ -273,12 +284,14 @@ void MemoryStore::confirm(uint64_t number) {
   events_.push_back(BatchStored{number});
 }
 
-// ---- reads ----------------------------------------------------------------------------------------------
+// ---- reads
+// ----------------------------------------------------------------------------------------------
 
 void MemoryStore::answer_reads(proto::Now now) {
   while (!reads_.empty() && reads_.front().due_us <= now.mono_us) {
-    events_.push_back(std::visit([this](const auto& read) { return answer_read(redis_.keys(), read); },
-                                 reads_.front().read));
+    events_.push_back(
+        std::visit([this](const auto& read) { return answer_read(redis_.keys(), read); },
+                   reads_.front().read));
     reads_.pop_front();
   }
 }

@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The twin of RedisStore for tests and the simulation: the same decisions, no socket, no clock, no chance but the
-// seed of its MemoryRedis. Destroying it is a SIGKILL: what was sent still arrives.
+// The twin of RedisStore for tests and the simulation: the same decisions, no socket, no clock, no
+// chance but the seed of its MemoryRedis. Destroying it is a SIGKILL: what was sent still arrives.
 
 #include <deque>
 #include <memory>
@@ -31,7 +31,8 @@ class MemoryStore : public Store {
   void close(proto::Now now) override;
   std::vector<StoreEvent> poll(proto::Now now) override;
 
-  /// When poll() has something to do next by itself, or INT64_MAX. While Redis is down: its return is not seen.
+  /// When poll() has something to do next by itself, or INT64_MAX. While Redis is down: its return
+  /// is not seen.
   int64_t next_us() const;
 
  private:

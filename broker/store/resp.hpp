@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Redis commands written straight to memory that the caller knows to be large enough: a batch of megabytes is
-// written once, in the place it is sent from.
+// Redis commands written straight to memory that the caller knows to be large enough: a batch of
+// megabytes is written once, in the place it is sent from.
 
 #include <charconv>
 #include <cstdint>

@@ -2,9 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// What the broker remembers, as values: one operation per transition, collected in a batch that is applied as
-// one transaction or not at all. RedisStore writes it to Redis; MemoryStore is its twin for tests and the
-// simulation; one contract suite runs against both.
+// What the broker remembers, as values: one operation per transition, collected in a batch that is
+// applied as one transaction or not at all. RedisStore writes it to Redis; MemoryStore is its twin
+// for tests and the simulation; one contract suite runs against both.
 //
 // Numbers in operations are absolute (a counter's value, a letter at an offset), never differences.
 
@@ -29,7 +29,8 @@ using SessionName = std::string;
 /// Plain text fields of flame:{S}:session that changed; names as in docs/redis.md.
 using TextFields = std::vector<std::pair<std::string, std::string>>;
 
-// ---- operations -----------------------------------------------------------------------------------------
+// ---- operations
+// -----------------------------------------------------------------------------------------
 
 /// HSET flame:apps.
 struct PutApplication {
@@ -81,8 +82,8 @@ struct DropOutput {
   SessionName session;
   std::vector<proto::Run> runs;
 };
-/// LTRIM :done so that the first kept entry is the one after `count` more are removed; PutFields carries the
-/// absolute `done_first` in the same batch.
+/// LTRIM :done so that the first kept entry is the one after `count` more are removed; PutFields
+/// carries the absolute `done_first` in the same batch.
 struct TrimDone {
   SessionName session;
   uint64_t count = 0;
@@ -138,9 +139,9 @@ struct PutDemand {
 };
 
 using StoreOp =
-    std::variant<PutApplication, DropApplication, PutSession, PutFields, PutInput, DropInput, PutState,
-                 PutOutput, DropOutput, TrimDone, PutAttempts, PutSubmits, PutReader, PutEvent,
-                 DropSegments, DropResults, DropSession, PutExecutor, PutDemand>;
+    std::variant<PutApplication, DropApplication, PutSession, PutFields, PutInput, DropInput,
+                 PutState, PutOutput, DropOutput, TrimDone, PutAttempts, PutSubmits, PutReader,
+                 PutEvent, DropSegments, DropResults, DropSession, PutExecutor, PutDemand>;
 
 /// One transaction. Numbers are given by the core, 1 + the last confirmed, and never skip.
 struct Batch {
@@ -148,15 +149,17 @@ struct Batch {
   std::vector<StoreOp> ops;
 };
 
-// ---- what comes back ------------------------------------------------------------------------------------
+// ---- what comes back
+// ------------------------------------------------------------------------------------
 
 /// One session as read at start. Never payloads.
 struct RecoveredSession {
   SessionName session;
   std::vector<std::pair<std::string, std::string>> fields;
-  std::vector<std::pair<uint64_t, std::string>> states;  ///< segment -> letters (may be shorter than full)
-  std::vector<proto::Run> inputs;                        ///< stored input runs, sorted
-  uint64_t done_length = 0;                              ///< LLEN :done
+  std::vector<std::pair<uint64_t, std::string>>
+      states;                      ///< segment -> letters (may be shorter than full)
+  std::vector<proto::Run> inputs;  ///< stored input runs, sorted
+  uint64_t done_length = 0;        ///< LLEN :done
   std::vector<std::pair<proto::TaskId, proto::Attempt>> attempts;
   std::vector<std::pair<std::string, std::string>> submits;  ///< client -> encode_submits()
   std::vector<std::pair<std::string, std::string>> readers;
@@ -173,15 +176,16 @@ struct StoreAbilities {
 /// The state at start, after the epoch was raised and is on disk.
 struct Recovered {
   std::string cluster;
-  std::string epoch;           ///< "number-random" of this broker
+  std::string epoch;  ///< "number-random" of this broker
   uint64_t epoch_number = 0;
   std::string lineage;
-  std::string secret;          ///< 16 bytes: key of the tickets
-  uint64_t last_batch = 0;     ///< the next batch is this + 1
-  bool lineage_broken = false; ///< confirmed writes are missing; `reason` says which. Reads only, until accept_loss
+  std::string secret;       ///< 16 bytes: key of the tickets
+  uint64_t last_batch = 0;  ///< the next batch is this + 1
+  bool lineage_broken =
+      false;  ///< confirmed writes are missing; `reason` says which. Reads only, until accept_loss
   std::string reason;
-  bool can_sync = false;     ///< durability synced can be given (appendfsync always, or WAITAOF)
-  uint64_t replicas = 0;     ///< connected ones
+  bool can_sync = false;  ///< durability synced can be given (appendfsync always, or WAITAOF)
+  uint64_t replicas = 0;  ///< connected ones
   std::vector<std::pair<std::string, std::string>> applications;  ///< name -> encode_value()
   std::vector<std::pair<std::string, std::string>> executors;
   std::vector<RecoveredSession> sessions;  ///< oldest first
@@ -192,15 +196,18 @@ struct Recovered {
 struct BatchStored {
   uint64_t number = 0;
 };
-/// The store cannot write now (down, loading, full, read-only ...) or can again. Batches stay queued meanwhile.
+/// The store cannot write now (down, loading, full, read-only ...) or can again. Batches stay
+/// queued meanwhile.
 struct StoreHealth {
   bool writable = false;
-  bool busy = false;    ///< answers, but refuse submits: memory near its limit, ring full
-  bool final = false;   ///< will not mend by itself: wrong password, foreign cluster, cluster mode ...
-  proto::Error error;   ///< why not, for clients and /readyz
+  bool busy = false;  ///< answers, but refuse submits: memory near its limit, ring full
+  bool final =
+      false;  ///< will not mend by itself: wrong password, foreign cluster, cluster mode ...
+  proto::Error error;  ///< why not, for clients and /readyz
   StoreAbilities abilities;
 };
-/// Redis refuses this session's keys (WRONGTYPE): its operations were left out of the batch; suspend it.
+/// Redis refuses this session's keys (WRONGTYPE): its operations were left out of the batch;
+/// suspend it.
 struct SessionRefused {
   SessionName session;
   std::string reason;
@@ -216,13 +223,14 @@ struct LineageBroken {
 /// After accept_loss: a new lineage. Everything is read again: a Recovered follows.
 struct LineageAccepted {};
 
-/// After close(): the last batch is on disk and marked as a clean stop (or could not be, then `error`).
+/// After close(): the last batch is on disk and marked as a clean stop (or could not be, then
+/// `error`).
 struct StoreClosed {
   proto::Error error;
 };
 
-/// Answer to ReadOutputs: entries [first, first + runs.size()) of `done`. An entry whose output was dropped
-/// has an empty value.
+/// Answer to ReadOutputs: entries [first, first + runs.size()) of `done`. An entry whose output was
+/// dropped has an empty value.
 struct OutputsRead {
   uint64_t tag = 0;
   uint64_t first = 0;
@@ -250,18 +258,20 @@ struct EventsRead {
   proto::Error error;
 };
 
-using StoreEvent = std::variant<Recovered, BatchStored, StoreHealth, SessionRefused, Fenced, LineageBroken,
-                                LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead, EventsRead>;
+using StoreEvent =
+    std::variant<Recovered, BatchStored, StoreHealth, SessionRefused, Fenced, LineageBroken,
+                 LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead, EventsRead>;
 
-// ---- reading --------------------------------------------------------------------------------------------
+// ---- reading
+// --------------------------------------------------------------------------------------------
 
 /// `tag` comes back with the answer. Reads see every batch confirmed before they were asked.
 struct ReadOutputs {
   uint64_t tag = 0;
   SessionName session;
-  uint64_t first = 0;       ///< position in the list as it is now (index minus done_first)
-  uint64_t count = 0;       ///< entries at most
-  uint64_t index_first = 0; ///< given back as OutputsRead::first
+  uint64_t first = 0;        ///< position in the list as it is now (index minus done_first)
+  uint64_t count = 0;        ///< entries at most
+  uint64_t index_first = 0;  ///< given back as OutputsRead::first
 };
 struct ReadInputs {
   uint64_t tag = 0;
@@ -289,7 +299,8 @@ class Store {
   virtual void read(StoreRead read, proto::Now now) = 0;
   /// After LineageBroken: go on with what is there.
   virtual void accept_loss(proto::Now now) = 0;
-  /// In order: after what is queued, mark a clean stop and let go. StoreClosed follows, within seconds.
+  /// In order: after what is queued, mark a clean stop and let go. StoreClosed follows, within
+  /// seconds.
   virtual void close(proto::Now now) = 0;
   /// What happened since the last call, in order.
   virtual std::vector<StoreEvent> poll(proto::Now now) = 0;

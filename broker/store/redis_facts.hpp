@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What a Redis says about itself, whether it is one that may be used, and what its refusals mean.
+// Pure.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "broker/store/store.hpp"
+#include "runtime/redis_connection.hpp"
+
+namespace flame::broker {
+
+struct RedisFacts {
+  std::string version;
+  std::string run_id;
+  int64_t uptime_us = 0;
+  bool loading = false;
+  bool replica = false;
+  bool cluster = false;
+  bool aof = false;
+  uint64_t used_memory = 0;
+  uint64_t maxmemory = 0;  ///< 0: no limit
+  std::string policy;
+  uint64_t replicas = 0;
+  bool fsync_pending = false;
+  uint64_t fsync_delayed = 0;
+  std::string appendfsync;       ///< "" where CONFIG is not allowed
+  bool fsync_on_rewrite = true;  ///< false: even `always` pauses while the AOF is rewritten
+
+  /// Every confirmed write is on disk.
+  bool synced() const { return aof && appendfsync == "always" && fsync_on_rewrite; }
+  bool has_waitaof() const;
+  StoreAbilities abilities() const { return {!aof, synced(), replicas}; }
+  bool memory_near_limit() const;
+};
+
+/// Takes over the lines of an INFO reply, of any sections.
+void take_info(RedisFacts& facts, std::string_view info);
+/// Takes over a CONFIG GET reply.
+void take_config(RedisFacts& facts, const runtime::RedisReply& reply);
+
+struct Refusal {
+  proto::Error error;
+  bool final = false;  ///< needs a person; still tried again, rarely
+};
+/// Nothing where this Redis may be used.
+std::optional<Refusal> check_facts(const RedisFacts& facts, bool allow_volatile,
+                                   std::string_view place);
+
+/// The sentence for an error reply: what it means and what to do. `place` is the address without
+/// password.
+Refusal explain(std::string_view error_text, std::string_view place);
+
+}  // namespace flame::broker

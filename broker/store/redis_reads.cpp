@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/store/redis_reads.hpp"
+
+#include <algorithm>
+
+#include "broker/store/redis_facts.hpp"
+#include "proto/keys.hpp"
+#include "proto/text.hpp"
+
+namespace flame::broker {
+
+namespace {
+
+using proto::Run;
+using proto::segment_of;
+using runtime::RedisReplies;
+using runtime::RedisReply;
+using runtime::RedisRequest;
+
+constexpr int64_t kTimeoutUs = 20 * proto::kUsPerSecond;
+
+/// One HMGET per stretch of runs in one segment; the values come back in the order of `runs`.
+template <class Key>
+RedisRequest values_of(const SessionName& session, const std::vector<Run>& runs, Key key) {
+  RedisRequest request;
+  for (size_t from = 0; from < runs.size();) {
+    uint64_t segment = segment_of(runs[from].first);
+    std::vector<std::string> names;
+    for (; from < runs.size() && segment_of(runs[from].first) == segment; from++) {
+      names.push_back(to_string(runs[from]));
+    }
+    std::string name = key(session, segment);
+    std::vector<std::string_view> command = {"HMGET", name};
+    command.insert(command.end(), names.begin(), names.end());
+    request.add(command);
+  }
+  return request;
+}
+
+proto::Error take_values(RedisReplies& replies, std::vector<proto::Bytes>& values) {
+  for (auto& reply : replies) {
+    if (reply.is_error()) return explain(reply.text, "its place").error;
+    for (auto& item : reply.items) {
+      values.push_back(item.is_nil() ? proto::Bytes() : proto::Bytes::own(std::move(item.text)));
+    }
+  }
+  return {};
+}
+
+uint64_t tag_of(const StoreRead& read) {
+  return std::visit([](const auto& r) { return r.tag; }, read);
+}
+
+}  // namespace
+
+RedisReads::RedisReads(runtime::RedisConnection& connection, std::function<void(StoreEvent)> answer,
+                       std::function<void(proto::Error)> trouble)
+    : connection_(connection), answer_(std::move(answer)), trouble_(std::move(trouble)) {}
+
+void RedisReads::ask(StoreRead read) {
+  uint64_t id = next_++;
+  waiting_.emplace(id, std::move(read));
+  if (running_) send(id);
+}
+
+void RedisReads::resume() {
+  running_ = true;
+  std::vector<uint64_t> ids;  // an answer may come at once and end its entry
+  for (const auto& [id, read] : waiting_) ids.push_back(id);
+  for (uint64_t id : ids) send(id);
+}
+
+void RedisReads::send(uint64_t id) {
+  std::visit([this, id](const auto& read) { send(id, read); }, waiting_.at(id));
+}
+
+void RedisReads::finish(uint64_t id, StoreEvent event) {
+  waiting_.erase(id);
+  answer_(std::move(event));
+}
+
+// A Redis that cannot answer now is no answer; the question stays.
+bool RedisReads::transient(const RedisReply& reply) {
+  auto word = reply.error_word();
+  if (word != "LOADING" && word != "BUSY" && word != "MASTERDOWN" && word != "NOAUTH" &&
+      word != "NOPERM")
+    return false;
+  trouble_(explain(reply.text, "its place").error);
+  return true;
+}
+
+// The position in the list is only good together with the count of what was trimmed before it.
+void RedisReads::send(uint64_t id, const ReadOutputs& read) {
+  if (read.count == 0) return finish(id, OutputsRead{read.tag, read.index_first, {}, {}, {}});
+  RedisRequest request;
+  request.add({"MULTI"});
+  request.add({"HGET", proto::session_key(read.session), "done_first"});
+  request.add({"LRANGE", proto::done_key(read.session), std::to_string(read.first),
+               std::to_string(read.first + read.count - 1)});
+  request.add({"EXEC"});
+  connection_.send(std::move(request), kTimeoutUs,
+                   [this, id](RedisReplies&& replies) { take_done(id, std::move(replies)); });
+}
+
+void RedisReads::take_done(uint64_t id, RedisReplies&& replies) {
+  auto& read = std::get<ReadOutputs>(waiting_.at(id));
+  OutputsRead answer{read.tag, read.index_first, {}, {}, {}};
+  if (transient(replies[3])) return;
+  if (replies[3].items.size() != 2 || replies[3].items[1].is_error()) {
+    const auto& bad = replies[3].items.size() == 2 ? replies[3].items[1] : replies[3];
+    answer.error = explain(bad.text, "its place").error;
+    return finish(id, std::move(answer));
+  }
+  uint64_t done_first = proto::parse_number<uint64_t>(replies[3].items[0].text).value_or(0);
+  if (read.index_first < done_first) {
+    answer.error = {proto::Code::kTrimmed,
+                    "results before index " + std::to_string(done_first) + " are dropped", 0};
+    return finish(id, std::move(answer));
+  }
+  if (read.index_first - done_first != read.first) {  // trimmed between the asker's view and ours
+    read.first = read.index_first - done_first;
+    return send(id, read);
+  }
+  for (const auto& item : replies[3].items[1].items) {
+    if (auto run = proto::parse_run(item.text)) answer.runs.push_back(*run);
+  }
+  if (answer.runs.empty()) return finish(id, std::move(answer));
+  fetch_outputs(id, std::move(answer), read.session);
+}
+
+void RedisReads::fetch_outputs(uint64_t id, OutputsRead answer, const SessionName& session) {
+  auto request = values_of(session, answer.runs, proto::output_key);
+  connection_.send(std::move(request), kTimeoutUs,
+                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
+                     if (transient(replies[0])) return;
+                     answer.error = take_values(replies, answer.values);
+                     finish(id, std::move(answer));
+                   });
+}
+
+void RedisReads::send(uint64_t id, const ReadInputs& read) {
+  InputsRead answer{read.tag, read.runs, {}, {}};
+  if (read.runs.empty()) return finish(id, std::move(answer));
+  connection_.send(values_of(read.session, read.runs, proto::input_key), kTimeoutUs,
+                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
+                     if (transient(replies[0])) return;
+                     answer.error = take_values(replies, answer.values);
+                     finish(id, std::move(answer));
+                   });
+}
+
+void RedisReads::send(uint64_t id, const ReadCommon& read) {
+  RedisRequest request({"GET", proto::common_key(read.session)});
+  connection_.send(std::move(request), kTimeoutUs, [this, id](RedisReplies&& replies) {
+    if (transient(replies[0])) return;
+    CommonRead answer{tag_of(waiting_.at(id)), {}, {}};
+    if (replies[0].is_error()) {
+      answer.error = explain(replies[0].text, "its place").error;
+    } else if (!replies[0].is_nil()) {
+      answer.value = proto::Bytes::own(std::move(replies[0].text));
+    }
+    finish(id, std::move(answer));
+  });
+}
+
+void RedisReads::send(uint64_t id, const ReadEvents& read) {
+  RedisRequest request({"XRANGE", proto::events_key(read.session), "-", "+"});
+  connection_.send(std::move(request), kTimeoutUs, [this, id](RedisReplies&& replies) {
+    if (transient(replies[0])) return;
+    EventsRead answer{tag_of(waiting_.at(id)), {}, {}};
+    if (replies[0].is_error()) answer.error = explain(replies[0].text, "its place").error;
+    for (auto& entry : replies[0].items) {  // [id, [at, 1, code, x, text, y]]
+      if (entry.items.size() != 2 || entry.items[1].items.size() != 6) continue;
+      auto& fields = entry.items[1].items;
+      answer.events.push_back(
+          proto::Map{{"at_ms", proto::parse_number<int64_t>(fields[1].text).value_or(0)},
+                     {"code", std::move(fields[3].text)},
+                     {"text", std::move(fields[5].text)}});
+    }
+    finish(id, std::move(answer));
+  });
+}
+
+}  // namespace flame::broker
