@@ -36,12 +36,12 @@ constexpr int64_t kCloseGraceUs = 2'000'000;
 proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, InstanceId instance,
                                                        runtime::EventLoop& loop, Events& events) {
   std::array<int, 2> ends;
-  Pipe output;
+  Pipe output, errors;
   auto no_descriptors = [] {
     return proto::Error{proto::Code::kTaskServiceFailed,
                         std::string("no descriptors for a service: ") + std::strerror(errno)};
   };
-  if (!open_pipe(output)) return no_descriptors();
+  if (!open_pipe(output) || !open_pipe(errors)) return no_descriptors();
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return no_descriptors();
   Descriptor ours(ends[0]), theirs(ends[1]);
   // O_NONBLOCK belongs to an end, not to the pair: the service's stays blocking.
@@ -57,11 +57,12 @@ proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, Ins
   auto self = shim.get();
   auto process = ChildProcess::spawn(
       native,
-      {{output.write.get(), 1}, {output.write.get(), 2}, {theirs.get(), native::kInstanceFd}}, loop,
+      {{output.write.get(), 1}, {errors.write.get(), 2}, {theirs.get(), native::kInstanceFd}}, loop,
       [self](bool, const std::string& how) { self->on_exit(how); });
   if (!process) return process.error();
   shim->process_ = std::move(*process);
   shim->output_.watch(std::move(output.read));
+  shim->errors_.watch(std::move(errors.read));
   return std::unique_ptr<Shim>(std::move(shim));
 }
 
@@ -72,6 +73,7 @@ NativeShim::NativeShim(InstanceId instance, runtime::EventLoop& loop, Events& ev
       events_(events),
       socket_(std::move(socket)),
       output_(loop),
+      errors_(loop),
       buffer_(kBufferBytes, '\0') {
   loop_.add_fd(socket_.get(), true, false, [this](runtime::EventLoop::Ready ready) {
     if (ready.writable) write_some();
@@ -353,11 +355,12 @@ void NativeShim::on_exit(const std::string& how) {
   read_some();  // what it answered before it died counts
   close_socket();
   output_.close();
+  errors_.close();
   if (close_timer_ != 0) loop_.cancel(close_timer_);
   close_timer_ = 0;
   std::string reason =
       violation_.empty() ? "the service ended: " + how : "the service " + violation_;
-  events_.push_back({instance_, Exited{output_.explain(reason)}});
+  events_.push_back({instance_, Exited{(errors_.empty() ? output_ : errors_).explain(reason)}});
 }
 
 }  // namespace flame::shims

@@ -59,7 +59,8 @@ class NativeShim final : public Shim {
   runtime::EventLoop& loop_;
   Events& events_;
   Descriptor socket_;
-  OutputTail output_;
+  OutputTail output_,
+      errors_;  ///< two, because a buffered stdout comes after the last words on stderr
   std::unique_ptr<ChildProcess> process_;
   runtime::EventLoop::TimerId close_timer_ = 0;
 

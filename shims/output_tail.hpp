@@ -25,6 +25,7 @@ class OutputTail {
   /// open.
   void close();
 
+  bool empty() const { return tail_.empty(); }
   /// `how`, and the last kStderrTailBytes after it if there are any.
   std::string explain(const std::string& how) const;
 
