@@ -120,8 +120,8 @@ Run accept_tasks(State& state, Session& session, const proto::Submit& message, c
   session.counters.tasks += run.count;
   session.counters.pending += run.count;
   state.totals.submitted += run.count;
-  state.filling_tasks += run.count;
-  state.filling_bytes += message.payload.size();
+  state.submits_filling.tasks += run.count;
+  state.submits_filling.bytes += message.payload.size();
   proto::TaskId cut = proto::segment_end(run.first);
   if (run.end() <= cut) {
     add_fresh(session, run, message.payload, message, now);

@@ -145,11 +145,8 @@ void Core::leave() {
 
 bool Core::accepts_clients() const {
   // Without a store nothing fills: submits are refused with a reason instead of waiting in a socket.
-  return !state_.health.writable || (state_.filling_tasks < proto::kBatchTasksMax &&
-                                     state_.filling_bytes < proto::kBatchBytesMax);
+  return !state_.health.writable || !state_.submits_filling.full();
 }
-bool Core::accepts_executors() const {
-  return state_.filling_tasks < proto::kBatchTasksMax && state_.filling_bytes < proto::kBatchBytesMax;
-}
+bool Core::accepts_executors() const { return !state_.results_filling.full(); }
 
 }  // namespace flame::broker

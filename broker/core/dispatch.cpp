@@ -281,7 +281,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   stamp(state.after_flight, 6, now.wall_us);
   state.batch_times[batch.number] = {now.wall_us, 0};
   while (state.batch_times.size() > 4096) state.batch_times.erase(state.batch_times.begin());
-  state.filling_tasks = state.filling_bytes = 0;
+  state.submits_filling = state.results_filling = {};
   state.totals.batches++;
   return batch;
 }

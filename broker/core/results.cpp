@@ -97,8 +97,8 @@ void record(State& state, Session& session, Outcome outcome, const proto::Now&) 
   uint64_t elements = outcome.cancelled ? 0 : outcome.run.count;
   state.ops.push_back(PutOutput{session.name, outcome.run,
                                 proto::encode_output_head(outcome.head, elements), outcome.elements});
-  state.filling_tasks += elements;
-  state.filling_bytes += outcome.elements.size();
+  state.results_filling.tasks += elements;
+  state.results_filling.bytes += outcome.elements.size();
   uint64_t index = session.done_end++;
   if (session.spec.retention == "read") session.done_runs.push_back(outcome.run);
   touch(state, session);

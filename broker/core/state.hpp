@@ -261,8 +261,14 @@ struct State {
   // The batch that fills.
   std::vector<StoreOp> ops;
   std::vector<Send> after;            ///< leave when it is confirmed
-  uint64_t filling_tasks = 0;
-  uint64_t filling_bytes = 0;
+  /// Submits and results have a half of the batch each: neither can keep the other out.
+  struct Filling {
+    uint64_t tasks = 0, bytes = 0;
+    bool full() const {
+      return tasks >= proto::kBatchTasksMax / 2 || bytes >= proto::kBatchBytesMax / 2;
+    }
+  };
+  Filling submits_filling, results_filling;
   std::set<proto::SessionUid> touched;
   std::set<proto::SessionUid> ready;  ///< may have something to dispatch: a window or an input changed
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_filling;
