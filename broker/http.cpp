@@ -178,6 +178,11 @@ HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
   server.set_read_timeout(5);
   server.Get("/livez", [this](const auto&, auto& r) { impl_->livez(r); });
   server.Get("/healthz", [this](const auto&, auto& r) { impl_->livez(r); });
+  // Not the library's SO_REUSEPORT: two brokers would share the port, and each would get half of the questions.
+  server.set_socket_options([](socket_t socket) {
+    int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
   server.Get("/readyz", [this](const auto&, auto& r) { impl_->readyz(r); });
   server.Get("/metrics", [this](const auto&, auto& r) {
     r.set_content(metrics_text(*impl_->current()), "text/plain; version=0.0.4");
