@@ -2,10 +2,13 @@
 // Copyright The Flame Authors
 #include "client/flmctl/supervisor_control.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,12 +20,28 @@ using proto::Error;
 namespace {
 
 constexpr size_t kRequestBytesMax = 64 * 1024;
+/// From a supervisor's last answer to its end.
+constexpr int kEndPatienceMs = 5000;
 
 sockaddr_un address_for(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof address.sun_path - 1));
   return address;
+}
+
+// The other side of a connected socket; -1 where it is already gone. Taken before the last
+// question, while the number still belongs to it.
+int pidfd_of_peer(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0) return -1;
+  return static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
+}
+
+void wait_for_end(int pidfd) {
+  pollfd waited{pidfd, POLLIN, 0};
+  if (pidfd >= 0) poll(&waited, 1, kEndPatienceMs);
 }
 
 bool send_all(int fd, std::string_view text) {
@@ -111,6 +130,8 @@ proto::Result<ControlReply> ask_supervisor(const std::string& socket_path,
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   bool connected =
       fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  bool ends = connected && request.verb == "down";
+  int supervisor = ends ? pidfd_of_peer(fd) : -1;
   std::string received;
   if (connected && send_all(fd, to_json(request) + "\n")) {
     char part[16384];
@@ -122,6 +143,8 @@ proto::Result<ControlReply> ask_supervisor(const std::string& socket_path,
     }
   }
   if (fd >= 0) close(fd);
+  wait_for_end(supervisor);
+  if (supervisor >= 0) close(supervisor);
   if (size_t end = received.find('\n'); end != received.npos) {
     return reply_from_json(std::string_view(received).substr(0, end));
   }
