@@ -112,7 +112,8 @@ class Connection::Loop {
   void feed(Event event) { core_.on(std::move(event), loop_.now(), actions_); }
   void detach(proto::SessionUid uid) {
     feed(Detach{uid});
-    sessions_.erase(uid);
+    auto session = sessions_.extract(uid);
+    if (!session.empty()) session.mapped().listener->on_detached();
   }
 
  private:
@@ -201,6 +202,9 @@ void Connection::Loop::run() {
   }
   feed(Leave{});
   perform_all();
+  take_commands();  // who asked too late is answered too
+  perform_all();
+  for (auto& [uid, session] : sessions_) session.listener->on_detached();
   if (socket_) loop_.remove_socket(*socket_);
   socket_.reset();
   context_.reset();

@@ -44,6 +44,8 @@ class SessionListener {
   virtual void on_changed(const proto::SessionChanged&) {}
   /// Acknowledged tasks that the broker no longer knows. Their ids may be given to later submits.
   virtual void on_lost(const proto::Run&) {}
+  /// Nothing follows: the session was detached or the connection ends.
+  virtual void on_detached() {}
 };
 
 class Connection {

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// The way to a broker:
+//
+//   auto client = flame::Client::connect();
+//   auto session = client.create_session({.application = "echo"});
+//   std::cout << session.submit("hello").get() << "\n";
+//   session.close();
+//
+// A client has one thread of its own, which keeps the connection and repairs it: a broker that
+// restarts, a network that breaks for a while or a busy store cost time, never a task. Every
+// function may be called from any thread. All errors are flame::Error. Signals of the process are
+// left alone.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "flame/error.hpp"
+#include "flame/session.hpp"
+
+namespace flame {
+
+struct ClientOptions {
+  /// How long connect() waits for the broker.
+  std::chrono::milliseconds connect_timeout{5'000};
+  /// How long requests wait for their answer, restarts of the broker included.
+  std::chrono::milliseconds request_timeout{30'000};
+};
+
+/// A kind of service. The meaning of each field is in docs/applications.md; 0 and "" mean the
+/// default.
+struct ApplicationOptions {
+  std::string name;
+  std::string shim = "native";  ///< native or shell
+  std::string command;          ///< executable; no shell
+  std::vector<std::string> arguments;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string working_directory;
+  std::string description;
+  std::vector<std::string> labels;
+  uint64_t max_instances = 0;
+  uint64_t max_attempts = 0;
+  std::chrono::milliseconds task_timeout{0};
+  bool reuse = true;  ///< false: a process serves one session only
+};
+
+struct ExecutorStatus {
+  std::string id;
+  std::string state;
+  std::string address;
+  uint64_t slots = 0;
+};
+
+class Client {
+ public:
+  /// `endpoint` "": FLAME_ENDPOINT, else the default local cluster, else tcp://127.0.0.1:7700.
+  /// Throws no_broker.
+  static Client connect(const std::string& endpoint = "", const ClientOptions& options = {});
+
+  /// Throws already_exists if the id is taken, not_found if there is no such application.
+  Session create_session(const SessionOptions& options);
+  /// An existing one, by id, unique prefix or `last`. Throws not_found.
+  Session open_session(const std::string& session);
+  /// Opens the session of that id, or creates it. Throws already_exists if it exists with other
+  /// attributes.
+  Session open_or_create_session(const SessionOptions& options);
+
+  std::vector<SessionStatus> list_sessions();
+  std::vector<ApplicationOptions> list_applications();
+  std::vector<ExecutorStatus> list_executors();
+  SessionStatus close_session(const std::string& session);
+  /// Needs a closed session, or `force`.
+  void delete_session(const std::string& session, bool force = false);
+
+  /// An equal one is fine; another one under an open session is refused.
+  void register_application(const ApplicationOptions& application);
+  void unregister_application(const std::string& name);
+
+  const std::string& endpoint() const;
+
+ private:
+  friend class detail::ClientImpl;
+  explicit Client(std::shared_ptr<detail::ClientImpl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<detail::ClientImpl> impl_;
+};
+
+}  // namespace flame

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "flame/client.hpp"
+
+#include "client/cpp/src/client_impl.hpp"
+#include "client/cpp/src/endpoint.hpp"
+#include "proto/application.hpp"
+#include "proto/limits.hpp"
+
+namespace flame {
+
+using detail::ClientImpl;
+using detail::SessionHandle;
+using detail::SessionImpl;
+
+namespace {
+
+proto::CreateSession message_of(const SessionOptions& options, bool open_or_create) {
+  if (options.common_data.size() > proto::kCommonBytesMax) {
+    throw Error(Code::kTooLarge, "common data of " + std::to_string(options.common_data.size()) +
+                                     " bytes; at most " + std::to_string(proto::kCommonBytesMax));
+  }
+  proto::CreateSession message;
+  message.session = options.session;
+  message.open_or_create = open_or_create;
+  message.spec.application = options.application;
+  message.spec.min_instances = options.min_instances;
+  message.spec.max_instances = options.max_instances;
+  message.spec.priority = options.priority;
+  message.spec.durability = static_cast<proto::Durability>(options.durability);
+  message.spec.retention = options.retention;
+  message.spec.results_ttl_ms =
+      static_cast<uint64_t>(std::max<int64_t>(0, options.results_ttl.count()));
+  message.spec.resources = options.resources;
+  message.payload = proto::Bytes::copy(options.common_data);
+  return message;
+}
+
+// Two handles of one session in one client share what stands behind them.
+std::shared_ptr<SessionHandle> handle_of(const std::shared_ptr<ClientImpl>& client,
+                                         const std::shared_ptr<SessionImpl>& listener,
+                                         proto::Result<client::Connection::Opened> result,
+                                         const std::string& reader) {
+  auto opened = detail::value_or_raise(std::move(result));
+  std::lock_guard lock(client->sessions_mutex);
+  auto& known = client->sessions[opened.info.uid];
+  if (opened.second) {
+    if (auto handle = known.lock()) return handle;
+    throw Error(Code::kBusy, "the session's last handle is just being dropped; open it again", 10);
+  }
+  auto handle = std::make_shared<SessionHandle>(client, listener, opened.info, reader);
+  known = handle;
+  return handle;
+}
+
+std::string text_of(const proto::Value& row, const char* key) {
+  auto value = row.find(key);
+  return value != nullptr && value->text() != nullptr ? *value->text() : "";
+}
+uint64_t number_of(const proto::Value& row, const char* key) {
+  auto value = row.find(key);
+  return value == nullptr ? 0 : static_cast<uint64_t>(std::max<int64_t>(0, value->number()));
+}
+
+SessionStatus session_status(const proto::Value& row) {
+  SessionStatus status;
+  status.session = text_of(row, "id");
+  status.application = text_of(row, "application");
+  if (auto state = proto::session_state_from(text_of(row, "state"))) {
+    status.state = static_cast<SessionState>(*state);
+  }
+  status.tasks = number_of(row, "tasks");
+  status.pending = number_of(row, "pending");
+  status.running = number_of(row, "running");
+  status.succeed = number_of(row, "succeed");
+  status.failed = number_of(row, "failed");
+  status.cancelled = number_of(row, "cancelled");
+  status.created =
+      std::chrono::system_clock::time_point(std::chrono::milliseconds(number_of(row, "created")));
+  return status;
+}
+
+ApplicationOptions options_of(const proto::Application& application) {
+  ApplicationOptions options;
+  options.name = application.name;
+  options.shim = application.shim;
+  options.command = application.command;
+  options.arguments = application.arguments;
+  options.environment = application.environment;
+  options.working_directory = application.working_directory;
+  options.description = application.description;
+  options.labels = application.labels;
+  options.max_instances = application.max_instances;
+  options.max_attempts = application.max_attempts;
+  options.task_timeout = std::chrono::milliseconds(application.task_timeout_ms);
+  options.reuse = application.reuse;
+  return options;
+}
+
+proto::Application application_of(const ApplicationOptions& options) {
+  proto::Application application;
+  application.name = options.name;
+  application.shim = options.shim;
+  application.command = options.command;
+  application.arguments = options.arguments;
+  application.environment = options.environment;
+  application.working_directory = options.working_directory;
+  application.description = options.description;
+  application.labels = options.labels;
+  if (options.max_instances > 0) application.max_instances = options.max_instances;
+  if (options.max_attempts > 0) application.max_attempts = options.max_attempts;
+  application.task_timeout_ms =
+      static_cast<uint64_t>(std::max<int64_t>(0, options.task_timeout.count()));
+  application.reuse = options.reuse;
+  return application;
+}
+
+}  // namespace
+
+Client Client::connect(const std::string& endpoint, const ClientOptions& options) {
+  auto connection = std::make_unique<client::Connection>(
+      endpoint.empty() ? client::default_endpoint() : endpoint);
+  auto timeout_ms = static_cast<uint64_t>(std::max<int64_t>(0, options.connect_timeout.count()));
+  detail::value_or_raise(connection->wait_until_up(timeout_ms));
+  return Client(std::make_shared<ClientImpl>(std::move(connection), options.request_timeout));
+}
+
+const std::string& Client::endpoint() const { return impl_->connection->endpoint(); }
+
+Session Client::create_session(const SessionOptions& options) {
+  auto listener = std::make_shared<SessionImpl>();
+  auto opened =
+      impl_->connection->create_session(message_of(options, false), listener, impl_->request_ms);
+  return Session(handle_of(impl_, listener, std::move(opened), options.reader));
+}
+
+Session Client::open_or_create_session(const SessionOptions& options) {
+  auto listener = std::make_shared<SessionImpl>();
+  auto opened =
+      impl_->connection->create_session(message_of(options, true), listener, impl_->request_ms);
+  return Session(handle_of(impl_, listener, std::move(opened), options.reader));
+}
+
+Session Client::open_session(const std::string& session) {
+  auto listener = std::make_shared<SessionImpl>();
+  auto opened = impl_->connection->open_session(session, listener, impl_->request_ms);
+  return Session(handle_of(impl_, listener, std::move(opened), ""));
+}
+
+std::vector<SessionStatus> Client::list_sessions() {
+  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "session", false});
+  std::vector<SessionStatus> sessions;
+  for (const auto& row : listing.rows) sessions.push_back(session_status(row));
+  return sessions;
+}
+
+std::vector<ApplicationOptions> Client::list_applications() {
+  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "application", false});
+  std::vector<ApplicationOptions> applications;
+  for (const auto& row : listing.rows) {
+    if (auto application = proto::application_from(row))
+      applications.push_back(options_of(*application));
+  }
+  return applications;
+}
+
+std::vector<ExecutorStatus> Client::list_executors() {
+  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "executor", false});
+  std::vector<ExecutorStatus> executors;
+  for (const auto& row : listing.rows) {
+    executors.push_back({text_of(row, "id"), text_of(row, "state"), text_of(row, "address"),
+                         number_of(row, "slots")});
+  }
+  return executors;
+}
+
+SessionStatus Client::close_session(const std::string& session) {
+  return detail::status_of(impl_->ask<proto::SessionInfo>(proto::CloseSession{0, session}));
+}
+
+void Client::delete_session(const std::string& session, bool force) {
+  impl_->ask<proto::Ok>(proto::DeleteSession{0, session, force});
+}
+
+void Client::register_application(const ApplicationOptions& options) {
+  impl_->ask<proto::Ok>(proto::RegisterApplication{0, proto::to_value(application_of(options))});
+}
+
+void Client::unregister_application(const std::string& name) {
+  impl_->ask<proto::Ok>(proto::UnregisterApplication{0, name});
+}
+
+}  // namespace flame

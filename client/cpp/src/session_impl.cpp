@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/cpp/src/session_impl.hpp"
+
+#include <algorithm>
+
+#include "client/cpp/src/errors.hpp"
+
+namespace flame::detail {
+
+using proto::Code;
+
+std::optional<client::OutgoingRun> SessionImpl::next_run() {
+  auto run = queue_.take();
+  if (!run) return std::nullopt;
+  uint64_t ticket = ++tickets_;
+  if (run->state != nullptr) {
+    futures_.sent(ticket, std::move(run->state));
+  } else {
+    plain_.insert(ticket);
+  }
+  return client::OutgoingRun{ticket, run->count, proto::Bytes::own(std::move(run->payload)), false};
+}
+
+void SessionImpl::answered(uint64_t ticket, const proto::Run& run, const proto::Error* error) {
+  if (plain_.erase(ticket) == 0) return;
+  std::lock_guard lock(flush_mutex_);
+  unanswered_--;
+  if (error != nullptr) {
+    if (!refusal_) refusal_ = *error;
+  } else {
+    acknowledged_[run.first] = run.count;
+  }
+  flushed_.notify_all();
+}
+
+void SessionImpl::on_submitted(uint64_t ticket, const proto::Run& run, proto::Durability) {
+  futures_.acknowledged(ticket, run);
+  answered(ticket, run, nullptr);
+}
+
+void SessionImpl::on_submit_failed(uint64_t ticket, const proto::Error& error) {
+  futures_.refused(ticket, error);
+  answered(ticket, {}, &error);
+}
+
+bool SessionImpl::on_results(proto::Results&& results) {
+  next_index_ = results.index + 1;
+  futures_.take(results);
+  auto stream = stream_.lock();
+  if (stream == nullptr || results.index < stream_from_) return true;
+  stream->push(std::move(results));
+  return false;
+}
+
+void SessionImpl::on_trimmed(uint64_t from, uint64_t to) {
+  if (auto stream = stream_.lock(); stream != nullptr && to > stream_from_)
+    stream->skip_to(from, to);
+}
+
+void SessionImpl::on_watch_failed(const proto::Error& error) {
+  watching_ = false;
+  if (auto stream = stream_.lock()) stream->fail(error);
+  stream_.reset();
+  if (error.code == Code::kLostLineage)
+    return;  // a cursor's; futures ask again with the next submit
+  futures_.fail_all(error);
+  queue_.close(error);
+}
+
+void SessionImpl::on_changed(const proto::SessionChanged& change) {
+  if (auto stream = stream_.lock()) {
+    stream->set_end(change.done_end, change.state == proto::SessionState::kClosed);
+  }
+}
+
+void SessionImpl::on_lost(const proto::Run& run) { futures_.lose(run); }
+
+void SessionImpl::on_detached() {
+  proto::Error error{Code::kInterrupted,
+                     "the last handle of the session is gone; the session itself goes on"};
+  futures_.fail_all(error);
+  queue_.close(error);
+  if (auto stream = stream_.lock()) stream->fail(error);
+  std::lock_guard lock(flush_mutex_);
+  if (unanswered_ > 0 && !refusal_) refusal_ = error;
+  unanswered_ = 0;
+  flushed_.notify_all();
+}
+
+void SessionImpl::read_into(client::Connection& connection, proto::SessionUid uid,
+                            const std::shared_ptr<ResultQueue>& stream, const std::string& reader) {
+  if (auto before = stream_.lock()) {
+    before->fail({Code::kInterrupted, "another stream of the same session was opened"});
+  }
+  auto cursor = stream->cursor();
+  stream_ = stream;
+  stream_from_ = cursor.index;
+  // A watch that has not come so far yet delivers what is wanted; futures may need what is before
+  // it.
+  if (watching_ && next_index_ <= cursor.index && reader.empty()) return;
+  bool futures_wait = watching_ && !futures_.empty();
+  next_index_ = futures_wait ? std::min(next_index_, cursor.index) : cursor.index;
+  watching_ = true;
+  connection.watch(uid, next_index_, reader, cursor.lineage);
+}
+
+void SessionImpl::need_results(client::Connection& connection, proto::SessionUid uid,
+                               uint64_t index, const std::string& reader) {
+  if (watching_) return;
+  watching_ = true;
+  next_index_ = std::max(next_index_, index);
+  connection.watch(uid, next_index_, reader);
+}
+
+std::vector<TaskRange> SessionImpl::flush() {
+  std::unique_lock lock(flush_mutex_);
+  flushed_.wait(lock, [this] { return unanswered_ == 0; });
+  std::vector<TaskRange> ranges;
+  for (const auto& [first, count] : acknowledged_) {
+    if (!ranges.empty() && ranges.back().first + ranges.back().count == first) {
+      ranges.back().count += count;
+    } else {
+      ranges.push_back({first, count});
+    }
+  }
+  acknowledged_.clear();
+  if (!refusal_) return ranges;
+  auto refusal = *std::exchange(refusal_, std::nullopt);
+  raise(refusal);
+}
+
+}  // namespace flame::detail

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What stands behind flame::Session: hears the connection for one session, gives it runs, and hands
+// results to futures and to the stream.
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "client/cpp/src/connection.hpp"
+#include "client/cpp/src/future_table.hpp"
+#include "client/cpp/src/result_queue.hpp"
+#include "client/cpp/src/submit_queue.hpp"
+#include "flame/session.hpp"
+
+namespace flame::detail {
+
+class SessionImpl : public client::SessionListener {
+ public:
+  std::optional<client::OutgoingRun> next_run() override;
+  void on_submitted(uint64_t ticket, const proto::Run& run, proto::Durability) override;
+  void on_submit_failed(uint64_t ticket, const proto::Error& error) override;
+  bool on_results(proto::Results&& results) override;
+  void on_trimmed(uint64_t from, uint64_t to) override;
+  void on_watch_failed(const proto::Error& error) override;
+  void on_changed(const proto::SessionChanged& change) override;
+  void on_lost(const proto::Run& run) override;
+  void on_detached() override;
+
+  SubmitQueue& queue() { return queue_; }
+  /// Counts what flush() waits for.
+  void add_to_flush() {
+    std::lock_guard lock(flush_mutex_);
+    unanswered_++;
+  }
+  std::vector<TaskRange> flush();
+
+  // On the I/O thread.
+
+  /// Results go to the stream too, from its cursor on, as long as somebody holds it.
+  void read_into(client::Connection& connection, proto::SessionUid uid,
+                 const std::shared_ptr<ResultQueue>& stream, const std::string& reader);
+  /// Futures need results: those of tasks submitted from now on are at or behind `index`.
+  void need_results(client::Connection& connection, proto::SessionUid uid, uint64_t index,
+                    const std::string& reader);
+
+ private:
+  void answered(uint64_t ticket, const proto::Run& run, const proto::Error* error);
+
+  SubmitQueue queue_;
+
+  // Of the I/O thread.
+  FutureTable futures_;
+  std::set<uint64_t> plain_;  ///< tickets of runs without futures
+  uint64_t tickets_ = 0;
+  bool watching_ = false;
+  uint64_t next_index_ = 0;  ///< behind the last entry that came
+  uint64_t stream_from_ = 0;
+  std::weak_ptr<ResultQueue> stream_;
+
+  std::mutex flush_mutex_;
+  std::condition_variable flushed_;
+  uint64_t unanswered_ = 0;
+  std::map<uint64_t, uint64_t> acknowledged_;  ///< first id -> count, of runs without futures
+  std::optional<proto::Error> refusal_;
+};
+
+}  // namespace flame::detail

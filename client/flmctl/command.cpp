@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/flmctl/command.hpp"
+
+#include <array>
+
+#include "client/tool.hpp"
+#include "proto/text.hpp"
+
+namespace flame::flmctl {
+
+using proto::Code;
+using proto::Error;
+
+namespace {
+
+struct KindRow {
+  Kind kind;
+  std::string_view name;
+  std::array<std::string_view, 4> words;
+};
+constexpr std::array kKinds = {
+    KindRow{Kind::kSession, "session", {"session", "sessions", "ssn", "s"}},
+    KindRow{Kind::kApplication, "application", {"application", "applications", "app", "apps"}},
+    KindRow{Kind::kExecutor, "executor", {"executor", "executors", "exec", "e"}},
+    KindRow{Kind::kTask, "task", {"task", "tasks", "t", "t"}}};
+
+std::optional<Kind> kind_of(std::string_view word) {
+  for (const auto& row : kKinds) {
+    for (auto known : row.words) {
+      if (word == known) return row.kind;
+    }
+  }
+  return std::nullopt;
+}
+
+// `S/7` names task 7 of session S.
+void split_task(Target& target) {
+  auto slash = target.id.rfind('/');
+  if (target.task.empty() && slash != std::string::npos) {
+    target.task = target.id.substr(slash + 1);
+    target.id.resize(slash);
+  }
+}
+
+}  // namespace
+
+std::string_view name_of(Kind kind) {
+  for (const auto& row : kKinds) {
+    if (row.kind == kind) return row.name;
+  }
+  return "session";
+}
+
+proto::Result<Target> Command::target(Kind otherwise) const {
+  Target target{otherwise, "", "", options_.positional()};
+  bool kind_given = false;
+  auto take_kind = [&](Kind kind) { target.kind = kind, kind_given = true; };
+  for (Kind kind : {Kind::kSession, Kind::kApplication, Kind::kExecutor, Kind::kTask}) {
+    std::string text = options_.text(name_of(kind));
+    if (!options_.given(name_of(kind)) || text.empty()) continue;
+    if (kind_given && kind != Kind::kTask) {
+      return Error{Code::kBadRequest, "give one of --session, --application and --executor"};
+    }
+    take_kind(kind);
+    if (text == "true") continue;  // list has them as switches
+    (kind == Kind::kTask ? target.task : target.id) = text;
+  }
+  if (!kind_given && !target.rest.empty()) {
+    if (auto kind = kind_of(target.rest.front());
+        kind && verb_ != "submit" && verb_ != "register") {
+      take_kind(*kind);
+      target.rest.erase(target.rest.begin());
+    }
+  }
+  if (target.id.empty() && !target.rest.empty()) {
+    target.id = target.rest.front();
+    target.rest.erase(target.rest.begin());
+  }
+  if (target.kind == Kind::kTask) {
+    split_task(target);
+    if (target.task.empty() && !target.rest.empty()) {
+      target.task = target.rest.front();
+      target.rest.erase(target.rest.begin());
+    }
+  }
+  return target;
+}
+
+proto::Result<Target> Command::target_with_id(Kind otherwise) const {
+  auto found = target(otherwise);
+  if (!found) return found;
+  std::string kind(name_of(found->kind == Kind::kTask ? Kind::kSession : found->kind));
+  if (found->id.empty()) {
+    return Error{Code::kBadRequest, "which " + kind + "? Give its id, a unique prefix of it" +
+                                        (kind == "session" ? ", or `last`" : "") +
+                                        "; flmctl list " + kind + " shows all"};
+  }
+  return found;
+}
+
+uint64_t Command::timeout_ms() const {
+  constexpr uint64_t kDefaultMs = 30'000;
+  auto given = options_.duration_ms("timeout");
+  return given ? *given : kDefaultMs;
+}
+
+proto::Result<client::Connection*> Command::connect() {
+  if (client_ == nullptr) {
+    auto connected = tools::connect_to_broker(options_.text("endpoint"));
+    if (!connected) return connected.error();
+    client_ = std::make_shared<detail::ClientImpl>(std::move(*connected),
+                                                   std::chrono::milliseconds(timeout_ms()));
+  }
+  return client_->connection.get();
+}
+
+Client Command::client() {
+  detail::value_or_raise(connect());
+  return detail::ClientImpl::wrap(client_);
+}
+
+int Command::fail(const Error& error) const { return tools::fail("flmctl", error); }
+int Command::fail_usage(const Error& error) const {
+  return tools::fail_usage("flmctl " + verb_, error);
+}
+
+}  // namespace flame::flmctl

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Tasks as flmctl shows them: what is known of one that has a result.
+
+#include "client/failures.hpp"
+#include "client/flmctl/command.hpp"
+
+namespace flame::flmctl {
+
+/// id, state, attempt, executor, output or code and reason.
+proto::Map row_of(const TaskResult& result);
+/// One line: id, state, and the output or the reason, tab separated; or a JSON object.
+std::string show_result(const TaskResult& result, Format format);
+
+proto::Exception failure_of(const TaskResult& result);
+/// Prints the first three distinct failures to stderr.
+void show_failures(const tools::Failures& failures);
+
+int list_tasks(Command& command, const Target& target);
+int view_task(Command& command, const Target& target);
+
+}  // namespace flame::flmctl

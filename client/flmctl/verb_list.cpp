@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "client/flmctl/tasks.hpp"
+#include "client/flmctl/verbs.hpp"
+#include "client/terminal.hpp"
+#include "runtime/clock.hpp"
+
+namespace flame::flmctl {
+
+namespace {
+
+std::string time_cell(const proto::Value& value) {
+  return show_time(value.number(), runtime::read_clock().wall_ms());
+}
+
+const std::vector<Column>& columns_of(Kind kind) {
+  static const std::vector<Column> kSessions = {{"ID", "id"},
+                                                {"State", "state"},
+                                                {"App", "application"},
+                                                {"Slots", "slots"},
+                                                {"Pending", "pending"},
+                                                {"Running", "running"},
+                                                {"Succeed", "succeed"},
+                                                {"Failed", "failed"},
+                                                {"Cancelled", "cancelled", nullptr, true},
+                                                {"Min", "min_instances", nullptr, true},
+                                                {"Max", "max_instances", nullptr, true},
+                                                {"Priority", "priority", nullptr, true},
+                                                {"Durability", "durability", nullptr, true},
+                                                {"Retention", "retention", nullptr, true},
+                                                {"Owner", "owner", nullptr, true},
+                                                {"Created", "created", time_cell},
+                                                {"Closed", "closed", time_cell, true},
+                                                {"Reason", "reason", nullptr, true}};
+  static const std::vector<Column> kApplications = {{"Name", "name"},
+                                                    {"Shim", "shim"},
+                                                    {"Command", "command"},
+                                                    {"Arguments", "arguments"},
+                                                    {"Labels", "labels", nullptr, true},
+                                                    {"Max", "max_instances", nullptr, true},
+                                                    {"Attempts", "max_attempts", nullptr, true},
+                                                    {"Description", "description", nullptr, true}};
+  static const std::vector<Column> kExecutors = {{"ID", "id"},
+                                                 {"State", "state"},
+                                                 {"Slots", "slots"},
+                                                 {"Bound", "bound"},
+                                                 {"Tasks", "tasks"},
+                                                 {"Sessions", "sessions"},
+                                                 {"Address", "address"},
+                                                 {"Application", "application", nullptr, true},
+                                                 {"Version", "version", nullptr, true},
+                                                 {"Connected", "connected", time_cell, true},
+                                                 {"Seen", "seen", time_cell}};
+  return kind == Kind::kApplication ? kApplications
+         : kind == Kind::kExecutor  ? kExecutors
+                                    : kSessions;
+}
+
+bool begins_with_id(const proto::Value& row, const std::string& prefix) {
+  for (auto key : {"id", "name"}) {
+    auto value = row.find(key);
+    if (value != nullptr && value->text() != nullptr) return value->text()->starts_with(prefix);
+  }
+  return false;
+}
+
+}  // namespace
+
+int run_list(Command& command) {
+  auto target = command.target(Kind::kSession);
+  if (!target) return command.fail_usage(target.error());
+  if (target->kind == Kind::kTask) return list_tasks(command, *target);
+  auto listing = command.ask<proto::Listing>(
+      proto::ListKind{0, std::string(name_of(target->kind)), command.options().flag("all")});
+  if (!listing) return command.fail(listing.error());
+  std::erase_if(listing->rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
+  auto terminal = tools::inspect_terminal(STDOUT_FILENO);
+  auto text = show_rows(listing->rows, columns_of(target->kind), *command.format(),
+                        terminal.is_terminal ? terminal.width : 0);
+  std::fputs(text.c_str(), stdout);
+  if (listing->cut)
+    std::fputs("flmctl: there are more than 10,000; the oldest are not shown\n", stderr);
+  return tools::kExitOk;
+}
+
+}  // namespace flame::flmctl

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include <cstdio>
+
+#include "client/flmctl/files.hpp"
+#include "client/flmctl/verbs.hpp"
+#include "client/flmctl/yaml.hpp"
+#include "proto/application.hpp"
+
+namespace flame::flmctl {
+
+using proto::Code;
+using proto::Error;
+
+namespace {
+
+constexpr uint64_t kManifestBytesMax = 1 << 20;
+
+/// Every application of the files; all are checked before the first is registered.
+proto::Result<std::vector<proto::Application>> read_manifests(
+    const std::vector<std::string>& paths) {
+  std::vector<proto::Application> applications;
+  for (const auto& path : paths) {
+    auto text = read_file(path, kManifestBytesMax);
+    if (!text) return text.error();
+    auto documents = parse_yaml(*text);
+    if (!documents) return Error{documents.error().code, path + ": " + documents.error().message};
+    for (size_t i = 0; i < documents->size(); i++) {
+      auto application = proto::application_from_manifest((*documents)[i]);
+      if (!application) {
+        std::string where =
+            documents->size() > 1 ? " (document " + std::to_string(i + 1) + ")" : "";
+        return Error{application.error().code, path + where + ": " + application.error().message};
+      }
+      applications.push_back(std::move(*application));
+    }
+  }
+  if (applications.empty()) return Error{Code::kBadRequest, "the file holds no manifest"};
+  return applications;
+}
+
+}  // namespace
+
+int run_register(Command& command) {
+  auto paths = command.options().positional();
+  if (command.options().given("file")) paths.insert(paths.begin(), command.options().text("file"));
+  if (paths.empty()) {
+    return command.fail_usage({Code::kBadRequest, "which manifest? Give -f FILE, or - for stdin"});
+  }
+  auto applications = read_manifests(paths);
+  if (!applications) return command.fail(applications.error());
+  for (const auto& application : *applications) {
+    auto ok = command.ask<proto::Ok>(proto::RegisterApplication{0, proto::to_value(application)});
+    if (!ok) {
+      Error error = ok.error();
+      error.message = "application '" + application.name + "': " + error.message;
+      return command.fail(error);
+    }
+    std::printf("Application <%s> was registered.\n", application.name.c_str());
+  }
+  return tools::kExitOk;
+}
+
+}  // namespace flame::flmctl

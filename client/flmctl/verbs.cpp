@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "client/flmctl/verbs.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "client/flmctl/up.hpp"
+#include "client/tool.hpp"
+#include "proto/text.hpp"
+
+namespace flame::flmctl {
+
+using proto::Code;
+using proto::Error;
+using runtime::OptionRow;
+
+namespace {
+
+std::vector<OptionRow> none() { return {}; }
+
+std::vector<OptionRow> selectors() {
+  return {{"session", 's', "ID", "", "the session: id, unique prefix, or `last`"},
+          {"application", 'a', "NAME", "", "the application"},
+          {"executor", 'e', "ID", "", "the executor"},
+          {"task", 't', "ID", "", "a task of the session"}};
+}
+std::vector<OptionRow> with_selectors(std::vector<OptionRow> rows) {
+  auto all = selectors();
+  all.insert(all.end(), rows.begin(), rows.end());
+  return all;
+}
+
+std::vector<OptionRow> list_options() {
+  return {{"session", 's', "", "", "sessions (also without any word)"},
+          {"application", 'a', "", "", "applications"},
+          {"executor", 'e', "", "", "executors that are connected"},
+          {"task", 't', "", "", "the finished tasks of a session"},
+          {"all", 0, "", "", "also executors that left"}};
+}
+
+std::vector<OptionRow> create_options() {
+  return with_selectors(
+      {{"name", 0, "ID", "", "the session's id; else one is made"},
+       {"common-data", 'c', "FILE", "", "common data: a file, or - for stdin"},
+       {"min-instances", 0, "N", "0", "instances kept while the session is open"},
+       {"max-instances", 0, "N", "0", "instances at most; 0: as many as there are"},
+       {"priority", 'P', "N", "0", "kept and shown, not acting yet"},
+       {"resreq", 'r', "TEXT", "", "resources per instance; kept and shown, not acting yet"},
+       {"durability", 0, "LEVEL", "stored", "memory, stored, synced or replicated"},
+       {"retention", 0, "HOW", "ttl",
+        "outputs are kept: `ttl` for a time after close, `read` until read"},
+       {"results-ttl", 0, "TIME", "0", "how long; 0: the application's"},
+       {"open-or-create", 0, "", "", "an equal session of that id is fine"}});
+}
+
+std::vector<OptionRow> submit_options() {
+  return with_selectors({{"wait", 'w', "", "", "wait for the results and print them"}});
+}
+std::vector<OptionRow> wait_options() {
+  return with_selectors({{"closed", 0, "", "", "until the session is closed"}});
+}
+std::vector<OptionRow> results_options() {
+  return with_selectors({{"after", 0, "CURSOR", "", "only what came after it"},
+                         {"follow", 'f', "", "", "go on until the session is closed"}});
+}
+std::vector<OptionRow> delete_options() {
+  return with_selectors({{"force", 0, "", "", "also if it is not closed"}});
+}
+std::vector<OptionRow> register_options() {
+  return {{"file", 'f', "FILE", "", "manifests (YAML, several documents); - for stdin"}};
+}
+std::vector<OptionRow> recover_options() {
+  return {{"accept-loss", 0, "", "", "go on with what Redis has; lost tasks are reported by id"}};
+}
+
+constexpr std::array kVerbs = {
+    Verb{"up", "", "start a local cluster, or what is missing of it", nullptr, nullptr, run_up},
+    Verb{"down", "", "stop the local cluster", nullptr, nullptr, run_down},
+    Verb{"status", "", "how the local cluster is", nullptr, nullptr, run_status},
+    Verb{"list", "[session|application|executor|task]", "list things (sessions without a word)",
+         list_options, run_list},
+    Verb{"view", "[KIND] ID", "everything about one thing, and why it is so", selectors, run_view},
+    Verb{"create", "-a APPLICATION", "create a session, print its id", create_options, run_create},
+    Verb{"submit", "SESSION [INPUT...]",
+         "submit tasks (else one per line of stdin), print their ids", submit_options, run_submit},
+    Verb{"wait", "SESSION", "wait until no task is pending or running", wait_options, run_wait},
+    Verb{"results", "SESSION", "print results in the order of completion", results_options,
+         run_results},
+    Verb{"close", "SESSION", "cancel what is pending, let finish what runs", selectors, run_close},
+    Verb{"delete", "SESSION", "remove a closed session and its data", delete_options, run_delete},
+    Verb{"register", "-f FILE", "register applications", register_options, run_register},
+    Verb{"unregister", "APPLICATION", "remove an application", selectors, run_unregister},
+    Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
+         run_recover},
+    Verb{"version", "", "of flmctl and of the broker", none, run_version},
+    Verb{"limits", "", "every bound and interval, what happens at it and why", none, run_limits},
+};
+
+std::vector<OptionRow> options_of(const Verb& verb) {
+  auto rows = verb.options();
+  std::vector<OptionRow> common = {
+      {"output", 'o', "FORMAT", "table", "table, wide, json, yaml or name"},
+      {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
+      {"timeout", 0, "TIME", verb.name == "wait" || verb.name == "submit" ? "" : "30s",
+       "give up after: 500ms, 30s, 5m"},
+      {"help", 'h', "", "", "this text"}};
+  rows.insert(rows.end(), common.begin(), common.end());
+  return rows;
+}
+
+std::string overview() {
+  std::string text = "Usage: flmctl VERB [KIND] [ID] [options]\n\n";
+  for (const auto& verb : kVerbs) {
+    text += "  " + std::string(verb.name) + std::string(12 - verb.name.size(), ' ') +
+            std::string(verb.summary) + "\n";
+  }
+  return text +
+         "\nflmctl VERB --help says more. Sessions: an id, a unique prefix of one, or `last`.\n"
+         "The broker: --endpoint, else FLAME_ENDPOINT, else the local cluster of `flmctl up`.\n"
+         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 some tasks failed, 5 no broker,\n"
+         "124 timed out, 130 interrupted.\n";
+}
+
+std::string help_of(const Verb& verb) {
+  return "Usage: flmctl " + std::string(verb.name) + (verb.arguments.empty() ? "" : " ") +
+         std::string(verb.arguments) + " [options]\n\n  " + std::string(verb.summary) + "\n\n" +
+         runtime::options_help(options_of(verb));
+}
+
+const Verb* find_verb(std::string_view name) {
+  auto found =
+      std::find_if(kVerbs.begin(), kVerbs.end(), [name](auto& v) { return v.name == name; });
+  return found == kVerbs.end() ? nullptr : &*found;
+}
+
+int unknown_verb(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const auto& verb : kVerbs) names.push_back(verb.name);
+  auto near = proto::nearest(name, names);
+  return tools::fail_usage(
+      "flmctl", Error{Code::kBadRequest,
+                      "unknown verb '" + proto::printable(name, 40) + "'" +
+                          (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?")});
+}
+
+}  // namespace
+
+std::span<const Verb> verbs() { return kVerbs; }
+
+int run_flmctl(int argc, const char* const* argv) {
+  std::string_view name = argc > 1 ? argv[1] : "";
+  if (name == "--version") name = "version";
+  bool asks = name == "help" || name == "--help" || name == "-h";
+  if (name.empty() || asks) {
+    auto verb = argc > 2 ? find_verb(argv[2]) : nullptr;
+    if (asks && verb != nullptr && verb->run != nullptr) {
+      std::fputs(help_of(*verb).c_str(), stdout);
+    } else {
+      std::fputs(overview().c_str(), asks ? stdout : stderr);
+    }
+    return asks ? tools::kExitOk : tools::kExitUsage;
+  }
+  auto verb = find_verb(name);
+  if (verb == nullptr) return unknown_verb(name);
+  if (verb->run_raw != nullptr) return verb->run_raw(argc - 1, argv + 1);
+  auto options = runtime::Options::parse(options_of(*verb), argc - 1, argv + 1);
+  if (!options) return tools::fail_usage("flmctl " + std::string(name), options.error());
+  if (options->flag("help")) {
+    std::fputs(help_of(*verb).c_str(), stdout);
+    return tools::kExitOk;
+  }
+  Command command(std::string(name), std::move(*options));
+  if (auto format = command.format(); !format) return command.fail_usage(format.error());
+  try {
+    return verb->run(command);
+  } catch (const flame::Error& error) {  // the public client throws
+    return command.fail(
+        Error{static_cast<Code>(error.code()), error.what(), error.retry_after_ms()});
+  }
+}
+
+}  // namespace flame::flmctl
