@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""The part of docs/style.md that a program can check; runs as a test. Prints path:line: what is wrong and why.
+"""The part of docs/style.md that a program can check; runs as a test. Prints path:line: what is
+wrong and why.
 
     tools/tidy.py [--files FILE...]     all files that git knows or would add, or only these
 """
@@ -14,13 +15,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# ---- who may include whom: the first folder that fits a file's path decides ------------------------------------
-# A folder may always include itself. An entry is a folder, or one header that is an interface of values.
+# ---- who may include whom: the first folder that fits a file's path decides ----------------------
+# A folder may always include itself. An entry is a folder, or one header: an interface of values.
 PURE_RUNTIME = ["runtime/assert.hpp", "runtime/backoff.hpp"]
 MAY_INCLUDE = {
     "proto": [],
     "runtime": ["proto"],
-    # store.hpp holds the verbs and values of the store, shim.hpp those of a shim: no socket, no file.
+    # store.hpp holds the verbs and values of the store, shim.hpp those of a shim: no socket.
     "broker/core": ["proto", "broker/store/store.hpp", *PURE_RUNTIME],
     "broker/store": ["proto", "runtime"],
     "broker": ["proto", "runtime"],
@@ -37,7 +38,7 @@ MAY_INCLUDE = {
 }
 NEVER_INCLUDED = re.compile(r"(^|/)(app|main)\.hpp$")
 
-# ---- a vendor's headers: these in one file of the whole tree, the others in one file of a folder -----------------
+# ---- a vendor's headers: these in one file of the tree, the others in one of a folder -
 ONE_FILE = {
     "zmq": ["runtime/socket.cpp"],
     "hiredis": ["runtime/redis_connection.cpp"],
@@ -53,13 +54,13 @@ VENDOR_EXCEPTIONS = {
     "client/flmctl/output.cpp": "nlohmann",
 }
 
-# ---- time, chance and shells -------------------------------------------------------------------------------------
+# ---- time, chance and shells ---------------------------------------------------------------------
 CLOCK = re.compile(r"_clock::now|\b(clock_gettime|gettimeofday|random_device|getrandom|s?rand)\b"
                    r"|\btime\((nullptr|NULL|0)\)")
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|(?<![\w.])sleep\(")
 SHELL = re.compile(r"(?<![\w.>])(system|popen)\(")
 CLOCK_EXCEPTIONS = {
-    # Linked into programs of users, beside whatever loop they have; it has no loop of ours whose turn has a time.
+    # Linked into programs of users, beside whatever loop they have: no turn of ours has a time.
     "client/cpp/src/service/connection.hpp",
     "client/cpp/src/service/connection.cpp",
 }
@@ -68,7 +69,7 @@ SLEEP_EXCEPTIONS = {
     "examples/services/flame_service.cpp",
 }
 
-# ---- sizes ---------------------------------------------------------------------------------------------------------
+# ---- sizes ---------------------------------------------------------------------------------------
 LINES_MAX, TEST_LINES_MAX, MAIN_LINES_MAX = 800, 1200, 160
 FUNCTION_LINES_MAX = 70
 COLUMNS_MAX = 100
@@ -84,14 +85,15 @@ def report(path, line, text):
 
 
 def git_files():
-    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
-                         capture_output=True, check=True).stdout
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    out = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
     return [path for path in out.splitlines() if (ROOT / path).is_file()]
 
 
 def code_of(text):
     """The text with comments and literals blanked, line numbers kept."""
-    pattern = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
+    pattern = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"'
+                         r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
 
     def blank(match):
         found = match[0]
@@ -107,11 +109,12 @@ def is_test(path):
     return path.startswith(("tests/", "bench/"))
 
 
-# ---- checks of one file --------------------------------------------------------------------------------------------
+# ---- checks of one file --------------------------------------------------------------------------
 
 def check_text(path, text):
     lines = text.split("\n")
-    limit = TEST_LINES_MAX if is_test(path) else MAIN_LINES_MAX if path.endswith("main.cpp") else LINES_MAX
+    limit = MAIN_LINES_MAX if path.endswith("main.cpp") else LINES_MAX
+    limit = TEST_LINES_MAX if is_test(path) else limit
     if len(lines) > limit:
         report(path, limit, f"{len(lines)} lines, at most {limit}: split by noun")
     for number, line in enumerate(lines, 1):
@@ -138,7 +141,7 @@ def check_includes(path, text):
     if path.endswith(CPP) and (ROOT / own).exists() and includes:
         first = includes[0][2]
         if not own.endswith(first):
-            report(path, includes[0][0], f"{own} comes first: it shows that the header stands alone")
+            report(path, includes[0][0], f"{own} comes first: it shows that it stands alone")
     rule = next((folder for folder in sorted(MAY_INCLUDE, key=len, reverse=True)
                  if path.startswith(folder + "/")), None)
     for line, mark, name in includes:
@@ -150,7 +153,8 @@ def check_includes(path, text):
 
 def may_include(path, rule, name):
     # Inside a component a short path is fine: it cannot leave it.
-    if (ROOT / pathlib.Path(path).parent / name).exists() or (ROOT / "client/cpp/src" / name).exists():
+    near = [ROOT / pathlib.Path(path).parent, ROOT / "client/cpp/src"]
+    if any((folder / name).exists() for folder in near):
         return path.startswith("client/cpp/") or (ROOT / name).exists()
     if name.startswith(rule + "/"):
         return True
@@ -186,7 +190,8 @@ def functions_of(code):
         elif stack:
             kind, begin, name = stack.pop()
             if kind == "function":
-                found.append((name, code.count("\n", 0, begin) + 1, code.count("\n", 0, match.end()) + 1))
+                last = code.count("\n", 0, match.end()) + 1
+                found.append((name, code.count("\n", 0, begin) + 1, last))
             if not any(k == "function" for k, _, _ in stack):
                 start = match.end()
     return found
@@ -197,8 +202,8 @@ def kind_of(head):
     bare = re.sub(r"\b(TEST|TEST_F|TEST_P)\b", "", head)
     if re.search(r"\bnamespace\b|\bextern\s*$", head):
         return "space"
-    if re.match(r"(template\s*<.*>\s*)?(class|struct|union|enum)\b", bare, re.S) and not re.search(r"\)\s*(const)?\s*$",
-                                                                                                  bare):
+    named = re.match(r"(template\s*<.*>\s*)?(class|struct|union|enum)\b", bare, re.S)
+    if named and not re.search(r"\)\s*(const)?\s*$", bare):
         return "type"
     return "function" if "(" in head and not re.search(r"=\s*$", head) else "data"
 
@@ -223,7 +228,7 @@ def python_functions(text):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
-# ---- checks of the tree --------------------------------------------------------------------------------------------
+# ---- checks of the tree --------------------------------------------------------------------------
 
 def check_vendors(sources):
     seen = {}
@@ -255,7 +260,8 @@ def check_cmake(sources):
             if not lists:
                 folder = folder.parent
         words = re.split(r"[\s()\"]+", " ".join(found.read_text() for found in lists))
-        if lists and path.endswith(CPP) and str(pathlib.Path(path).relative_to(folder)) not in words:
+        known = str(pathlib.Path(path).relative_to(folder)) in words
+        if lists and path.endswith(CPP) and not known:
             report(path, 1, f"not listed in {folder}/CMakeLists.txt: nobody builds it")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Real processes on free ports in a folder of their own. Nothing here sleeps for a guess: every wait is for a
-condition, with a bound after which the test fails and shows the logs."""
+"""Real processes on free ports in a folder of their own. Nothing here sleeps for a guess: every
+wait is for a condition, with a bound after which the test fails and shows the logs."""
 
 import json
 import os
@@ -61,8 +61,8 @@ class Cluster:
         self.env.pop("XDG_STATE_HOME", None)
 
     def run(self, *command, timeout=120, stdin="", **env):
-        done = subprocess.run([str(word) for word in command], env=self.env | env, input=stdin, text=True,
-                              capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run([str(word) for word in command], env=self.env | env, input=stdin,
+                              text=True, capture_output=True, timeout=timeout, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def flmctl(self, *words, **kwargs):
@@ -147,11 +147,11 @@ class Cluster:
             if not entry.name.isdigit() or not alive(int(entry.name)):
                 continue
             try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
             if str(self.data) in command and int(entry.name) != os.getpid():
-                found.append(command)
+                found.append(command.replace("\0", " "))
         return found
 
 
