@@ -10,9 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
@@ -371,7 +373,7 @@ void RedisConnection::enqueue(Outgoing outgoing, size_t commands, int64_t timeou
   if (out_.back().rest.empty()) out_.back().rest = out_.back().owned;
   waiting_.push_back({commands, loop_.now().mono_us + timeout_us, std::move(done), {}});
   waiting_.back().replies.reserve(commands);
-  if (timer_ == 0) watch_deadline();
+  watch_deadline();
   if (out_.size() == 1) write_some();
 }
 
@@ -439,15 +441,22 @@ void RedisConnection::take_replies() {
   }
 }
 
-// One timer for the oldest request; it is not moved with every reply but checks when it fires.
+// One timer for all: it is not moved with every reply but looks again when it fires.
 void RedisConnection::watch_deadline() {
   if (waiting_.empty()) return;
-  timer_ = loop_.call_at(waiting_.front().deadline_us, [this] { on_deadline(); });
+  int64_t due_us = waiting_.back().deadline_us;
+  if (timer_ == 0) due_us = std::min(due_us, waiting_.front().deadline_us);
+  if (timer_ != 0 && timer_us_ <= due_us) return;
+  if (timer_ != 0) loop_.cancel(timer_);
+  timer_us_ = due_us;
+  timer_ = loop_.call_at(due_us, [this] { on_deadline(); });
 }
 
 void RedisConnection::on_deadline() {
   timer_ = 0;
-  if (!waiting_.empty() && waiting_.front().deadline_us <= loop_.now().mono_us) {
+  int64_t now_us = loop_.now().mono_us;
+  auto late = [&](const Waiting& waiting) { return waiting.deadline_us <= now_us; };
+  if (std::any_of(waiting_.begin(), waiting_.end(), late)) {
     return fail(down("get an answer from", "no reply in time"));
   }
   watch_deadline();

@@ -132,8 +132,9 @@ class RedisConnection {
   State state_ = State::kClosed;
   int fd_ = -1;
   int64_t open_deadline_us_ = 0;
-  EventLoop::TimerId timer_ = 0;  ///< connect time-out, lookup, or the oldest request's deadline
-  uint64_t generation_ = 0;       ///< rises with close(): a callback may have closed the connection
+  EventLoop::TimerId timer_ = 0;  ///< connect time-out, lookup, or a request's deadline
+  int64_t timer_us_ = 0;
+  uint64_t generation_ = 0;  ///< rises with close(): a callback may have closed the connection
   std::unique_ptr<Parser> parser_;
   std::shared_ptr<Lookup> lookup_;
   std::deque<Outgoing> out_;

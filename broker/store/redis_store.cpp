@@ -19,7 +19,7 @@ using runtime::RedisReply;
 using runtime::RedisRequest;
 
 constexpr int64_t kConnectTimeoutUs = 3 * proto::kUsPerSecond;
-constexpr int64_t kFinalRetryUs = 5 * proto::kUsPerSecond;
+constexpr int64_t kFinalRetryUs = 2 * proto::kUsPerSecond;
 
 }  // namespace
 

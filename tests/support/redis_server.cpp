@@ -85,7 +85,7 @@ RedisServer::~RedisServer() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-void RedisServer::start(std::vector<std::string> more_arguments) {
+void RedisServer::start(std::vector<std::string> more_arguments, bool until_loaded) {
   std::vector<std::string> words = {"redis-server",
                                     "--port",
                                     "0",
@@ -120,7 +120,7 @@ void RedisServer::start(std::vector<std::string> more_arguments) {
     int fd = connect_to(socket());
     if (fd >= 0) {
       close(fd);
-      return;
+      if (!until_loaded || command({"PING"}).find("LOADING") == std::string::npos) return;
     }
     if (waitpid(pid_, nullptr, WNOHANG) == pid_) {
       pid_ = -1;

@@ -21,8 +21,8 @@ class RedisServer {
   RedisServer(const RedisServer&) = delete;
   RedisServer& operator=(const RedisServer&) = delete;
 
-  /// Starts on the same folder and returns when it answers (also: with LOADING or NOAUTH).
-  void start(std::vector<std::string> more_arguments = {});
+  /// Starts on the same folder and returns when it has loaded its data, or only when it listens.
+  void start(std::vector<std::string> more_arguments = {}, bool until_loaded = true);
   /// SIGKILL by default; returns when it is gone.
   void kill(int signal = 9);
   bool runs() const { return pid_ > 0; }
