@@ -123,9 +123,16 @@ void EventLoop::handle_fds(int timeout_ms) {
 }
 
 void EventLoop::handle_timers() {
-  while (!timers_.empty() && timers_.begin()->first.first <= now_.mono_us) {
-    auto node = timers_.extract(timers_.begin());
-    timer_times_.erase(node.key().second);
+  // Those due now and no others: one that asks for "now" again gets it in the next turn, the rest comes first.
+  std::vector<TimerId> due;
+  for (auto at = timers_.begin(); at != timers_.end() && at->first.first <= now_.mono_us; ++at) {
+    due.push_back(at->first.second);
+  }
+  for (TimerId id : due) {
+    auto time = timer_times_.find(id);
+    if (time == timer_times_.end()) continue;  // cancelled by an earlier one
+    auto node = timers_.extract({time->second, id});
+    timer_times_.erase(time);
     node.mapped()();
   }
 }
