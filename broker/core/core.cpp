@@ -22,6 +22,8 @@ template <class... F>
 struct Overload : F... {
   using F::operator()...;
 };
+template <class... F>
+Overload(F...) -> Overload<F...>;  // clang 14 does not find it by itself
 
 void answer_bad_frame(State& state, const BadFrame& bad) {
   state.totals.rejected[std::string(proto::name_of(bad.error.code))]++;

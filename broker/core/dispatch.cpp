@@ -27,7 +27,6 @@ proto::Bytes join(std::vector<proto::Bytes>& pieces) {
 
 // Runs read back at once, and how far before the end of what is in memory the next read starts.
 constexpr size_t kReadRuns = 64;
-constexpr uint64_t kReadBytes = 8 * proto::MiB;
 
 void read_ahead(State& state, Session& session, proto::TaskId from) {
   auto& inputs = session.tasks.inputs();

@@ -84,7 +84,7 @@ std::string Core::broken_invariant() const {
     for (const auto& [id, executor] : state_.executors) {
       if (executor.state != proto::ExecutorState::kConnected) continue;
       slots += static_cast<uint64_t>(std::count_if(executor.slots.begin(), executor.slots.end(),
-                                                   [&](const Slot& slot) { return slot.wanted == uid; }));
+                                                   [uid = uid](const Slot& s) { return s.wanted == uid; }));
     }
     if (slots != session->slots_bound) return where(*session, "slots_bound is wrong");
     if (session->spec.max_instances != 0 && slots > session->spec.max_instances) {
