@@ -17,7 +17,9 @@ constexpr int kMessagesPerTurn = 128;
 App::App(AppConfig config)
     : config_(std::move(config)),
       signals_(loop_, {SIGTERM, SIGINT}, [this](int) { feed(Terminate{}); }),
-      core_(config_.core, loop_.now()) {}
+      core_(config_.core, loop_.now()) {
+  config_.place.guard = &guard_;
+}
 
 App::~App() {
   shims_.clear();

@@ -49,6 +49,7 @@ class App {
   shims::Shim* shim(InstanceId id);
 
   AppConfig config_;
+  shims::Guard guard_;  // forks: before anything that must not be doubled
   runtime::EventLoop loop_;
   runtime::Signals signals_;  // before the context: libzmq's threads must have them blocked
   runtime::SocketContext context_;

@@ -127,20 +127,32 @@ proto::Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
     return spawn_error(launch, failed);
   }
   return std::unique_ptr<ChildProcess>(
-      new ChildProcess(pid, std::move(pidfd), loop, std::move(on_exit)));
+      new ChildProcess(pid, std::move(pidfd), launch.guard, loop, std::move(on_exit)));
 }
 
-ChildProcess::ChildProcess(pid_t pid, Descriptor pidfd, runtime::EventLoop& loop, OnExit on_exit)
-    : pid_(pid), pidfd_(std::move(pidfd)), loop_(loop), on_exit_(std::move(on_exit)) {
+ChildProcess::ChildProcess(pid_t pid, Descriptor pidfd, Guard* guard, runtime::EventLoop& loop,
+                           OnExit on_exit)
+    : pid_(pid),
+      pidfd_(std::move(pidfd)),
+      guard_(guard),
+      loop_(loop),
+      on_exit_(std::move(on_exit)) {
+  if (guard_ != nullptr) guard_->add(pid_);
   loop_.add_fd(pidfd_.get(), true, false, [this](runtime::EventLoop::Ready) { ended(); });
 }
 
 ChildProcess::~ChildProcess() {
-  if (ended_) return;
+  if (!ended_) reap();
+}
+
+// As long as the leader is not reaped, the group's number is ours to kill. A process that was just
+// killed is reaped in microseconds, unless the kernel holds it.
+void ChildProcess::reap() {
   loop_.remove_fd(pidfd_.get());
   ::kill(-pid_, SIGKILL);
-  // A process that was just killed is reaped in microseconds, unless the kernel holds it.
+  if (guard_ != nullptr) guard_->remove(pid_);
   waitpid(pid_, nullptr, 0);
+  ended_ = true;
 }
 
 void ChildProcess::signal(int number) {
@@ -148,14 +160,10 @@ void ChildProcess::signal(int number) {
 }
 
 void ChildProcess::ended() {
-  // WNOWAIT first: as long as the leader is not reaped, the group's number is ours to kill.
   siginfo_t info{};
   if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) return;
   if (info.si_pid == 0) return;
-  loop_.remove_fd(pidfd_.get());
-  ::kill(-pid_, SIGKILL);
-  waitpid(pid_, nullptr, 0);
-  ended_ = true;
+  reap();
   bool failed = info.si_code != CLD_EXITED || info.si_status != 0;
   auto on_exit = std::move(on_exit_);
   on_exit(failed, describe(info));

@@ -38,11 +38,13 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
 
  private:
-  ChildProcess(pid_t pid, Descriptor pidfd, runtime::EventLoop& loop, OnExit on_exit);
+  ChildProcess(pid_t pid, Descriptor pidfd, Guard* guard, runtime::EventLoop& loop, OnExit on_exit);
+  void reap();
   void ended();
 
   pid_t pid_;
   Descriptor pidfd_;
+  Guard* guard_;
   runtime::EventLoop& loop_;
   OnExit on_exit_;
   bool ended_ = false;

@@ -118,6 +118,7 @@ proto::Result<Launch> make_launch(const proto::Application& application, const L
   auto directory = make_directory(application, place);
   if (!directory) return directory.error();
   launch.directory = *directory;
+  launch.guard = place.guard;
   launch.environment = make_environment(application);
   auto program = find_program(application.command, launch.environment, place, launch.directory);
   if (!program) return program.error();

@@ -16,6 +16,7 @@ struct LaunchPlace {
       program_directory;  ///< of our own executable: the services that come with Flame are there
   std::string work_directory;  ///< of the executor; an application without one of its own gets a
                                ///< folder in it
+  Guard* guard = nullptr;      ///< told of what is started; null: nobody
 };
 
 /// Fails where the command is not found or the directory cannot be made; the text says where was

@@ -252,6 +252,7 @@ bool NativeShim::parse_results(native::Reader reader, size_t end) {
   Results results;
   results.first = reader.number<uint64_t>();
   results.count = reader.number<uint32_t>();
+  results.service_us = reader.number<uint64_t>();
   auto failures = reader.number<uint32_t>();
   const auto& expected = expected_.front();
   if (!reader.ok() || results.first != expected.first || results.count == 0 ||

@@ -4,21 +4,21 @@
 
 // What an executor and a native service say to each other over a connected unix stream socket. The
 // service inherits its end as the descriptor named in FLAME_INSTANCE_FD; FLAME_SHIM is `native`.
-// Integers are little endian, elements are as on the wire (proto/elements.hpp): msgpack bins one
-// after the other.
+// Integers are little endian; a text is a u32 length and its bytes; elements are as on the wire
+// (proto/elements.hpp): msgpack bins one after the other.
 //
 //   u32 size | u8 type | body          size counts what follows it: type and body
 //
-//   executor -> service                          service -> executor
-//   1 ENTER   text session                       1 ENTERED  u8 ok, text message
+//   executor -> service                       service -> executor
+//   1 ENTER   text session                    1 ENTERED  u8 ok, text message
 //             text application
 //             text common data
-//   2 INVOKE  u64 first task id, u32 count       2 RESULTS  u64 first task id, u32 count
-//             u32 attempt, count elements                   u32 failures, each: u32 index, text
-//             reason
-//                                                           count elements, empty for a failed one
-//   3 LEAVE                                      3 LEFT
-//                                                           text = u32 length, bytes
+//   2 INVOKE  u64 first task id               2 RESULTS  u64 first task id, u32 count
+//             u32 count, u32 attempt                     u64 us, u32 failures
+//             count elements                             failures: u32 index, text reason
+//                                                        count elements, empty if failed
+//   3 LEAVE                                   3 LEFT
+//
 //   executor         service
 //      │── ENTER ──────▶│  once for each session
 //      │◀───── ENTERED ─│
@@ -27,6 +27,9 @@
 //      │◀─ RESULTS 3 ───│  `index` of a failure counts from this message's first
 //      │── LEAVE ──────▶│
 //      │◀──────── LEFT ─│  then ENTER again, or SIGTERM
+//
+// `us` is how long these tasks took in the service, without the time until somebody woke it or us:
+// what the size of the next frame follows from. 0: not known; then the executor's clock has to do.
 //
 // A service whose end of the socket reads end-of-file should exit: the executor is gone.
 

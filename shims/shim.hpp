@@ -19,6 +19,7 @@
 #include "proto/error.hpp"
 #include "proto/ids.hpp"
 #include "runtime/event_loop.hpp"
+#include "shims/guard.hpp"
 
 namespace flame::shims {
 
@@ -64,6 +65,7 @@ struct Results {
   uint32_t count = 0;
   std::vector<Failure> failures;
   proto::Bytes elements;
+  uint64_t service_us = 0;  ///< time that the tasks took by the service's own clock; 0: not known
   friend bool operator==(const Results&, const Results&) = default;
 };
 
@@ -97,6 +99,7 @@ struct Launch {
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;  ///< all of it
   std::string directory;
+  Guard* guard = nullptr;  ///< told of the process group; null: nobody
 };
 
 class Shim {

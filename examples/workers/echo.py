@@ -4,16 +4,14 @@
 """A native worker in Python's standard library alone: returns its input, fails on `fail`.
 
 Register it with `shim: native` and `command: /path/to/echo.py`. The protocol is drawn in
-shims/native_protocol.hpp: little endian, u32 size, u8 type, body; texts have a u32 length,
-elements are msgpack bins (big endian).
+shims/native_protocol.hpp: u32 size, u8 type, body, all but the elements little endian.
 """
 import os
 import socket
 import struct
+import time
 
-ENTER = ENTERED = 1
-INVOKE = RESULTS = 2
-LEAVE = LEFT = 3
+ENTER, INVOKE, LEAVE = ENTERED, RESULTS, LEFT = 1, 2, 3
 
 
 def serve(task_id, payload):
@@ -58,14 +56,16 @@ def elements(body, at):
 
 def invoke(body):
     first, count, _attempt = struct.unpack_from("<QII", body)
-    outputs, failures = [], []
+    outputs, failures, began = [], [], time.monotonic_ns()
     for index, payload in enumerate(elements(body, 16)):
         try:
             outputs.append(element(serve(first + index, payload)))
         except Exception as error:  # a task's failure is its result, not ours
             outputs.append(element(b""))
             failures.append(struct.pack("<I", index) + text(str(error).encode()))
-    return struct.pack("<QII", first, count, len(failures)) + b"".join(failures + outputs)
+    took_us = (time.monotonic_ns() - began) // 1000
+    head = struct.pack("<QIQI", first, count, took_us, len(failures))
+    return head + b"".join(failures + outputs)
 
 
 with socket.socket(fileno=int(os.environ["FLAME_INSTANCE_FD"])) as connection:

@@ -27,7 +27,7 @@ void Core::on(const Event& event, const proto::Now& now, Actions& out) {
 }
 
 int64_t Core::next_deadline_us() const {
-  int64_t next = link_.next_deadline_us();
+  int64_t next = drain_ == Drain::kStopping ? INT64_MAX : link_.next_deadline_us();
   if (!deadlines_.empty()) next = std::min(next, std::get<0>(*deadlines_.begin()));
   if (drain_ == Drain::kRecording) next = std::min(next, drain_until_us_);
   if (config_.idle_exit_us > 0 && wanted_slots_ == 0 && drain_ == Drain::kNo) {
@@ -56,6 +56,7 @@ void Core::touch(Session& session) {
 // -------------------------------------------------------------------------------------
 
 void Core::handle(const Received& received) {
+  if (drain_ == Drain::kStopping) return;
   auto heard = link_.hear(received.envelope, proto::type_of(received.message), now_);
   if (heard == BrokerLink::Heard::kDrop) return;
   std::visit([this](const auto& message) { on_message(message); }, received.message);
@@ -193,6 +194,11 @@ void Core::handle(const Terminate&) {
 }
 
 void Core::handle(const TurnEnded&) {
+  if (drain_ == Drain::kStopping) {  // after the Bye there is no link, only processes that end
+    fire_deadlines();
+    outgoing_.clear();
+    return step_drain();
+  }
   auto due = link_.due(now_);
   if (due.reconnect) out_->push_back(Reconnect{});
   fire_deadlines();
@@ -204,6 +210,7 @@ void Core::handle(const TurnEnded&) {
       now_.mono_us - idle_since_us_ >= config_.idle_exit_us) {
     begin_drain("no slot was bound for " + std::to_string(config_.idle_exit_us / 1'000'000) + " s");
   }
+  if (due.beat) send_beat();
   step_drain();
   send_results();
   send_windows();

@@ -69,6 +69,7 @@ class Core {
   void send_result(proto::TaskResults message);
   void send_windows();
   void send_hello();
+  void send_beat();
   void begin_drain(const std::string& reason);
   void step_drain();
   void say(proto::Message message) { outgoing_.push_back(std::move(message)); }

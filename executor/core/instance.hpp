@@ -44,6 +44,7 @@ struct Instance {
   int64_t measured_from_us = 0;
   uint64_t answered_tasks = 0;  ///< in this turn, not measured yet
   uint64_t answered_bytes = 0;
+  int64_t answered_us = 0;  ///< by the service's clock; 0: it did not say
 
   int64_t deadline_us = 0;  ///< 0: none
   proto::Code killed_code = proto::Code::kOk;

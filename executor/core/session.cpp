@@ -65,6 +65,11 @@ uint64_t TaskQueue::drop(const proto::Run& run) {
   return before - tasks_;
 }
 
+void TaskQueue::drop_last() {
+  tasks_ -= runs_.back().run.count;
+  runs_.pop_back();
+}
+
 std::vector<QueuedRun> TaskQueue::take_all() {
   std::vector<QueuedRun> all(std::make_move_iterator(runs_.begin()),
                              std::make_move_iterator(runs_.end()));

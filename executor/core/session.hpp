@@ -33,6 +33,7 @@ class TaskQueue {
   QueuedRun take(uint64_t tasks);
   /// Drops what is in `run`; tells how many tasks that were.
   uint64_t drop(const proto::Run& run);
+  void drop_last();
   std::vector<QueuedRun> take_all();
   const std::deque<QueuedRun>& runs() const { return runs_; }
 

@@ -268,6 +268,7 @@ void Core::on_instance(Instance& instance, const shims::Results& results) {
   if (instance.answered_tasks == 0) progressed_.push_back(instance.id);
   instance.answered_tasks += results.count;
   instance.answered_bytes += results.elements.size();
+  instance.answered_us += static_cast<int64_t>(results.service_us);
   instance.progress_mono_us = now_.mono_us;
   instance.progress_wall_us = now_.wall_us;
   Slot& slot = slots_[instance.slot];

@@ -36,6 +36,10 @@ class FakeBroker {
   bool record = true;
   std::string common;
   proto::SessionUid uid = 7;
+  uint64_t lease_ms = proto::kLeaseMs;
+  bool silent = false;  ///< hears, says nothing
+  bool bind_at_hello = true;
+  bool retry = false;  ///< dispatches charged runs again
 
   // What it saw:
   std::map<proto::TaskId, std::string> outputs;  ///< only with keep_outputs
@@ -44,8 +48,10 @@ class FakeBroker {
   std::vector<proto::Returned> returned;
   std::vector<proto::Bound> bound;
   std::vector<proto::ExecutorHello> hellos;
+  std::vector<std::string> hello_peers;
   uint64_t answered = 0, duplicates = 0, result_messages = 0, beats = 0, window = 0;
   bool draining = false, bye = false;
+  uint64_t dispatched() const { return next_ - 1; }
 
   /// Handles messages until `done` or the time is up; true if `done`.
   bool pump(const std::function<bool()>& done, int64_t timeout_ms = 20'000) {
@@ -65,6 +71,7 @@ class FakeBroker {
   }
 
   void send(proto::Message message) {
+    if (silent) return;
     auto header = proto::encode(link_.next(), message);
     socket_.send(peer_, header, proto::payload_of(message));
   }
@@ -105,9 +112,9 @@ class FakeBroker {
   void on(const Other&) {}
   void on(const proto::ExecutorHello& hello) {
     hellos.push_back(hello);
-    send(proto::ExecutorWelcome{0, "fake", "default", "1-fake", "lineage", proto::kBeatMs,
-                                proto::kLeaseMs});
-    if (hellos.size() > 1) return;
+    hello_peers.push_back(peer_);
+    send(proto::ExecutorWelcome{0, "fake", "default", "1-fake", "lineage", lease_ms / 3, lease_ms});
+    if (hellos.size() > 1 || !bind_at_hello) return;
     send_context(uid, "session-1");
     std::vector<proto::SlotBinding> bindings;
     for (uint64_t slot = 0; slot < hello.slots; slot++) bindings.push_back({slot, 1, uid});
@@ -127,7 +134,10 @@ class FakeBroker {
   void on(const proto::Bye&) { bye = true; }
   void on(const proto::Returned& message) {
     returned.push_back(message);
-    for (const auto& run : message.runs) outstanding_ -= run.run.count;
+    for (const auto& run : message.runs) {
+      outstanding_ -= run.run.count;
+      if (retry) dispatch_run(run.run, run.ticket.attempt + 1);
+    }
   }
   void on(const proto::TaskResults& message) {
     result_messages++;

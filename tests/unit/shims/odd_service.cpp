@@ -91,8 +91,8 @@ int raw(const std::string& mode) {
   if (mode == "garbage") out.assign(1'000'000, '\xa5');
   if (mode == "size zero") out.assign(8, '\0');
   if (mode == "unasked results") {
-    native::put_head(out, native::kResults, 16);
-    out.append(16, '\1');
+    native::put_head(out, native::kResults, 24);
+    out.append(24, '\1');
   }
   if (mode == "huge") native::put_head(out, native::kEntered, 1'000'000'000), out.append(100, 'x');
   for (size_t sent = 0; sent < out.size();) {

@@ -16,8 +16,9 @@ namespace native = shims::native;
 
 namespace {
 constexpr size_t kBufferBytes = 256 * 1024;
-/// Head of RESULTS: size, type, first, count, failures.
-constexpr size_t kResultsHeadBytes = native::kHeadBytes + 16;
+/// Of RESULTS before the failures: first, count, us, their number.
+constexpr size_t kResultsFieldBytes = 8 + 4 + 8 + 4;
+constexpr size_t kResultsHeadBytes = native::kHeadBytes + kResultsFieldBytes;
 }  // namespace
 
 Connection::Connection(int fd) : fd_(fd), in_(kBufferBytes, '\0') { out_.reserve(2 * kFlushBytes); }
@@ -70,6 +71,7 @@ void Connection::begin_results(uint64_t first) {
   results_at_ = out_.size();
   out_.append(kResultsHeadBytes, '\0');
   flush_at_ms_ = coarse_ms() + kFlushMs;
+  began_us_ = exact_us();
 }
 
 void Connection::add_failure(std::string_view reason) {
@@ -87,9 +89,10 @@ void Connection::end_results() {
   std::string head;
   head.reserve(kResultsHeadBytes);
   size_t elements = out_.size() - results_at_ - kResultsHeadBytes;
-  native::put_head(head, native::kResults, 16 + failures_.size() + elements);
+  native::put_head(head, native::kResults, kResultsFieldBytes + failures_.size() + elements);
   native::put(head, first_);
   native::put(head, count_);
+  native::put(head, static_cast<uint64_t>(std::max<int64_t>(1, exact_us() - began_us_)));
   native::put(head, failure_count_);
   out_.replace(results_at_, kResultsHeadBytes, head);
   if (!failures_.empty()) out_.insert(results_at_ + kResultsHeadBytes, failures_);

@@ -55,6 +55,11 @@ class Connection {
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
   }
+  static int64_t exact_us() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1'000'000 + now.tv_nsec / 1000;
+  }
   void flush_results();
   void write_out();
   bool read_more(size_t need);
@@ -69,6 +74,7 @@ class Connection {
   uint64_t first_ = 0;
   uint32_t count_ = 0, failure_count_ = 0;
   int64_t flush_at_ms_ = 0;
+  int64_t began_us_ = 0;
 };
 
 }  // namespace flame::service
