@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The Redis schema: one function per key and the table behind docs/redis.md (a test compares the two).
-// Every key of a session carries its id as hash tag. Nobody else builds a key.
+// The Redis schema: one function per key and the table behind docs/redis.md (a test compares the
+// two). Every key of a session carries its id as hash tag. Nobody else builds a key.
 
 #include <array>
 #include <cstdint>
@@ -24,17 +24,20 @@ struct KeyRow {
 };
 
 inline constexpr std::array kKeys = {
-    KeyRow{"flame:meta", "hash",
-           "schema, cluster, epoch, batch, lineage, secret, run_id, clean: who owns this Redis",
-           "broker, with every batch", "nobody"},
+    KeyRow{
+        "flame:meta", "hash",
+        "schema, cluster, epoch, batch, lineage, secret, run_id, fsync, clean, lost: who owns this "
+        "Redis",
+        "broker, with every batch", "nobody"},
     KeyRow{"flame:owner", "string", "address of the serving broker, with expiry: a hint", "broker",
            "expiry"},
     KeyRow{"flame:apps", "hash", "name -> application (msgpack map)", "register", "unregister"},
     KeyRow{"flame:sessions", "zset", "session id -> creation time (ms)", "create",
            "the last batch of delete"},
-    KeyRow{"flame:demand", "hash",
-           "application -> msgpack map: pending, running, backlog_seconds, slots, idle, updated (ms)",
-           "broker, when changed, at most five times a second", "unregister"},
+    KeyRow{
+        "flame:demand", "hash",
+        "application -> msgpack map: pending, running, backlog_seconds, slots, idle, updated (ms)",
+        "broker, when changed, at most five times a second", "unregister"},
     KeyRow{"flame:executors", "hash",
            "executor id -> msgpack map: address, slots, state, sessions, seen (ms)",
            "broker, when changed", "a day after it left"},

@@ -106,6 +106,9 @@ bool RedisStore::fence_holds(const RedisReply& fence, uint64_t number) const {
 }
 
 void RedisStore::after_first_claim() {
+  // The last one in the ring may never have been answered: only one is on its way at a time.
+  uint64_t last = ring_ ? ring_->ring().state().last : 0;
+  say_replay(last > meta_.batch ? last - meta_.batch - 1 : 0);
   confirmed_ = meta_.batch;
   if (decision_.finding != Finding::kBroken && decision_.finding != Finding::kFresh)
     return replay();
@@ -120,11 +123,19 @@ void RedisStore::after_next_claim() {
     events_.push_back(LineageBroken{decision_.reason});
     return open_reader();
   }
+  say_replay(confirmed_ > meta_.batch ? confirmed_ - meta_.batch : 0);
   replay();
 }
 
 // ---- replaying
 // ------------------------------------------------------------------------------------------
+
+void RedisStore::say_replay(uint64_t forgotten) {
+  if (!ring_ || !ring_->ring().find(meta_.batch + 1)) return;
+  runtime::log::info("replaying from the ring", {{"first", meta_.batch + 1},
+                                                 {"last", ring_->ring().state().last},
+                                                 {"answered", forgotten}});
+}
 
 // One after the other, each fenced as ever: what Redis has is the batch number it shows.
 void RedisStore::replay() {
@@ -133,9 +144,7 @@ void RedisStore::replay() {
   auto record = ring_ ? ring_->ring().find(stored + 1) : std::nullopt;
   bool in_flight_is_next = in_flight_ && in_flight_->number == stored + 1;
   if (!record || record->replies == 0 || in_flight_is_next) return after_replay();
-  if (figures_.replayed++ == 0 || runtime::log::once_a_second("replay")) {
-    runtime::log::info("replaying from the ring", {{"batch", record->number}});
-  }
+  figures_.replayed++;
   replaying_ = record->number;
   writer_.send(record->bytes, record->replies, config_.reply_timeout_us,
                [this](RedisReplies&& replies) { on_replayed(std::move(replies)); });

@@ -115,6 +115,8 @@ class RedisStore : public Store {
   void claim(const Meta& before, Then then);
   void after_first_claim();
   void after_next_claim();
+  /// `forgotten`: how many of them Redis had answered before.
+  void say_replay(uint64_t forgotten);
   void replay();
   void on_replayed(runtime::RedisReplies&& replies);
   void after_replay();

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/store/fsync_watch.hpp"
+
+#include <gtest/gtest.h>
+
+namespace flame::broker {
+namespace {
+
+constexpr int64_t ms = 1000;
+
+TEST(FsyncWatch, TwoQuietLooksFarEnoughApartProveTheFirst) {
+  FsyncWatch watch;
+  EXPECT_EQ(watch.on_look(0, 1 * ms, 10, false, 0), 0u);
+  EXPECT_EQ(watch.on_look(600 * ms, 601 * ms, 20, false, 0), 0u);
+  EXPECT_EQ(watch.on_look(1201 * ms, 1202 * ms, 30, false, 0), 10u);
+  EXPECT_EQ(watch.on_look(1801 * ms, 1802 * ms, 40, false, 0), 20u);
+}
+
+TEST(FsyncWatch, ALookDuringAnFsyncProvesNothingAndSpoilsNothing) {
+  FsyncWatch watch;
+  watch.on_look(0, 0, 10, false, 0);
+  EXPECT_EQ(watch.on_look(1300 * ms, 1300 * ms, 20, true, 0), 0u);
+  EXPECT_EQ(watch.on_look(1400 * ms, 1400 * ms, 30, false, 0), 10u);
+}
+
+TEST(FsyncWatch, ADelayedFsyncBeginsAnew) {
+  FsyncWatch watch;
+  watch.on_look(0, 0, 10, false, 0);
+  EXPECT_EQ(watch.on_look(1300 * ms, 1300 * ms, 20, false, 1), 0u);
+  EXPECT_EQ(watch.on_look(2500 * ms, 2500 * ms, 30, false, 1), 20u);
+}
+
+TEST(FsyncWatch, AnotherRedisBeginsAnew) {
+  FsyncWatch watch;
+  watch.on_look(0, 0, 10, false, 0);
+  watch.reset();
+  EXPECT_EQ(watch.on_look(1300 * ms, 1300 * ms, 10, false, 0), 0u);
+}
+
+TEST(FsyncWatch, ASlowAnswerCountsFromItsEnd) {
+  FsyncWatch watch;
+  watch.on_look(0, 1000 * ms, 10, false, 0);
+  EXPECT_EQ(watch.on_look(1300 * ms, 1300 * ms, 20, false, 0), 0u);
+  EXPECT_EQ(watch.on_look(2200 * ms, 2200 * ms, 30, false, 0), 10u);
+}
+
+}  // namespace
+}  // namespace flame::broker
