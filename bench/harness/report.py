@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Rows of the table *budget | measured | of the ceiling*, and where they are kept."""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass
+class Row:
+    what: str
+    budget: str
+    measured: str = ""
+    ceiling: str = ""          # of the ceiling
+    good: bool | None = None   # None: no budget, or not measured
+    numbers: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def verdict(self):
+        return {True: "ok", False: "**missed**", None: ""}[self.good]
+
+
+def table(rows):
+    lines = ["| what | budget | measured | of the ceiling | |", "|---|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.budget} | {row.measured} | {row.ceiling} | {row.verdict} |" for row in rows]
+    return "\n".join(lines)
+
+
+def cpu_table(rows):
+    """CPU per task of each process in microseconds, ours beside the ceiling's."""
+    names = ["client", "broker", "redis", "executor", "service"]
+    lines = ["| run | " + " | ".join(names) + " | sum |", "|---|" + "---|" * (len(names) + 1)]
+    for row in rows:
+        for who, cpu in row.numbers.get("cpu_us", {}).items():
+            values = [cpu.get(name, 0.0) for name in names]
+            cells = " | ".join(f"{value:.2f}" for value in values)
+            lines.append(f"| {row.what}: {who} | {cells} | {sum(values):.2f} |")
+    return "\n".join(lines) if len(lines) > 2 else "nothing measured"
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) // 1024
+    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "memory_mib": memory, "kernel": platform.release(),
+            "redis": next((word[2:] for word in redis if word.startswith("v=")), "unknown"),
+            "load_before": os.getloadavg()[0]}
+
+
+def git(*words):
+    done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def commit():
+    """Short, with a plus where the sources differ from it."""
+    name = git("rev-parse", "--short", "HEAD") or "unknown"
+    return name + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def store(folder, rows, command, seconds, about):
+    """Writes <date>-<commit>.md and .json; returns the path of the first."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    at = commit()
+    name = f"{now:%Y-%m-%d}-{at.rstrip('+')}" + ("" if "long" not in command else "-long")
+    text = [f"# Bench of {at}, {now:%Y-%m-%d %H:%M} UTC", "",
+            f"`{command}` in {seconds:.0f} s on {about['cores']} cores of {about['cpu']}, "
+            f"{about['memory_mib']} MiB, Linux {about['kernel']}, Redis {about['redis']}; "
+            f"load before it began {about['load_before']:.1f}.", "", table(rows), "",
+            "CPU per task, microseconds (user and system, all threads):", "", cpu_table(rows), ""]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.md"
+    path.write_text("\n".join(text))
+    path.with_suffix(".json").write_text(json.dumps(
+        {"commit": at, "date": now.isoformat(timespec="seconds"), "command": command, "machine": about,
+         "seconds": round(seconds, 1), "rows": [dataclasses.asdict(row) for row in rows]}, indent=1) + "\n")
+    return path
