@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""The processes of a cluster that is about to be killed, and a supervisor that starts them again: same ids, same
+ports, same folders. Linux only: what lives is looked up in /proc."""
+
+import ctypes
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from resp import Redis, RedisError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("FLAME_BIN", ROOT / "build/release/bin"))
+APPLICATION = "kill"
+SESSION = "kill-test"
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class Failure(Exception):
+    """What must hold does not."""
+
+
+def die_with_runner():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def state_of(pid):
+    """The state letter in /proc, or "" where nobody is."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def lives(pid):
+    return state_of(pid) not in ("", "Z", "X")
+
+
+def free_port(rng):
+    """P with P + 1 and P + 80 free too; below the range that the kernel gives to connecting sockets."""
+    for _ in range(200):
+        port = rng.randrange(20000, 32000)
+        try:
+            for each in (port, port + 1, port + 80):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", each))
+            return port
+        except OSError:
+            continue
+    raise Failure("no free port")
+
+
+class Process:
+    def __init__(self, name, argv, folder, env=None):
+        self.name, self.argv = name, [str(word) for word in argv]
+        self.log = folder / "logs" / f"{name}.log"
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("FLAME_")}
+        self.env = clean | (env or {})
+        self.child = None
+        self.due = None  # when it is started again
+        self.starts = 0
+
+    @property
+    def pid(self):
+        return self.child.pid if self.child else 0
+
+    def alive(self):
+        return self.child is not None and self.child.poll() is None
+
+    def start(self):
+        self.due = None
+        self.starts += 1
+        with open(self.log, "ab") as log:
+            log.write(f"=== start {self.starts} at {time.time():.3f}\n".encode())
+            log.flush()
+            self.child = subprocess.Popen(self.argv, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                          preexec_fn=die_with_runner)
+
+    def tail(self, size=1500):
+        if not self.log.exists():
+            return ""
+        return f"--- {self.name}\n" + self.log.read_bytes()[-size:].decode(errors="replace")
+
+
+class World:
+    def __init__(self, seed, fsync="everysec", executors=3, slots=16, tasks=100_000, ring_size="256MiB",
+                 slow_ms=1500, client=True):
+        self.rng = random.Random(seed)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
+        for name in ("logs", "redis", "ring"):
+            (self.folder / name).mkdir()
+        self.socket = str(self.folder / "redis.sock")
+        self.port = free_port(random.Random())
+        self.journal = self.folder / "journal"
+        self.ran = self.folder / "ran"
+        self.until = self.folder / "until"
+        self.fsync = "always" if fsync == "always" else "everysec"
+        self.processes = {}
+        env = {"LD_PRELOAD": str(BIN / "kill_slow_fsync.so"), "SLOW_FSYNC_MS": str(slow_ms)} if fsync == "slow" else {}
+        self.add("redis", ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder / "redis",
+                           "--save", "", "--appendonly", "yes", "--appendfsync", self.fsync,
+                           "--maxmemory-policy", "noeviction"], env)
+        self.add("broker", [BIN / "flame-broker", "--listen", f"127.0.0.1:{self.port}", "--cluster", "kill",
+                            "--data", self.folder, "--ring-dir", self.folder / "ring", "--ring-size", ring_size],
+                 {"FLAME_REDIS_URL": f"unix://{self.socket}"})
+        for i in range(1, executors + 1):
+            self.add(f"executor-{i}", [BIN / "flame-executor", "--broker", f"tcp://127.0.0.1:{self.port + 1}",
+                                       "--id", f"executor-{i}", "--slots", slots,
+                                       "--work-dir", self.folder / f"executor-{i}"])
+        if client:
+            self.add("client", [BIN / "kill_client", "--endpoint", self.endpoint, "--client", f"{seed:032x}",
+                                "--session", SESSION, "--application", APPLICATION, "--common", self.ran,
+                                "--journal", self.journal, "--until", self.until, "--tasks", tasks, "--seed", seed])
+
+    def add(self, name, argv, env=None):
+        self.processes[name] = Process(name, argv, self.folder, env)
+
+    @property
+    def endpoint(self):
+        return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def executors(self):
+        return [name for name in self.processes if name.startswith("executor-")]
+
+    def redis(self):
+        return Redis(self.socket)
+
+    # ---- supervising
+
+    def tend(self):
+        """Starts again what is due. Nobody may die but by our hand."""
+        for process in self.processes.values():
+            if process.child is None or process.alive():
+                continue
+            code = process.child.returncode
+            if process.name == "client" and code == 0:
+                continue
+            if code != -signal.SIGKILL:
+                raise Failure(f"{process.name} ended by itself with {code}\n{process.tail()}")
+            if process.due is not None and time.monotonic() >= process.due:
+                process.start()
+
+    def sleep(self, seconds):
+        end = time.monotonic() + seconds
+        while True:
+            self.tend()
+            rest = end - time.monotonic()
+            if rest <= 0:
+                return
+            time.sleep(min(rest, 0.02))
+
+    def wait(self, condition, what, seconds=60):
+        end = time.monotonic() + seconds
+        while True:
+            self.tend()
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise Failure(f"after {seconds} s still not: {what}\n{self.tails()}")
+            time.sleep(0.02)
+
+    def start(self):
+        self.processes["redis"].start()
+        self.wait(self.redis_answers, "redis answers")
+        self.processes["broker"].start()
+        self.wait(lambda: self.http("/readyz")[0] == 200, "the broker is ready")
+        self.register()
+        for name in self.executors + [name for name in self.processes if name == "client"]:
+            self.processes[name].start()
+
+    def register(self):
+        manifest = self.folder / "kill.yaml"
+        manifest.write_text(f"metadata: {{name: {APPLICATION}}}\n"
+                            f"spec: {{shim: native, command: {BIN / 'kill_service'}}}\n")
+        done = self.flmctl("register", "-f", manifest)
+        if done.returncode != 0:
+            raise Failure(f"register: {done.stdout}{done.stderr}")
+
+    def flmctl(self, *words):
+        return subprocess.run([str(BIN / "flmctl"), *map(str, words), "--endpoint", self.endpoint], text=True,
+                              capture_output=True, timeout=60, check=False)
+
+    # ---- looking
+
+    def redis_answers(self):
+        try:
+            with self.redis() as redis:
+                return redis("PING") == b"PONG"
+        except (OSError, RedisError):
+            return False
+
+    def http(self, path):
+        """(status, text); (0, why) where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + 80}{path}", timeout=3) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def metrics(self):
+        """Name with labels -> value; {} while nobody answers."""
+        status, text = self.http("/metrics")
+        lines = text.splitlines() if status == 200 else []
+        pairs = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
+        return {name: float(value) for name, value in pairs}
+
+    def counters(self):
+        """(pending, running) of the session as Redis has them now; (0, 0) while it does not answer."""
+        try:
+            with self.redis() as redis:
+                pending, running = redis("HMGET", f"flame:{{{SESSION}}}:session", "pending", "running")
+                return int(pending or 0), int(running or 0)
+        except (OSError, RedisError):
+            return 0, 0
+
+    def busy(self):
+        """(pending, running) while everything works: the broker serves and Redis has tasks of both kinds."""
+        metrics = self.metrics()
+        if metrics.get("flame_redis_up") != 1 or metrics.get("flame_clients", 0) < 1:
+            return None
+        if metrics.get('flame_executors{state="connected"}', 0) < 1:
+            return None
+        pending, running = self.counters()
+        return (pending, running) if pending > 0 and running > 0 else None
+
+    def services(self):
+        """Pids of the services that now live below our executors."""
+        found = []
+        for name in self.executors:
+            pid = self.processes[name].pid
+            try:
+                children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except OSError:
+                continue
+            found += [int(child) for child in children if name_of(child) == "kill_service"]
+        return found
+
+    def leftovers(self):
+        """Processes that work in our folder although nobody should."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(str(self.folder)):
+                    found.append(f"{entry.name} {name_of(entry.name)}")
+            except OSError:
+                continue
+        return found
+
+    def tails(self):
+        return "\n".join(process.tail() for process in self.processes.values())
+
+    # ---- killing
+
+    def kill(self, name, restart=(0.0, 0.4)):
+        """SIGKILL to what provably lives; `service` is any running one. None: it does not live now."""
+        if name == "service":
+            pids = [pid for pid in self.services() if lives(pid)]
+            if not pids:
+                return None
+            pid = self.rng.choice(pids)
+            os.kill(pid, signal.SIGKILL)
+            return pid
+        process = self.processes[name]
+        if not process.alive() or not lives(process.pid):
+            return None
+        process.child.kill()
+        process.child.wait()
+        process.due = None if restart is None else time.monotonic() + self.rng.uniform(*restart)
+        return process.pid
+
+    def stop(self, keep=False):
+        for process in self.processes.values():
+            process.due = None
+            if process.alive():
+                process.child.kill()
+                process.child.wait()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
