@@ -42,6 +42,7 @@ inline constexpr uint64_t kClientTtlMs = 24ull * 3600 * 1000;
 inline constexpr uint64_t kReaderTtlMs = 3600ull * 1000;
 inline constexpr uint64_t kResultsTtlMs = 3600ull * 1000;
 inline constexpr uint64_t kSummaryTtlMs = 7ull * 24 * 3600 * 1000;
+inline constexpr uint64_t kExecutorTtlMs = 24ull * 3600 * 1000;
 inline constexpr uint64_t kTakeoverGraceMs = 10'000;
 inline constexpr uint64_t kRingBytes = 256 * MiB;
 inline constexpr uint64_t kMaxAttempts = 4;
@@ -124,6 +125,8 @@ inline constexpr std::array kLimits = {
              "nothing grows for ever"},
     LimitRow{"summary_ttl_ms", kSummaryTtlMs, "ms", "a closed session is deleted",
              "nothing grows for ever"},
+    LimitRow{"executor_ttl_ms", kExecutorTtlMs, "ms", "an executor that left is no longer listed",
+             "long enough to ask what happened yesterday"},
     LimitRow{"takeover_grace_ms", kTakeoverGraceMs, "ms",
              "only then a stand-by takes over from a Redis that just started",
              "the owner has the ring and comes first"},

@@ -118,6 +118,7 @@ void Core::tick(const proto::Now& now, bool drained) {
   if (now.mono_us >= state_.retention_due_us) {
     state_.retention_due_us = now.mono_us + proto::kUsPerSecond;
     apply_retention(state_, now);
+    state_.plan_due = true;  // whatever an event forgot to say is seen within a second
     for (auto& [uid, session] : state_.sessions) {
       if (!session->tasks.any_waiting() && session->watchers.empty()) continue;
       state_.ready.insert(uid);

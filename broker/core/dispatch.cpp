@@ -93,7 +93,9 @@ std::vector<Candidate> candidates(State& state, Session& session) {
   std::vector<Candidate> found;
   uint64_t bound = 0;
   for (const auto& id : session.at) {
-    Executor& executor = state.executors.at(id);
+    auto known = state.executors.find(id);
+    if (known == state.executors.end()) continue;
+    Executor& executor = known->second;
     if (executor.state != proto::ExecutorState::kConnected) continue;
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end() || share->second.slots_bound == 0) continue;
@@ -186,7 +188,8 @@ void on_inputs_read(State& state, InputsRead read, const proto::Now& now) {
       record(state, *session, std::move(outcome), now);
     }
   }
-  state.ready.insert(session->uid);
+  // After an error the next second's tick asks again.
+  if (read.error.code == proto::Code::kOk) state.ready.insert(session->uid);
 }
 
 // ---- the batch ------------------------------------------------------------------------------------------

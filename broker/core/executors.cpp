@@ -393,7 +393,8 @@ void on_common_read(State& state, CommonRead read) {
   Session* session = state.session(asked.mapped().uid);
   if (session == nullptr) return;
   session->common_reading = false;
-  if (read.error.code == Code::kOk) session->common = std::move(read.value);
+  if (read.error.code != Code::kOk) return;  // the next second's plan asks again
+  session->common = std::move(read.value);
   state.plan_due = true;
 }
 

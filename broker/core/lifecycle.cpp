@@ -204,6 +204,21 @@ void on_tasks_finished(State& state, Session& session) {
   });
 }
 
+namespace {
+
+// What left is shown for a day.
+void forget_executors(State& state, const proto::Now& now) {
+  std::erase_if(state.executors, [&](const auto& entry) {
+    const Executor& executor = entry.second;
+    bool old = now.wall_ms() - executor.seen_ms > static_cast<int64_t>(proto::kExecutorTtlMs);
+    if (executor.serves() || !old) return false;
+    state.ops.push_back(PutExecutor{executor.id, ""});
+    return true;
+  });
+}
+
+}  // namespace
+
 void apply_retention(State& state, const proto::Now& now) {
   std::vector<Session*> over;
   for (auto& [uid, session] : state.sessions) {
@@ -229,6 +244,7 @@ void apply_retention(State& state, const proto::Now& now) {
     }
   }
   for (Session* session : over) delete_session(state, *session);
+  forget_executors(state, now);
   for (auto& [uid, session] : state.sessions) {
     for (auto entry = session->submits.begin(); entry != session->submits.end();) {
       bool old = now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >

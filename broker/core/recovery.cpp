@@ -170,6 +170,29 @@ void recover_session(State& state, RecoveredSession from, const proto::Now& now)
   if (kept.state == proto::SessionState::kClosing) on_tasks_finished(state, kept);
 }
 
+// Rows of executors that are not connected now: shown until they come back or their day is over.
+void recover_executor(State& state, const std::string& id, const std::string& bytes) {
+  auto row = proto::decode_value(bytes);
+  if (!row || state.executors.contains(id)) return;
+  auto text = [&](const char* name) {
+    auto value = row->find(name);
+    return value != nullptr && value->text() != nullptr ? *value->text() : std::string();
+  };
+  auto number = [&](const char* name) {
+    auto value = row->find(name);
+    return value == nullptr ? 0 : value->number();
+  };
+  Executor executor;
+  executor.id = id;
+  executor.address = text("address");
+  executor.version = text("version");
+  executor.only_application = text("application");
+  executor.state = text("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
+  executor.connected_ms = number("connected");
+  executor.seen_ms = number("seen");
+  state.executors[id] = std::move(executor);
+}
+
 }  // namespace
 
 void recover(State& state, Recovered recovered, const proto::Now& now) {
@@ -192,6 +215,7 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
                             application.error().message);
     }
   }
+  for (const auto& [id, row] : recovered.executors) recover_executor(state, id, row);
   for (auto& session : recovered.sessions) recover_session(state, std::move(session), now);
   state.waits_for_recover = recovered.lineage_broken;
   state.serving = !recovered.lineage_broken;
