@@ -32,10 +32,12 @@ test: build/.folder  ## build and run every test: unit, contract, simulation, fu
 	@tools/test
 
 bench: build  ## measure the budgets (at most 10 minutes)
-	@bench/run
+	@tools/setup test
+	@bench/run.py
 
 bench-long: build  ## the measurements that take longer
-	@bench/run --long
+	@tools/setup test
+	@bench/run.py --long
 
 asan: build/.folder  ## the tests with the address and undefined-behaviour sanitizers
 	@tools/setup build test
