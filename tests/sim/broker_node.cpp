@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "tests/sim/broker_node.hpp"
+
+#include <algorithm>
+
+#include "proto/keys.hpp"
+
+namespace flame::sim {
+
+namespace {
+
+constexpr int64_t kTurnUs = 30;
+constexpr int64_t kStarvingUs = 5 * proto::kUsPerSecond;
+
+broker::CoreConfig core_config(World& world) {
+  broker::CoreConfig config;
+  config.cluster = "sim";
+  config.version = "sim";
+  config.seed = world.rng().next();
+  // Small, so that inputs are read back all the time in some runs.
+  config.input_memory_bytes = world.rng().chance(0.3) ? 2'000 : 1 << 20;
+  return config;
+}
+
+// The letter Redis has of a task, or 0.
+char letter_of(const broker::MemoryKeys& keys, const std::string& session, proto::TaskId id) {
+  auto found = keys.find(proto::state_key(session, proto::segment_of(id)));
+  if (found == keys.end()) return 0;
+  const auto& letters = std::get<std::string>(found->second);
+  uint64_t at = proto::offset_in_segment(id);
+  return at < letters.size() ? letters[at] : char{0};
+}
+
+}  // namespace
+
+BrokerNode::BrokerNode(Cluster cluster, std::string name, std::shared_ptr<broker::MemoryRing> ring)
+    : cluster_(cluster),
+      name_(std::move(name)),
+      store_(std::make_unique<broker::MemoryStore>(cluster.redis, std::move(ring),
+                                                   broker::MemoryStoreConfig{"sim", 0})),
+      core_(core_config(cluster.world)) {
+  cluster_.world.say(name_, "starts");
+  cluster_.network.add_listener(*this);
+  store_->start(cluster_.world.now());
+  turn_at(cluster_.world.now_us());
+}
+
+void BrokerNode::crash() {
+  if (!alive_) return;
+  cluster_.world.say(name_, "ends");
+  alive_ = false;
+  store_.reset();
+  inbox_.clear();
+  cluster_.network.listener_gone(*this);
+}
+
+void BrokerNode::pause(int64_t us) {
+  cluster_.world.say(name_, "stands still for " + std::to_string(us) + " us");
+  paused_until_us_ = cluster_.world.now_us() + us;
+}
+
+void BrokerNode::leave() {
+  if (!alive_ || closing_) return;
+  cluster_.world.say(name_, "leaves");
+  closing_ = true;
+  core_.leave();
+  store_->close(cluster_.world.now());
+  // As the shell does it: a store that is away does not hold the process for ever.
+  cluster_.world.after(10 * proto::kUsPerSecond, [this] { crash(); });
+  wake();
+}
+
+void BrokerNode::receive(broker::PeerMessage message) {
+  inbox_.push_back(std::move(message));
+  turn_at(cluster_.world.now_us() + kTurnUs);
+}
+
+void BrokerNode::turn_at(int64_t us) {
+  us = std::max({us, cluster_.world.now_us(), paused_until_us_});
+  if (!alive_ || us >= next_turn_us_) return;
+  next_turn_us_ = us;
+  cluster_.world.at(us, [this, number = ++turn_number_] {
+    if (!alive_ || number != turn_number_) return;
+    next_turn_us_ = INT64_MAX;
+    if (cluster_.world.now_us() < paused_until_us_) return turn_at(paused_until_us_);
+    turn();
+  });
+}
+
+void BrokerNode::turn() {
+  proto::Now now = cluster_.world.now();
+  bool drained = drain_inbox(now);
+  for (auto& event : store_->poll(now)) on(std::move(event), now);
+  core_.tick(now, drained);
+  check();
+  if (auto batch = core_.close_batch(now)) store_->write(std::move(*batch), now);
+  check();
+  check_starvation();
+  perform(core_.take_actions());
+  if (!alive_) return;
+  int64_t next = std::min(core_.next_tick_us(now), store_->next_us());
+  if (!inbox_.empty()) next = now.mono_us + kTurnUs;
+  turn_at(std::max(next, now.mono_us + 1));
+}
+
+bool BrokerNode::drain_inbox(const proto::Now& now) {
+  std::deque<broker::Event> later;
+  while (!inbox_.empty()) {
+    broker::Event event = std::move(inbox_.front());
+    inbox_.pop_front();
+    auto message = std::get_if<broker::PeerMessage>(&event);
+    bool accepted = message == nullptr || (message->port == broker::Port::kClients ? core_.accepts_clients()
+                                                                                  : core_.accepts_executors());
+    if (accepted) {
+      on(std::move(event), now);
+    } else {
+      later.push_back(std::move(event));
+    }
+  }
+  inbox_ = std::move(later);
+  return inbox_.empty();
+}
+
+void BrokerNode::on(broker::Event event, const proto::Now& now) {
+  if (cluster_.world.verbose()) {
+    if (auto message = std::get_if<broker::PeerMessage>(&event)) {
+      cluster_.world.say(name_, "<- " + message->peer + " " + std::string(proto::name_of(proto::type_of(message->message))) +
+                                    " " + std::to_string(message->envelope.link) + "/" +
+                                    std::to_string(message->envelope.sequence));
+    }
+  }
+  core_.on(std::move(event), now);
+  check();
+}
+
+void BrokerNode::perform(std::vector<broker::Action> actions) {
+  proto::Now now = cluster_.world.now();
+  for (auto& action : actions) {
+    if (auto send = std::get_if<broker::Send>(&action)) {
+      perform(*send);
+    } else if (auto read = std::get_if<broker::StoreRead>(&action)) {
+      store_->read(std::move(*read), now);
+    } else if (auto stop = std::get_if<broker::Stop>(&action)) {
+      cluster_.world.say(name_, "stops: " + stop->reason);
+      return crash();
+    } else if (std::get_if<broker::AcceptLoss>(&action) != nullptr) {
+      store_->accept_loss(now);
+    } else if (auto note = std::get_if<broker::Note>(&action)) {
+      cluster_.world.say(name_, note->text);
+    }
+  }
+}
+
+void BrokerNode::perform(broker::Send& send) {
+  if (cluster_.world.verbose()) {
+    cluster_.world.say(name_, "-> " + send.peer + " " + std::string(proto::name_of(proto::type_of(send.message))) + " " +
+                                  std::to_string(send.envelope.link) + "/" + std::to_string(send.envelope.sequence));
+  }
+  check_promise(send);
+  if (!cluster_.network.send_down(*this, send.peer, send.envelope, send.message)) {
+    inbox_.push_back(broker::PeerGone{send.port, send.peer});
+  }
+}
+
+void BrokerNode::check() {
+  if (auto wrong = core_.broken_invariant(); !wrong.empty()) cluster_.world.fail(name_ + ": " + wrong);
+}
+
+// Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
+void BrokerNode::check_starvation() {
+  const auto& state = core_.state();
+  proto::SessionUid hungry = 0;
+  for (const auto& [id, executor] : state.executors) {
+    if (executor.state != proto::ExecutorState::kConnected) continue;
+    bool free = std::any_of(executor.slots.begin(), executor.slots.end(),
+                            [](const broker::Slot& slot) { return slot.wanted == 0; });
+    if (!free) continue;
+    for (const auto& [uid, session] : state.sessions) {
+      bool more = session->slots_bound < session->counters.unfinished() && session->counters.pending > 0;
+      uint64_t max = session->spec.max_instances == 0 ? UINT64_MAX : session->spec.max_instances;
+      if (session->dispatches() && more && session->slots_bound < max) hungry = uid;
+    }
+  }
+  int64_t now_us = cluster_.world.now_us();
+  if (hungry == 0 || hungry != starving_ || !state.serving || !state.health.writable) {
+    starving_ = hungry;
+    starving_since_us_ = now_us;
+  } else if (now_us - starving_since_us_ > kStarvingUs) {
+    cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name + " has tasks and no slot, and a slot is free");
+  }
+}
+
+// Nothing leaves that Redis has not confirmed. Judged only while Redis is the one this broker wrote to.
+void BrokerNode::check_promise(const broker::Send& send) {
+  auto ack = std::get_if<proto::SubmitAck>(&send.message);
+  auto dispatch = std::get_if<proto::Dispatch>(&send.message);
+  auto results = std::get_if<proto::Results>(&send.message);
+  if (ack == nullptr && dispatch == nullptr && results == nullptr) return;
+  const auto& state = core_.state();
+  proto::SessionUid uid = ack ? ack->uid : dispatch ? dispatch->uid : results->uid;
+  auto session = state.sessions.find(uid);
+  if (session == state.sessions.end() || session->second->spec.durability == proto::Durability::kMemory) return;
+  auto meta = cluster_.redis.meta();
+  if (meta.epoch.text() != state.epoch || meta.batch < state.confirmed_batch()) return;
+  const auto& keys = cluster_.redis.keys();
+  const std::string& name = session->second->name;
+  auto expect = [&](const proto::Run& run, std::string_view letters, const char* what) {
+    for (proto::TaskId id = run.first; id < run.end(); id++) {
+      char letter = letter_of(keys, name, id);
+      if (letter != 0 && letters.find(letter) != letters.npos) continue;
+      return cluster_.world.fail(name_ + ": " + what + " of " + name + " " + to_string(run) + " leaves, but Redis has '" +
+                                 std::string(1, letter == 0 ? '-' : letter) + "' for " + std::to_string(id));
+    }
+  };
+  if (ack != nullptr) {
+    for (const auto& item : ack->items) expect(item.run, "PRSFC", "an acknowledgement");
+  }
+  if (dispatch != nullptr) expect(dispatch->ticket.run, "R", "a dispatch");
+  if (results != nullptr) expect(results->run, "SFC", "a result");
+}
+
+}  // namespace flame::sim

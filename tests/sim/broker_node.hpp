@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// One life of a broker process: the real core on the store's twin, driven as broker/app drives it, with every promise
+// checked as it leaves. A restarted broker is another BrokerNode on the same MemoryRedis.
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "broker/core/core.hpp"
+#include "broker/store/memory_store.hpp"
+#include "tests/sim/network.hpp"
+#include "tests/sim/world.hpp"
+
+namespace flame::sim {
+
+/// What every process of a run is a part of.
+struct Cluster {
+  World& world;
+  Network& network;
+  broker::MemoryRedis& redis;
+};
+
+class BrokerNode : public Listener {
+ public:
+  /// `ring` null: a broker elsewhere, without its predecessor's ring.
+  BrokerNode(Cluster cluster, std::string name, std::shared_ptr<broker::MemoryRing> ring);
+
+  bool listening() const override { return alive_; }
+  void receive(broker::PeerMessage message) override;
+
+  void crash();
+  /// SIGSTOP and SIGCONT.
+  void pause(int64_t us);
+  /// SIGTERM: the store is closed in order, then the process ends.
+  void leave();
+
+  bool alive() const { return alive_; }
+  const broker::State& state() const { return core_.state(); }
+  const std::string& name() const { return name_; }
+  /// Redis came back, or something else that only a look shows.
+  void wake() { turn_at(cluster_.world.now_us()); }
+
+ private:
+  void turn_at(int64_t us);
+  void turn();
+  bool drain_inbox(const proto::Now& now);
+  void on(broker::Event event, const proto::Now& now);
+  void perform(std::vector<broker::Action> actions);
+  void perform(broker::Send& send);
+  void check();
+  void check_starvation();
+  void check_promise(const broker::Send& send);
+
+  Cluster cluster_;
+  std::string name_;
+  std::unique_ptr<broker::MemoryStore> store_;
+  broker::Core core_;
+  std::deque<broker::Event> inbox_;
+  bool alive_ = true;
+  bool closing_ = false;
+  int64_t paused_until_us_ = 0;
+  int64_t next_turn_us_ = INT64_MAX;
+  uint64_t turn_number_ = 0;
+  int64_t starving_since_us_ = 0;
+  proto::SessionUid starving_ = 0;
+};
+
+}  // namespace flame::sim

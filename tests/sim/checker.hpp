@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What clients were promised against what they got and what Redis holds. In Jepsen's words a task is
+//   attempted     handed to the client library
+//   acknowledged  its ids came back: it must get exactly one result
+//   unknown       attempted, and its client died before an answer: one result or none
+// and lost, if it was acknowledged and has no result once faults have ended and everybody had time.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "broker/store/memory_redis.hpp"
+#include "proto/messages.hpp"
+#include "tests/sim/task.hpp"
+#include "tests/sim/world.hpp"
+
+namespace flame::sim {
+
+class Checker {
+ public:
+  explicit Checker(World& world) : world_(world) {}
+
+  /// A number for a task of this session.
+  uint64_t attempt(proto::SessionUid uid);
+  void acknowledged(proto::SessionUid uid, const proto::Run& run, const std::vector<uint64_t>& numbers);
+  void delivered(const std::string& watcher, const proto::Results& results);
+  void session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec);
+  /// Its tasks need no result any more.
+  void deleted(proto::SessionUid uid);
+  void closed(proto::SessionUid uid) { logs_[uid].may_cancel = true; }
+  /// What was acknowledged as `memory` goes with its broker.
+  void memory_lost();
+  /// Redis lost what it had confirmed, and an operator accepted that.
+  void store_lost();
+  /// A client was told that these are gone.
+  void told_lost(proto::SessionUid uid, const proto::Run& run);
+
+  /// All that was acknowledged has a result.
+  bool complete(proto::SessionUid uid) const;
+  bool complete() const;
+  /// After the last entry that anybody saw.
+  uint64_t entries_end(proto::SessionUid uid) const;
+  std::string unfinished() const;
+  /// At the end: the store against what was delivered.
+  void compare(const broker::MemoryKeys& keys);
+
+  uint64_t attempts() const { return tasks_.size(); }
+  uint64_t acknowledgements() const { return acknowledgements_; }
+  uint64_t results() const { return results_; }
+
+ private:
+  struct TaskLog {
+    proto::SessionUid uid = 0;
+    proto::TaskId id = 0;  ///< by acknowledgement or result; 0: not known
+    bool acknowledged = false;
+    bool told_lost = false;
+  };
+  struct Entry {
+    proto::Run run;
+    uint64_t digest = 0;
+  };
+  struct SessionLog {
+    std::string name;
+    proto::SessionSpec spec;
+    bool is_deleted = false, may_cancel = false, relaxed = false;
+    std::map<proto::TaskId, uint64_t> number_of;  ///< of acknowledged or traced ids
+    std::map<proto::TaskId, uint64_t> entry_of;   ///< index of its result
+    std::map<uint64_t, Entry> entries;
+    uint64_t waiting = 0;  ///< acknowledged without a result
+  };
+
+  void fail(const SessionLog& log, const std::string& what) { world_.fail("session " + log.name + ": " + what); }
+  bool check_outcomes(SessionLog& log, const proto::Results& results);
+  void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task);
+  void compare(SessionLog& log, const broker::MemoryKeys& keys);
+
+  World& world_;
+  std::vector<TaskLog> tasks_;
+  std::map<proto::SessionUid, SessionLog> logs_;
+  uint64_t acknowledgements_ = 0, results_ = 0;
+  bool store_lost_ = false;
+};
+
+}  // namespace flame::sim

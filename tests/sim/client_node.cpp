@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "tests/sim/client_node.hpp"
+
+#include <algorithm>
+
+#include "proto/elements.hpp"
+
+namespace flame::sim {
+
+using proto::Code;
+
+bool ClientNode::Job::done() const {
+  if (step == Step::kGone) return true;
+  if (step != Step::kOpen || !tickets.empty()) return false;
+  if (!finished_submits()) return false;
+  if (plan.deletes) return false;  // gone is its end
+  return !(plan.closes || plan.closes_early) || end == End::kClosed;
+}
+
+ClientNode::ClientNode(Cluster cluster, Checker& checker, std::string name, std::vector<JobPlan> plans)
+    : cluster_(cluster),
+      checker_(checker),
+      name_(std::move(name)),
+      wire_(&cluster.network.make_wire(broker::Port::kClients, name_, *this)) {
+  for (auto& plan : plans) jobs_.push_back({std::move(plan)});
+}
+
+void ClientNode::start() {
+  if (alive()) return;
+  cluster_.world.say(name_, "starts");
+  life_++;
+  if (id_.empty()) id_ = name_ + "-" + std::to_string(cluster_.world.rng().next());
+  client::ClientConfig config;
+  config.client = id_;
+  config.cluster = "sim";
+  config.first_link = static_cast<uint32_t>(cluster_.world.rng().next()) | 1u;
+  core_ = std::make_unique<client::ClientCore>(std::move(config));
+  feed(client::Tick{});
+  for (size_t i = 0; i < jobs_.size(); i++) {
+    if (jobs_[i].step != Step::kGone) pump_later(i, jobs_[i].plan.start_us);
+  }
+}
+
+void ClientNode::crash(bool new_id) {
+  if (!alive()) return;
+  cluster_.world.say(name_, "ends");
+  life_++;
+  core_.reset();
+  actions_.clear();
+  asked_.clear();
+  next_tick_us_ = INT64_MAX;
+  tick_number_++;
+  wire_->close();
+  if (new_id) id_.clear();
+  for (auto& job : jobs_) {
+    job.tickets.clear();  // unknown from now on
+    if (job.step != Step::kGone) job.step = Step::kIdle;
+    job.watching = false;
+    if (job.end != Job::End::kClosed) job.end = Job::End::kNot;
+  }
+}
+
+bool ClientNode::done() const {
+  return alive() && std::all_of(jobs_.begin(), jobs_.end(), [this](const Job& job) {
+    if (!job.done()) return false;
+    return job.step == Step::kGone || !job.plan.watches || !job.watching || job.next >= checker_.entries_end(job.uid);
+  });
+}
+
+std::string ClientNode::unfinished() const {
+  std::string text;
+  for (const auto& job : jobs_) {
+    if (job.done() && job.next >= checker_.entries_end(job.uid)) continue;
+    text += " " + name_ + "/" + job.plan.session + " step " + std::to_string(static_cast<int>(job.step)) + " end " +
+            std::to_string(static_cast<int>(job.end)) + " submitted " + std::to_string(job.submitted) + "/" +
+            std::to_string(job.plan.tasks) + " unanswered " + std::to_string(job.tickets.size()) + " entry " +
+            std::to_string(job.next) + "/" + std::to_string(checker_.entries_end(job.uid)) + ";";
+  }
+  return text;
+}
+
+void ClientNode::recover() {
+  if (alive()) ask(0, Ask::kLook, proto::Recover{0, true});
+}
+
+void ClientNode::receive(const proto::Envelope& envelope, const proto::Message& message) {
+  if (alive()) feed(client::Received{{envelope, message}});
+}
+
+// ---- the loop -------------------------------------------------------------------------------------------
+
+// What an action leads to is fed at once, and its actions are performed after those that stand already: a message must
+// not overtake another one of its link.
+void ClientNode::feed(client::Event event) {
+  core_->on(std::move(event), cluster_.world.now(), actions_);
+  if (performing_) return;
+  performing_ = true;
+  uint64_t life = life_;
+  bool failed = false;
+  for (size_t i = 0; i < actions_.size() || failed; i++) {
+    if (i == actions_.size()) {
+      failed = false;
+      core_->on(client::SendFailed{}, cluster_.world.now(), actions_);
+      i--;
+      continue;
+    }
+    client::Action action = std::move(actions_[i]);
+    auto send = std::get_if<client::Send>(&action);
+    if (send == nullptr) {
+      perform(action);
+    } else if (!failed) {
+      failed = !wire_->send(send->envelope, send->message);
+    }
+    if (life != life_) break;
+  }
+  performing_ = false;
+  actions_.clear();
+  if (alive()) tick_at(core_->next_deadline());
+}
+
+void ClientNode::tick_at(int64_t us) {
+  if (us == client::kNever || us >= next_tick_us_) return;
+  next_tick_us_ = std::max(us, cluster_.world.now_us() + 1);
+  cluster_.world.at(next_tick_us_, [this, number = ++tick_number_] {
+    if (!alive() || number != tick_number_) return;
+    next_tick_us_ = INT64_MAX;
+    feed(client::Tick{});
+  });
+}
+
+ClientNode::Job* ClientNode::job_of(proto::SessionUid uid) {
+  for (auto& job : jobs_) {
+    if (job.uid == uid && job.step == Step::kOpen) return &job;
+  }
+  return nullptr;
+}
+
+void ClientNode::perform(client::Action& action) {
+  using namespace client;
+  if (std::holds_alternative<OpenSocket>(action)) {
+    wire_->open();
+  } else if (auto answer = std::get_if<Answer>(&action)) {
+    perform(*answer);
+  } else if (auto submitted = std::get_if<Submitted>(&action)) {
+    Job* job = job_of(submitted->uid);
+    if (job == nullptr) return;
+    auto numbers = job->tickets.extract(submitted->ticket);
+    if (!numbers.empty()) checker_.acknowledged(submitted->uid, submitted->run, numbers.mapped());
+    pump_later(static_cast<size_t>(job - jobs_.data()), 0);
+  } else if (auto failed = std::get_if<SubmitFailed>(&action)) {
+    Job* job = job_of(failed->uid);
+    if (job == nullptr) return;
+    job->tickets.erase(failed->ticket);
+    job->refused = true;
+    bool fine = failed->error.code == Code::kWrongState || failed->error.code == Code::kGone ||
+                failed->error.code == Code::kNotFound;
+    if (!fine) cluster_.world.fail(name_ + ": a submit was refused: " + failed->error.message);
+  } else if (auto delivered = std::get_if<Deliver>(&action)) {
+    deliver(delivered->results);
+  } else if (auto trimmed = std::get_if<Trimmed>(&action)) {
+    Job* job = job_of(trimmed->uid);
+    if (job == nullptr) return;
+    if (trimmed->to > checker_.entries_end(trimmed->uid)) {
+      cluster_.world.fail(name_ + ": entries were dropped that nobody has read");
+    }
+    job->next = job->consumed = trimmed->to;
+  } else if (auto failed_watch = std::get_if<WatchFailed>(&action)) {
+    Job* job = job_of(failed_watch->uid);
+    if (job == nullptr) return;
+    Code code = failed_watch->error.code;
+    if (code == Code::kGone || code == Code::kNotFound) return gone(*job);
+    job->watching = false;
+    if (code == Code::kLostLineage) return watch(*job);
+    cluster_.world.fail(name_ + ": a watch failed: " + failed_watch->error.message);
+  } else if (auto lost = std::get_if<Lost>(&action)) {
+    checker_.told_lost(lost->uid, lost->run);
+  } else if (auto rejected = std::get_if<Rejected>(&action)) {
+    cluster_.world.fail(name_ + ": rejected: " + rejected->error.message);
+  } else if (auto down = std::get_if<LinkDown>(&action)) {
+    cluster_.world.say(name_, "link down: " + down->reason);
+  }
+}
+
+void ClientNode::deliver(const proto::Results& results) {
+  Job* job = job_of(results.uid);
+  if (job == nullptr) return;
+  if (results.index != job->next) {
+    return cluster_.world.fail(name_ + ": got entry " + std::to_string(results.index) + " instead of " +
+                               std::to_string(job->next));
+  }
+  job->next++;
+  checker_.delivered(name_, results);
+  bool slow = cluster_.world.rng().chance(0.05);
+  int64_t used_us = cluster_.world.rng().between(0, slow ? 300'000 : 200);
+  cluster_.world.after(used_us, [this, life = life_, uid = results.uid, next = results.index + 1] {
+    Job* of = life == life_ ? job_of(uid) : nullptr;
+    if (of == nullptr) return;
+    of->consumed = std::max(of->consumed, next);
+    feed(client::Consumed{uid, of->consumed});
+  });
+}
+
+// ---- the program ----------------------------------------------------------------------------------------
+
+void ClientNode::ask(size_t index, Ask what, proto::Message message) {
+  client::Ticket ticket = next_ticket_++;
+  asked_[ticket] = {index, what};
+  feed(client::Request{ticket, std::move(message)});
+}
+
+void ClientNode::perform(client::Answer& answer) {
+  auto asked = asked_.extract(answer.ticket);
+  if (asked.empty()) return;
+  auto [index, what] = asked.mapped();
+  Job& job = jobs_[index];
+  if (what == Ask::kLook) return;
+  if (!answer.result) {
+    Code code = answer.result.error().code;
+    cluster_.world.say(name_, "refused: " + answer.result.error().message);
+    bool ended = code == Code::kGone || code == Code::kNotFound;
+    if (ended || (what == Ask::kCreate && code == Code::kWrongState)) return gone(job);
+    if (what == Ask::kCreate) job.step = Step::kIdle;
+    job.end = Job::End::kNot;
+    if (proto::row_of(code).retry == proto::Retry::kNo) {
+      return cluster_.world.fail(name_ + ": a request was refused: " + answer.result.error().message);
+    }
+    return pump_later(index, 100'000);
+  }
+  if (what == Ask::kDelete) {
+    checker_.deleted(job.uid);
+    return gone(job);
+  }
+  auto info = std::get_if<proto::SessionInfo>(&*answer.result);
+  if (info == nullptr) return cluster_.world.fail(name_ + ": an answer of another kind");
+  if (what == Ask::kCreate) return opened(index, *info);
+  if (what == Ask::kWait && info->state != proto::SessionState::kClosed) {
+    return cluster_.world.fail(name_ + ": waited for the end of " + info->session + ", which is not closed");
+  }
+  job.end = what == Ask::kWait ? Job::End::kClosed : Job::End::kWaiting;
+  pump_later(index, 0);
+}
+
+void ClientNode::opened(size_t index, const proto::SessionInfo& info) {
+  Job& job = jobs_[index];
+  if (job.uid != info.uid) job.consumed = job.next = 0;
+  job.uid = info.uid;
+  job.step = Step::kOpen;
+  checker_.session(info.uid, info.session, info.spec);
+  feed(client::Attach{info});
+  watch(job);
+  pump_later(index, 0);
+}
+
+void ClientNode::watch(Job& job) {
+  if (!job.plan.watches) return;
+  job.next = job.consumed;
+  job.watching = true;
+  feed(client::WatchFrom{job.uid, job.consumed, job.plan.reader, ""});
+}
+
+void ClientNode::gone(Job& job) {
+  if (job.uid != 0) checker_.deleted(job.uid);
+  job.step = Step::kGone;
+  job.tickets.clear();
+}
+
+void ClientNode::pump_later(size_t index, int64_t us) {
+  cluster_.world.after(us, [this, life = life_, index] {
+    if (life == life_) pump(index);
+  });
+}
+
+void ClientNode::pump(size_t index) {
+  Job& job = jobs_[index];
+  if (job.step == Step::kIdle) return create(index);
+  if (job.step != Step::kOpen) return;
+  submit(index);
+  if (job.step == Step::kOpen) end(index);
+}
+
+void ClientNode::create(size_t index) {
+  Job& job = jobs_[index];
+  job.step = Step::kCreating;
+  // A session that this program has closed is not made again.
+  bool again = job.uid != 0 || job.end == Job::End::kClosed;
+  if (again) return ask(index, Ask::kCreate, proto::OpenSession{0, job.plan.session});
+  ask(index, Ask::kCreate, proto::CreateSession{0, job.plan.session, true, job.plan.spec, proto::Bytes::copy("common")});
+}
+
+void ClientNode::submit(size_t index) {
+  Job& job = jobs_[index];
+  Rng& rng = cluster_.world.rng();
+  while (!job.finished_submits() && core_->has_room(job.uid)) {
+    if (cluster_.world.now_us() < job.next_submit_us) {
+      return pump_later(index, job.next_submit_us - cluster_.world.now_us());
+    }
+    uint64_t count = std::min(job.plan.tasks - job.submitted, 1 + rng.below(job.plan.run_tasks_max));
+    std::string payload;
+    std::vector<uint64_t> numbers;
+    for (uint64_t i = 0; i < count; i++) {
+      Task task;
+      task.number = checker_.attempt(job.uid);
+      task.run_us = static_cast<uint64_t>(rng.between(0, job.plan.run_us_max));
+      task.kind = rng.chance(job.plan.poison) ? 'p' : rng.chance(job.plan.failing) ? 'f' : 'n';
+      proto::append_element(payload, task.text());
+      numbers.push_back(task.number);
+    }
+    job.submitted += count;
+    client::Ticket ticket = next_ticket_++;
+    job.tickets[ticket] = std::move(numbers);
+    bool pauses = rng.chance(0.3);
+    if (pauses) job.next_submit_us = cluster_.world.now_us() + rng.between(0, job.plan.pause_us_max);
+    feed(client::SubmitRun{job.uid, ticket, count, 0, proto::Bytes::own(std::move(payload))});
+    if (job.step != Step::kOpen) return;
+  }
+}
+
+void ClientNode::end(size_t index) {
+  Job& job = jobs_[index];
+  bool half = job.plan.closes_early && job.submitted * 2 >= job.plan.tasks;
+  if (job.end == Job::End::kNot && (half || (job.plan.closes && job.finished_submits() && job.tickets.empty()))) {
+    job.end = Job::End::kClosing;
+    checker_.closed(job.uid);
+    ask(index, Ask::kClose, proto::CloseSession{0, job.plan.session});
+  } else if (job.end == Job::End::kWaiting) {
+    job.end = Job::End::kClosing;
+    ask(index, Ask::kWait, proto::WaitSession{0, job.plan.session, true});
+  } else if (job.end == Job::End::kClosed && job.plan.deletes && job.tickets.empty()) {
+    job.end = Job::End::kDeleting;
+    ask(index, Ask::kDelete, proto::DeleteSession{0, job.plan.session, false});
+  }
+}
+
+}  // namespace flame::sim

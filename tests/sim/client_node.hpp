@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// A program that uses the real client core: it creates sessions, submits, watches, closes and deletes; it may die and
+// come back, with the cursor it had written down.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/cpp/src/core/client_core.hpp"
+#include "tests/sim/broker_node.hpp"
+#include "tests/sim/checker.hpp"
+
+namespace flame::sim {
+
+/// What a client does with one session.
+struct JobPlan {
+  std::string session;
+  proto::SessionSpec spec;
+  uint64_t tasks = 0;
+  uint64_t run_tasks_max = 16;
+  int64_t run_us_max = 5'000;
+  double failing = 0, poison = 0;
+  int64_t start_us = 0;
+  int64_t pause_us_max = 20'000;
+  bool watches = true;
+  std::string reader;
+  bool closes = false;       ///< when its own tasks are submitted
+  bool closes_early = false;  ///< when half of them are
+  bool deletes = false;      ///< after it closed
+};
+
+class ClientNode : public Dialer {
+ public:
+  ClientNode(Cluster cluster, Checker& checker, std::string name, std::vector<JobPlan> plans);
+
+  void start();
+  void crash(bool new_id);
+  bool alive() const { return core_ != nullptr; }
+  Wire& wire() { return *wire_; }
+  /// Nothing of its plan is left to do.
+  bool done() const;
+  std::string unfinished() const;
+  /// flmctl recover --accept-loss
+  void recover();
+
+  void receive(const proto::Envelope& envelope, const proto::Message& message) override;
+
+ private:
+  enum class Step : uint8_t { kIdle, kCreating, kOpen, kGone };
+  struct Job {
+    JobPlan plan;
+    Step step = Step::kIdle;
+    proto::SessionUid uid = 0;
+    uint64_t submitted = 0;
+    bool refused = false;  ///< the session takes no more
+    int64_t next_submit_us = 0;
+    std::map<client::Ticket, std::vector<uint64_t>> tickets;
+    uint64_t next = 0;      ///< index expected next
+    uint64_t consumed = 0;  ///< written down: outlives the process
+    bool watching = false;
+    enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
+    bool finished_submits() const { return refused || submitted >= plan.tasks; }
+    bool done() const;
+  };
+  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kLook };
+
+  void feed(client::Event event);
+  void perform(client::Action& action);
+  void perform(client::Answer& answer);
+  void tick_at(int64_t us);
+  void pump(size_t index);
+  void pump_later(size_t index, int64_t us);
+  void submit(size_t index);
+  void end(size_t index);
+  void create(size_t index);
+  void opened(size_t index, const proto::SessionInfo& info);
+  void gone(Job& job);
+  void watch(Job& job);
+  void ask(size_t index, Ask what, proto::Message message);
+  void deliver(const proto::Results& results);
+  Job* job_of(proto::SessionUid uid);
+
+  Cluster cluster_;
+  Checker& checker_;
+  std::string name_;
+  Wire* wire_;
+  std::vector<Job> jobs_;
+  std::unique_ptr<client::ClientCore> core_;
+  std::string id_;
+  uint64_t life_ = 0;
+  client::Actions actions_;
+  bool performing_ = false;
+  std::map<client::Ticket, std::pair<size_t, Ask>> asked_;
+  client::Ticket next_ticket_ = 1;
+  int64_t next_tick_us_ = INT64_MAX;
+  uint64_t tick_number_ = 0;
+};
+
+}  // namespace flame::sim

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// An executor machine: the real executor core, with services that are a few lines of arithmetic. It may crash, be
+// drained, stand still, and start again as another process under the same id.
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "executor/core/core.hpp"
+#include "tests/sim/broker_node.hpp"
+
+namespace flame::sim {
+
+struct ExecutorPlan {
+  std::string id;
+  uint64_t slots = 1;
+  std::string application;  ///< serves only this one; "" for all
+  double start_failure = 0;  ///< a service does not start, or refuses the session
+  double crash = 0;          ///< a service dies at a task
+};
+
+class ExecutorNode : public Dialer {
+ public:
+  ExecutorNode(Cluster cluster, ExecutorPlan plan);
+
+  void start();
+  void crash();
+  void drain();
+  void pause(int64_t us);
+  bool alive() const { return core_ != nullptr; }
+  Wire& wire() { return *wire_; }
+  /// From now on services are healthy, but for tasks that kill them.
+  void calm() { plan_.start_failure = plan_.crash = 0; }
+  uint64_t executed() const { return executed_; }
+
+  void receive(const proto::Envelope& envelope, const proto::Message& message) override;
+
+ private:
+  struct Service {
+    std::deque<shims::Frame> frames;
+    bool working = false, ends = false;
+  };
+
+  void feed(executor::Event event);
+  void turn_at(int64_t us);
+  void turn();
+  void perform(executor::Action& action);
+  void yield(executor::InstanceId instance, shims::Event event, int64_t after_us);
+  void enter(executor::InstanceId instance);
+  void work(executor::InstanceId instance);
+  void exit(executor::InstanceId instance, const std::string& reason, int64_t after_us);
+
+  Cluster cluster_;
+  ExecutorPlan plan_;
+  Wire* wire_;
+  std::unique_ptr<executor::Core> core_;
+  uint64_t life_ = 0;
+  std::deque<executor::Event> inbox_;
+  executor::Actions actions_;
+  std::map<executor::InstanceId, Service> services_;
+  bool refused_ = false;
+  int64_t paused_until_us_ = 0;
+  int64_t next_turn_us_ = INT64_MAX;
+  uint64_t turn_number_ = 0;
+  uint64_t executed_ = 0;
+};
+
+}  // namespace flame::sim

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// What a seed means: a cluster, its work, and what goes wrong with it. Each run leaves most kinds of faults out
+// (swarm testing, Groce et al. 2012): a fault that always happens hides what only happens without it.
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "tests/sim/client_node.hpp"
+#include "tests/sim/executor_node.hpp"
+
+namespace flame::sim {
+
+enum class Fault : uint8_t {
+  kBrokerCrash,
+  kBrokerLeave,
+  kBrokerPause,
+  kTakeover,      ///< a second broker starts while the first one lives
+  kRedisDown,
+  kRedisForgets,  ///< killed and started again without its last writes
+  kBothForget,    ///< broker and Redis together
+  kRedisRefuses,
+  kRedisSlow,
+  kExecutorCrash,
+  kExecutorDrain,
+  kExecutorPause,
+  kClientCrash,
+  kWireBreak,  ///< a connection ends
+  kWireCut,    ///< a connection stays, and nothing comes through
+};
+inline constexpr std::array<std::string_view, 15> kFaultNames = {
+    "broker crash",   "broker leave",  "broker pause",    "takeover",     "redis down",
+    "redis forgets",  "both forget",   "redis refuses",   "redis slow",   "executor crash",
+    "executor drain", "executor pause", "client crash",   "wire break",   "wire cut"};
+
+struct Scenario {
+  Weather weather;
+  bool through_codec = false;
+  int64_t faults_end_us = 0;
+  int64_t redis_delay_us = 0;
+  uint64_t redis_unsynced = 0;
+  std::vector<std::pair<Fault, int64_t>> faults;  ///< with the mean time between two, in us
+  std::vector<ExecutorPlan> executors;
+  std::vector<std::vector<JobPlan>> clients;
+
+  static Scenario draw(Rng& rng);
+  bool has(Fault fault) const;
+  std::string text() const;
+};
+
+}  // namespace flame::sim

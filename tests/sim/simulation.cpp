@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "tests/sim/simulation.hpp"
+
+#include <algorithm>
+
+namespace flame::sim {
+
+namespace {
+/// Longer than every lease, back-off and grace together, and the work that is left.
+constexpr int64_t kPeaceUs = 180 * proto::kUsPerSecond;
+constexpr int64_t kLookUs = 100 * proto::kUsPerMs;
+}  // namespace
+
+Simulation::Simulation(uint64_t seed, bool verbose)
+    : world_(seed, verbose),
+      chaos_(seed ^ 0xc4a05u),
+      scenario_(Scenario::draw(world_.rng())),
+      network_(world_),
+      redis_(seed),
+      checker_(world_) {
+  world_.say("scenario", scenario_.text());
+  network_.weather = scenario_.weather;
+  network_.through_codec = scenario_.through_codec;
+  redis_.set_delay(scenario_.redis_delay_us);
+  redis_.set_unsynced_max(scenario_.redis_unsynced);
+  Cluster cluster{world_, network_, redis_};
+  for (const auto& plan : scenario_.executors) executors_.push_back(std::make_unique<ExecutorNode>(cluster, plan));
+  for (size_t i = 0; i < scenario_.clients.size(); i++) {
+    clients_.push_back(
+        std::make_unique<ClientNode>(cluster, checker_, "client-" + std::to_string(i), scenario_.clients[i]));
+  }
+}
+
+Outcome Simulation::run() {
+  start_broker(true);
+  for (auto& executor : executors_) executor->start();
+  for (auto& client : clients_) client->start();
+  for (const auto& [fault, mean_us] : scenario_.faults) schedule(fault, mean_us);
+  world_.at(scenario_.faults_end_us, [this] { make_peace(); });
+  int64_t deadline_us = scenario_.faults_end_us + kPeaceUs, look_us = 0;
+  while (world_.step()) {
+    if (!peace_ || world_.now_us() < look_us) continue;
+    look_us = world_.now_us() + kLookUs;
+    if (done()) break;
+    if (world_.now_us() > deadline_us) world_.fail("not done after " + std::to_string(kPeaceUs / 1'000'000) + " s of peace:" + unfinished());
+  }
+  // What leaves the broker last is on its way to Redis still.
+  for (int64_t end_us = world_.now_us() + proto::kUsPerSecond; world_.now_us() < end_us && world_.step();) {
+  }
+  if (world_.failure().empty()) checker_.compare(redis_.keys());
+  Outcome outcome{world_.failure(), world_.now_us(), world_.events(), checker_.attempts(), checker_.acknowledgements(),
+                  checker_.results(), 0, faults_};
+  for (const auto& executor : executors_) outcome.executed += executor->executed();
+  return outcome;
+}
+
+void Simulation::start_broker(bool with_ring) {
+  brokers_.push_back(std::make_unique<BrokerNode>(Cluster{world_, network_, redis_},
+                                                  "broker-" + std::to_string(brokers_.size()), with_ring ? ring_ : nullptr));
+}
+
+BrokerNode* Simulation::a_broker() {
+  auto alive = std::find_if(brokers_.rbegin(), brokers_.rend(), [](const auto& broker) { return broker->alive(); });
+  return alive == brokers_.rend() ? nullptr : alive->get();
+}
+
+void Simulation::schedule(Fault fault, int64_t mean_us) {
+  world_.after(chaos_.between(mean_us / 10, 2 * mean_us), [this, fault, mean_us] {
+    if (peace_) return;
+    faults_++;
+    world_.say("fault", std::string(kFaultNames[static_cast<size_t>(fault)]));
+    strike(fault);
+    schedule(fault, mean_us);
+  });
+}
+
+void Simulation::strike(Fault fault) {
+  switch (fault) {
+    case Fault::kBrokerCrash:
+    case Fault::kBrokerLeave:
+    case Fault::kBrokerPause:
+    case Fault::kTakeover: return strike_broker(fault);
+    case Fault::kRedisDown:
+    case Fault::kRedisForgets:
+    case Fault::kBothForget:
+    case Fault::kRedisRefuses:
+    case Fault::kRedisSlow: return strike_redis(fault);
+    case Fault::kExecutorCrash:
+    case Fault::kExecutorDrain:
+    case Fault::kExecutorPause: return strike_executor(fault);
+    case Fault::kWireBreak:
+    case Fault::kWireCut: return strike_wire(fault);
+    case Fault::kClientCrash: break;
+  }
+  auto& client = *clients_[chaos_.below(clients_.size())];
+  client.crash(chaos_.chance(0.5));
+  world_.after(chaos_.between(1'000, 2'000'000), [&client] { client.start(); });
+}
+
+void Simulation::strike_broker(Fault fault) {
+  BrokerNode* broker = a_broker();
+  if (broker == nullptr) return;
+  if (fault == Fault::kBrokerPause) return broker->pause(chaos_.between(10'000, 6'000'000));
+  if (fault == Fault::kTakeover) {
+    if (brokers_.size() < 50) start_broker(true);
+    checker_.memory_lost();
+    return;
+  }
+  checker_.memory_lost();
+  if (fault == Fault::kBrokerLeave) {
+    broker->leave();
+  } else {
+    broker->crash();
+  }
+  world_.after(chaos_.between(1'000, 4'000'000), [this] {
+    if (a_broker() == nullptr) start_broker(true);
+  });
+}
+
+void Simulation::strike_redis(Fault fault) {
+  int64_t for_us = chaos_.between(1'000, 4'000'000);
+  switch (fault) {
+    case Fault::kRedisDown:
+      redis_.set_down(true);
+      world_.after(for_us, [this] { redis_.set_down(false); });
+      return;
+    case Fault::kBothForget:
+      strike_broker(Fault::kBrokerCrash);
+      redis_.restart(chaos_.below(scenario_.redis_unsynced + 1));
+      return;
+    case Fault::kRedisForgets: redis_.restart(chaos_.below(scenario_.redis_unsynced + 1)); return;
+    case Fault::kRedisRefuses:
+      redis_.refuse(proto::Error{proto::Code::kStoreRefused, "OOM command not allowed", 0});
+      world_.after(for_us, [this] { redis_.refuse(std::nullopt); });
+      return;
+    default:
+      redis_.set_delay(chaos_.between(10'000, 800'000));
+      world_.after(for_us, [this] { redis_.set_delay(scenario_.redis_delay_us); });
+  }
+}
+
+void Simulation::strike_executor(Fault fault) {
+  auto& executor = *executors_[chaos_.below(executors_.size())];
+  if (fault == Fault::kExecutorPause) return executor.pause(chaos_.between(10'000, 8'000'000));
+  if (fault == Fault::kExecutorDrain) {
+    executor.drain();
+  } else {
+    executor.crash();
+  }
+  world_.after(chaos_.between(1'000, 5'000'000), [&executor] { executor.start(); });
+}
+
+void Simulation::strike_wire(Fault fault) {
+  auto& wire = *network_.wires()[chaos_.below(network_.wires().size())];
+  if (fault == Fault::kWireBreak) return network_.break_connection(wire);
+  bool up = chaos_.chance(0.7), down = !up || chaos_.chance(0.7);
+  network_.cut(wire, up, down, world_.now_us() + chaos_.between(10'000, 8'000'000));
+}
+
+void Simulation::make_peace() {
+  world_.say("peace", "no more faults");
+  peace_ = true;
+  network_.heal();
+  redis_.set_down(false);
+  redis_.refuse(std::nullopt);
+  redis_.set_delay(scenario_.redis_delay_us);
+  if (a_broker() == nullptr) start_broker(true);
+  for (auto& executor : executors_) {
+    executor->calm();
+    executor->start();
+  }
+  for (auto& client : clients_) client->start();
+  // A drained executor or broker may still be on its way out.
+  world_.after(12 * proto::kUsPerSecond, [this] {
+    if (a_broker() == nullptr) start_broker(true);
+    for (auto& executor : executors_) executor->start();
+  });
+}
+
+bool Simulation::done() const {
+  return checker_.complete() &&
+         std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->done(); });
+}
+
+std::string Simulation::unfinished() const {
+  std::string text = checker_.unfinished();
+  for (const auto& client : clients_) text += client->unfinished();
+  return text;
+}
+
+}  // namespace flame::sim
