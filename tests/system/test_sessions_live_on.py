@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What a person finds again after the cluster was stopped, killed or changed under a session."""
+
+import subprocess
+
+from conftest import Cluster, PATIENCE, wait_until
+
+
+def ping(cluster, tasks, *flags):
+    done = cluster.run("flmping", "-t", tasks, "-o", "json", *flags)
+    assert done.code == 0, f"{done}\n{cluster.logs()}"
+    return done.json
+
+
+def ping_in_background(cluster, tasks, *flags):
+    words = ["flmping", "-t", str(tasks), "-o", "json", *map(str, flags)]
+    return subprocess.Popen(words, env=cluster.env, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def finished(cluster, process):
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, f"{out}\n{err}\n{cluster.logs()}"
+    return out
+
+
+def wait_for_results(cluster, least):
+    """A session with at least so many results and some tasks still to come."""
+    def found():
+        return next((row for row in cluster.sessions()
+                     if row["succeed"] >= least and row["pending"] + row["running"] > 0), None)
+    return wait_until(found, f"a session is in the middle of its tasks\n{cluster.logs()}")
+
+
+def test_every_session_is_there_after_down_and_up(running):
+    first, second = ping(running, 1000), ping(running, 500)
+    before = running.sessions()
+    assert [row["id"] for row in before] == [first["session"], second["session"]]
+    running.down()
+    running.up()
+    after = running.sessions()
+    assert after == before
+    assert [(row["state"], row["succeed"]) for row in after] == [("Closed", 1000), ("Closed", 500)]
+
+
+def test_every_session_is_there_after_everything_was_killed(running):
+    ping(running, 1000)
+    before = running.sessions()
+    pids = running.file["pids"]
+    # The supervisor first, else it would start the others again.
+    for name in ("supervisor", "redis", "broker", "executor-1"):
+        running.kill(name)
+    wait_until(lambda: running.state == "stopped", f"all of {pids} are gone")
+    running.up()
+    assert running.sessions() == before
+
+
+def test_a_session_runs_on_while_each_part_is_killed(running):
+    with ping_in_background(running, 3000, "-d", 3) as client:
+        for name in ("executor-1", "broker", "redis"):
+            wait_for_results(running, 1)
+            before = running.process(name)["restarts"]
+            running.kill(name)
+            wait_until(lambda: running.process(name)["restarts"] > before, f"{name} was restarted")
+            running.wait_running()
+        finished(running, client)
+    row = running.sessions()[-1]
+    assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 3000, 0)
+
+
+def test_a_session_runs_on_while_executors_come_and_go(running):
+    with ping_in_background(running, 1500, "-d", 3) as client:
+        wait_for_results(running, 1)
+        running.up("--executors", 3)
+        wait_for_results(running, 1)
+        running.up("--executors", 1)
+        finished(running, client)
+    row = running.sessions()[-1]
+    assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 1500, 0)
+
+
+def test_what_is_pending_when_the_cluster_stops_runs_after_the_next_start(cluster):
+    cluster.up("--executors", 0)
+    done = cluster.flmctl("create", "-a", "echo")
+    session = done.out.strip()
+    assert done.code == 0 and session, done
+    done = cluster.flmctl("submit", session, stdin="".join(f"line {i}\n" for i in range(300)))
+    assert done.code == 0, done
+    cluster.down()
+    cluster.up("--executors", 0)
+    assert cluster.sessions()[-1]["pending"] == 300
+    cluster.up("--executors", 1)
+    done = cluster.flmctl("wait", session)
+    assert done.code == 0, done
+    row = cluster.sessions()[-1]
+    assert (row["id"], row["succeed"], row["failed"]) == (session, 300, 0)
+
+
+def test_clusters_do_not_see_each_other(make_cluster):
+    one, two = make_cluster("one"), make_cluster("two")
+    one.up()
+    two.up()
+    mine = ping(one, 10)
+    assert [row["id"] for row in one.sessions()] == [mine["session"]]
+    assert two.sessions() == []
+
+
+def test_without_a_cluster_the_tools_say_how_to_start_one(cluster):
+    done = cluster.run("flmping", "-t", 1, FLAME_ENDPOINT="tcp://127.0.0.1:9")
+    assert done.code == 5
+    assert "flmctl up" in done.err
+
+
+def test_the_tools_find_the_default_cluster(tmp_path):
+    cluster = Cluster(tmp_path / ".local/state/flame/default", tmp_path)
+    done = cluster.flmctl("up", "--detach", "--port", "0")
+    try:
+        assert done.code == 0, done
+        assert cluster.run("flmping", "-t", 5).code == 0
+        assert len(cluster.sessions()) == 1
+    finally:
+        cluster.down()
