@@ -22,7 +22,7 @@ std::string events_of(const Value& row) {
   auto events = row.find("events");
   if (events == nullptr || events->list() == nullptr) return out;
   for (const auto& event : *events->list()) {
-    auto at = event.find("at");
+    auto at = event.find("at_ms");
     int64_t ms = at == nullptr ? 0 : at->number();
     out += "  " + show_time(ms, runtime::read_clock().wall_ms()) + ": " + text_of(event, "text") +
            " (" + text_of(event, "code") + ")\n";

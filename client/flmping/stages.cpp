@@ -68,11 +68,6 @@ double Stages::median_ms(size_t stage) const {
   return to_ms(*middle);
 }
 
-double Stages::first_bind_ms() const {
-  if (!first_dispatch_us_) return 0;
-  // A single sample is all bind: there is nothing to compare it with.
-  double usual = samples_[kDispatched].size() > 1 ? median_ms(kDispatched) : 0;
-  return std::max(0.0, to_ms(*first_dispatch_us_) - usual);
-}
+double Stages::first_bind_ms() const { return to_ms(first_dispatch_us_.value_or(0)); }
 
 }  // namespace flame::ping

@@ -53,8 +53,8 @@ class Stages {
   bool empty() const { return samples_[0].empty(); }
   /// The median of a stage, ms.
   double median_ms(size_t stage) const;
-  /// What the first run waited between store and service beyond the median: bind and start of the
-  /// service, ms.
+  /// What the first run waited between store and service: the bind and, if none ran, the start of
+  /// one, ms.
   double first_bind_ms() const;
   const Latencies& latencies() const { return latencies_; }
 

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// The public classes against a broker in a thread.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "flame/flame.hpp"
+#include "tests/unit/client/fake_broker.hpp"
+
+namespace flame {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+
+class SessionTest : public testing::Test {
+ protected:
+  Session create(std::string id = "") {
+    SessionOptions options;
+    options.application = "app";
+    options.session = std::move(id);
+    return client.create_session(options);
+  }
+  static Code code_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return Code::kOk;
+  }
+  static std::vector<std::string> numbers(size_t count) {
+    std::vector<std::string> inputs;
+    for (size_t i = 0; i < count; i++) inputs.push_back(std::to_string(i));
+    return inputs;
+  }
+
+  test::FakeBroker broker;
+  Client client = Client::connect(broker.endpoint());
+};
+
+TEST_F(SessionTest, ATaskHasItsResult) {
+  auto session = create();
+  EXPECT_TRUE(session.id().starts_with("app-"));
+  auto future = session.submit("hello");
+  EXPECT_EQ(future.get(), "hello");
+  EXPECT_EQ(future.id(), 1u);
+  EXPECT_TRUE(future.ready());
+  EXPECT_EQ(future.result().task, 1u);
+}
+
+TEST_F(SessionTest, TasksSubmittedTogetherTravelTogether) {
+  auto session = create();
+  std::vector<Future> futures;
+  for (int i = 0; i < 20'000; i++) futures.push_back(session.submit(std::to_string(i)));
+  for (int i = 0; i < 20'000; i++)
+    ASSERT_EQ(futures[static_cast<size_t>(i)].get(), std::to_string(i));
+  EXPECT_LT(broker.submits, 20'000u);
+}
+
+TEST_F(SessionTest, MapKeepsTheOrder) {
+  auto inputs = numbers(5'000);
+  EXPECT_EQ(create().map(inputs), inputs);
+}
+
+TEST_F(SessionTest, AsCompletedReturnsEachOnce) {
+  auto session = create();
+  auto futures = session.submit_many(numbers(100));
+  std::set<uint64_t> ids;
+  for (Future& future : as_completed(futures)) ids.insert(future.id());
+  EXPECT_EQ(ids.size(), 100u);
+  EXPECT_TRUE(wait_all(futures, 0ms));
+}
+
+TEST_F(SessionTest, FailedTasksThrowTheirReason) {
+  broker.fail_tasks = true;
+  auto session = create();
+  auto future = session.submit("x");
+  EXPECT_EQ(code_of([&] { future.get(); }), Code::kTaskFailed);
+  EXPECT_EQ(future.result().reason, "exit code 1\nboom");
+}
+
+TEST_F(SessionTest, SubmittingToAClosedSessionIsToldByTheFuture) {
+  auto session = create();
+  EXPECT_EQ(session.close().state, SessionState::kClosed);
+  auto future = session.submit("x");
+  EXPECT_EQ(code_of([&] { future.get(); }), Code::kWrongState);
+  EXPECT_EQ(code_of([&] { future.id(); }), Code::kWrongState);
+}
+
+TEST_F(SessionTest, TooLargeInputsAreRefusedHere) {
+  auto session = create();
+  std::string large((64 << 20) + 1, 'x');
+  EXPECT_EQ(code_of([&] { session.submit(large); }), Code::kTooLarge);
+  EXPECT_EQ(broker.submits, 0u);
+}
+
+TEST_F(SessionTest, RunsAreAcknowledgedAsRangesAndReadAsAStream) {
+  auto session = create();
+  for (int r = 0; r < 3; r++) {
+    flame::Run run;
+    while (run.add("abc")) {
+    }
+    EXPECT_EQ(run.count(), 1024u);
+    session.submit_run(std::move(run));
+  }
+  auto ranges = session.flush();
+  ASSERT_EQ(ranges.size(), 1u);
+  EXPECT_EQ(ranges[0].first, 1u);
+  EXPECT_EQ(ranges[0].count, 3 * 1024u);
+  uint64_t count = 0;
+  for (TaskResult& result : session.results({.follow = false})) EXPECT_EQ(result.task, ++count);
+  EXPECT_EQ(count, 3 * 1024u);
+}
+
+TEST_F(SessionTest, AStreamGoesOnFromItsCursor) {
+  auto session = create();
+  session.map(numbers(10));
+  auto stream = session.results({.follow = false});
+  while (stream.next()) {
+  }
+  Cursor cursor = Cursor::parse(stream.cursor().to_string());
+  EXPECT_EQ(cursor.lineage, "lineage");
+  session.map(numbers(3));
+  std::vector<uint64_t> ids;
+  for (TaskResult& result : session.results({.after = cursor, .follow = false}))
+    ids.push_back(result.task);
+  EXPECT_THAT(ids, ElementsAre(11, 12, 13));
+}
+
+TEST_F(SessionTest, AStreamAndFuturesGetTheSameResults) {
+  auto session = create();
+  auto stream = session.results({.only_new = true});
+  auto futures = session.submit_many(numbers(2'000));
+  uint64_t count = 0;
+  while (count < 2'000 && stream.next_for(10s)) count++;
+  EXPECT_EQ(count, 2'000u);
+  EXPECT_TRUE(wait_all(futures, 10s));
+}
+
+TEST_F(SessionTest, WaitingForNothingTimesOut) {
+  auto session = create();
+  auto stream = session.results();
+  EXPECT_EQ(code_of([&] { stream.next_for(1ms); }), Code::kTimeout);
+}
+
+TEST_F(SessionTest, ResultsSurviveABrokerThatForgets) {
+  auto session = create();
+  auto futures = session.submit_many(numbers(1'000));
+  broker.forget_links = true;
+  auto more = session.submit_many(numbers(1'000));
+  EXPECT_TRUE(wait_all(futures, 20s));
+  EXPECT_TRUE(wait_all(more, 20s));
+  EXPECT_EQ(more.back().get(), "999");
+}
+
+TEST_F(SessionTest, HandlesOfOneSessionAreOne) {
+  auto session = create("s1");
+  auto again = client.open_session("s1");
+  EXPECT_EQ(session.submit("a").get(), "a");
+  EXPECT_EQ(again.submit("b").id(), 2u);
+  EXPECT_EQ(code_of([&] { client.open_session("s2"); }), Code::kNotFound);
+  EXPECT_EQ(code_of([&] { create("s1"); }), Code::kAlreadyExists);
+}
+
+TEST_F(SessionTest, DroppingTheLastHandleEndsItsFutures) {
+  Future future;
+  {
+    auto session = create();
+    broker.drop_outgoing = 1'000'000;
+    future = session.submit("x");
+  }
+  EXPECT_EQ(code_of([&] { future.get(); }), Code::kInterrupted);
+}
+
+TEST_F(SessionTest, EmptyHandlesSaySo) {
+  EXPECT_EQ(code_of([] { Session().submit("x"); }), Code::kBadRequest);
+  EXPECT_EQ(code_of([] { Future().get(); }), Code::kBadRequest);
+  EXPECT_EQ(code_of([] { Cursor::parse("a:b"); }), Code::kBadRequest);
+}
+
+TEST_F(SessionTest, ListsWhatThereIs) {
+  create("s1");
+  EXPECT_EQ(client.list_sessions().at(0).session, "s1");
+  EXPECT_EQ(client.list_executors().at(0).slots, 2u);
+  EXPECT_EQ(client.close_session("s1").state, SessionState::kClosed);
+}
+
+TEST(Client, NobodyThereIsNoBroker) {
+  try {
+    Client::connect("tcp://127.0.0.1:1", {.connect_timeout = 20ms});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kNoBroker);
+    EXPECT_EQ(to_string(error.code()), "no_broker");
+  }
+}
+
+}  // namespace
+}  // namespace flame
