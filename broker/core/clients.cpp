@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
 constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
+constexpr uint32_t kHelloRetryMs = 100;
 
 // What a request that changes something gets while the broker cannot record it.
 proto::Status can_record(const State& state) {
@@ -39,8 +40,13 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   auto answer = [&](Code code, std::string text) {
     state.totals.rejected[std::string(proto::name_of(code))]++;
     state.actions.push_back(Send{Port::kClients, peer, {envelope.link, 1},
-                                 proto::ErrorReply{0, code, std::move(text), 0, 0, 0}});
+                                 proto::ErrorReply{0, code, std::move(text), kHelloRetryMs, 0, 0}});
   };
+  // Before the state is read there is no lineage to greet with, and every session would be "not found".
+  if (state.lineage.empty()) {
+    const std::string& trouble = state.health.error.message;
+    return answer(Code::kRecovering, trouble.empty() ? state.not_serving_because : trouble);
+  }
   if (!hello.cluster.empty() && hello.cluster != state.config.cluster) {
     return answer(Code::kCluster, "this broker serves cluster '" + state.config.cluster + "', not '" +
                                       proto::printable(hello.cluster, 60) + "'");

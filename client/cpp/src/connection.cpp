@@ -44,6 +44,7 @@ class Connection::Loop {
  public:
   explicit Loop(std::string endpoint)
       : endpoint_(std::move(endpoint)),
+        not_connected_{Code::kNoBroker, "No broker at " + endpoint_ + ". Start one: flmctl up"},
         core_({runtime::random_hex(16), endpoint_, "", FLAME_VERSION, random_link()}) {
     wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     FLAME_ASSERT(wake_fd_ >= 0);
@@ -66,8 +67,7 @@ class Connection::Loop {
     std::unique_lock lock(state_mutex_);
     bool known = state_changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
                                          [this] { return up_ || rejection_.code != Code::kOk; });
-    if (!known)
-      return Error{Code::kNoBroker, "No broker at " + endpoint_ + ". Start one: flmctl up"};
+    if (!known) return not_connected_;
     if (!up_) return rejection_;
     return welcome_;
   }
@@ -131,6 +131,7 @@ class Connection::Loop {
 
   void run();
   void take_commands();
+  void note_why_not_up();
   void pull();
   void pull_from(proto::SessionUid uid, Session& session);
   void drain_socket();
@@ -170,6 +171,7 @@ class Connection::Loop {
   bool up_ = false;
   proto::Welcome welcome_;
   Error rejection_;
+  Error not_connected_;
 
   // Of the I/O thread.
   runtime::EventLoop loop_;
@@ -197,6 +199,7 @@ void Connection::Loop::run() {
     take_commands();
     pull();
     perform_all();
+    note_why_not_up();
     int64_t at = core_.next_deadline();
     loop_.turn(at == kNever ? -1 : std::max<int64_t>(0, at - loop_.now().mono_us));
   }
@@ -208,6 +211,12 @@ void Connection::Loop::run() {
   if (socket_) loop_.remove_socket(*socket_);
   socket_.reset();
   context_.reset();
+}
+
+void Connection::Loop::note_why_not_up() {
+  if (core_.up()) return;
+  std::lock_guard lock(state_mutex_);
+  not_connected_ = core_.not_connected();
 }
 
 void Connection::Loop::take_commands() {

@@ -100,6 +100,7 @@ void ClientCore::handle(const SendFailed&) {
   if (phase_ != Phase::kGreeting) return;
   phase_ = Phase::kConnecting;
   hellos_unanswered_ = 0;  // it did not even leave; libzmq is connecting
+  not_yet_ = {};
   hello_wait_us_ = std::clamp(hello_wait_us_ * 2, kHelloWaitFirstUs, kHelloWaitMostUs);
   hello_at_us_ = now_.mono_us + hello_wait_us_;
 }
@@ -156,6 +157,7 @@ void ClientCore::receive(const proto::Bye& bye) {
 void ClientCore::receive(const proto::Welcome& welcome) {
   if (phase_ != Phase::kGreeting) return;
   phase_ = Phase::kUp;
+  not_yet_ = {};
   hellos_unanswered_ = 0;
   up_since_us_ = heard_at_us_ = now_.mono_us;
   beat_us_ = int64_t(std::max<uint64_t>(welcome.beat_ms, 10)) * proto::kUsPerMs;
@@ -180,6 +182,10 @@ void ClientCore::handle(const Leave&) {
 }
 
 Error ClientCore::not_connected() const {
+  if (not_yet_.code != Code::kOk) {
+    return {not_yet_.code, "The broker at " + config_.endpoint + " does not serve yet: " +
+                               not_yet_.message};
+  }
   return {Code::kNoBroker, "No broker at " + config_.endpoint + ". Start one: flmctl up"};
 }
 
@@ -216,6 +222,7 @@ void ClientCore::receive(proto::ErrorReply& reply) {
       // Not yet: hello again after a while.
       int64_t wait_us = int64_t{reply.retry_after_ms} * proto::kUsPerMs;
       drop_link(reply.message, false);
+      not_yet_ = error;
       hello_at_us_ = std::max(hello_at_us_, now_.mono_us + wait_us);
       return;
     }

@@ -41,6 +41,8 @@ class ClientCore {
   /// A Tick is due then; kNever while nothing is.
   int64_t next_deadline() const;
   bool up() const { return phase_ == Phase::kUp; }
+  /// While there is no link: that nobody is there, or why the broker that is there does not serve yet.
+  proto::Error not_connected() const;
   /// False also for a session that is not attached.
   bool has_room(proto::SessionUid uid) const;
 
@@ -98,7 +100,6 @@ class ClientCore {
   bool refuse_own(const proto::ErrorReply& reply);
   Session* find(proto::SessionUid uid);
   void flush();
-  proto::Error not_connected() const;
 
   ClientConfig config_;
   Phase phase_ = Phase::kConnecting;
@@ -115,6 +116,7 @@ class ClientCore {
   int64_t lease_us_ = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
   std::string lineage_;
   proto::Error rejection_;
+  proto::Error not_yet_;  ///< the answer to the last hello, while that is "later"
   RequestTable requests_;
   std::map<proto::SessionUid, Session> sessions_;
   // Of the call of on() that is running.
