@@ -5,6 +5,7 @@
 // once over one connection, or tasks that are only queued, in runs of a chosen size. Prints one
 // JSON object.
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
