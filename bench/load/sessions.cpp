@@ -179,8 +179,9 @@ int run(const Settings& settings) {
   }
   auto stopped = wait_for(shared, settings);
   for (const auto& session : *opened) {
-    if (!settings.queue || stopped)
-      connection->request(proto::CloseSession{0, session.name}, kRequestMs);
+    if (settings.queue && !stopped) continue;
+    auto closed = connection->request(proto::CloseSession{0, session.name}, kRequestMs);
+    if (!closed) std::fprintf(stderr, "flame-bench-load: %s\n", closed.error().message.c_str());
   }
   connection.reset();
   if (stopped) return tools::fail("flame-bench-load", *stopped);
