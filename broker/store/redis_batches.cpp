@@ -112,8 +112,16 @@ void RedisStore::note_refused_sessions(const RedisReply& exec, std::string_view 
     said.push_back(session);
     runtime::log::error("Redis refused a command inside a batch",
                         {{"session", session}, {"reason", exec.items[i].text}});
-    if (!session.empty())
-      events_.push_back(SessionRefused{session, proto::printable(exec.items[i].text)});
+    if (!session.empty()) say_refused({session, proto::printable(exec.items[i].text)});
+  }
+}
+
+// Before Recovered nobody knows the session yet.
+void RedisStore::say_refused(SessionRefused refused) {
+  if (owner_) {
+    events_.push_back(std::move(refused));
+  } else {
+    early_refused_.push_back(std::move(refused));
   }
 }
 
@@ -196,8 +204,12 @@ void RedisStore::poll_redis() {
 
 void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t confirmed, bool whole) {
   polling_ = false;
+  if (replies[0].is_error()) return schedule_poll();
   take_info(facts_, replies[0].text);
   if (whole && !replies[1].is_error()) take_config(facts_, replies[1]);
+  // What the next start will trust must be what was true: look and write flame:meta again.
+  if (phase_ == Phase::kReady && facts_.synced() != (meta_.fsync == "always"))
+    return retry_later(0);
   if (!facts_.synced() && facts_.aof) {
     uint64_t on_disk =
         fsyncs_.on_look(asked_us, now_us(), confirmed, facts_.fsync_pending, facts_.fsync_delayed);

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kSyncTimeoutUs = 30 * proto::kUsPerSecond;
 constexpr int64_t kLookIntervalUs = 100'000;
-constexpr int64_t kCloseTimeoutUs = 10 * proto::kUsPerSecond;
+constexpr int64_t kCloseTimeoutUs = 5 * proto::kUsPerSecond;
 constexpr size_t kSecretBytes = 16;
 
 }  // namespace
@@ -132,9 +132,9 @@ void RedisStore::after_next_claim() {
 
 void RedisStore::say_replay(uint64_t forgotten) {
   if (!ring_ || !ring_->ring().find(meta_.batch + 1)) return;
-  runtime::log::info("replaying from the ring", {{"first", meta_.batch + 1},
-                                                 {"last", ring_->ring().state().last},
-                                                 {"answered", forgotten}});
+  runtime::log::info(
+      "replaying from the ring",
+      {{"first", meta_.batch + 1}, {"last", ring_->ring().state().last}, {"answered", forgotten}});
 }
 
 // One after the other, each fenced as ever: what Redis has is the batch number it shows.
@@ -292,6 +292,7 @@ void RedisStore::finish_recovery() {
                                     {"lineage", recovered.lineage_broken ? "broken" : "whole"}});
   events_.push_back(std::move(recovered));
   for (auto& refused : found_->refused) events_.push_back(std::move(refused));
+  for (auto& refused : std::exchange(early_refused_, {})) events_.push_back(std::move(refused));
   found_.reset();
   update_health();
   reads_.resume();
@@ -338,6 +339,8 @@ void RedisStore::after_accept() {
 void RedisStore::close(proto::Now) {
   if (closing_) return;
   closing_ = true;
+  if (phase_ == Phase::kBroken || phase_ == Phase::kIdle)
+    return close_timed_out();  // nothing to mark
   close_timer_ = loop_.call_at(now_us() + kCloseTimeoutUs, [this] { close_timed_out(); });
   pump();
 }

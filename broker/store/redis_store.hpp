@@ -140,6 +140,7 @@ class RedisStore : public Store {
   void send_in_flight();
   void on_batch(runtime::RedisReplies&& replies);
   void note_refused_sessions(const runtime::RedisReply& exec, std::string_view bytes);
+  void say_refused(SessionRefused refused);
   void refused(std::string_view error_text);
   void confirm(uint64_t number);
   bool fence_holds(const runtime::RedisReply& fence, uint64_t number) const;
@@ -176,6 +177,7 @@ class RedisStore : public Store {
   bool epoch_raised_ = false;
   bool epoch_on_disk_ = false;
   std::optional<RedisRecovery::Found> found_;
+  std::vector<SessionRefused> early_refused_;
   uint64_t confirmed_ = 0;
   uint64_t replaying_ = 0;  ///< number on its way
 

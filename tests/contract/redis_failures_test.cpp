@@ -6,7 +6,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -433,12 +436,63 @@ TEST_F(WithPassword, NoneIsRefused) {
   EXPECT_THAT(wait_down(a).error.message, HasSubstr("password"));
 }
 
+// ---- other ways to reach it
+// -----------------------------------------------------------------------------
+
+struct OverTcp : RedisFailures {
+  static std::string free_port() {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
+    socklen_t size = sizeof address;
+    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    close(fd);
+    return std::to_string(ntohs(address.sin_port));
+  }
+  OverTcp() : OverTcp(free_port()) {}
+  explicit OverTcp(const std::string& chosen)
+      : RedisFailures({"--port", chosen, "--bind", "127.0.0.1"}), port(chosen) {}
+  std::string port;
+};
+TEST_F(OverTcp, ByNameAndNumberWithADatabaseOfItsOwn) {
+  auto config = world.config("a");
+  config.redis = *runtime::parse_redis_url("redis://localhost:" + port + "/3");
+  auto a = teller(config);
+  a.start();
+  a.write({session(), output(1, 2'000'000)});
+  EXPECT_EQ(a.ask<OutputsRead>(ReadOutputs{1, "s", 0, 9, 0}).values.at(0).size() > 2'000'000, true);
+  EXPECT_EQ(world.table(), Table{});  // database 0
+}
+TEST_F(RedisFailures, AHostWithoutANameIsSaid) {
+  auto config = world.config("a");
+  config.redis = *runtime::parse_redis_url("redis://no-such-host.invalid:1");
+  auto a = teller(config);
+  a.store().start(world.now());
+  EXPECT_THAT(wait_down(a).error.message, HasSubstr("no-such-host.invalid"));
+}
+
 // ---- settings and the ring
 // ------------------------------------------------------------------------------
 
 TEST_F(RedisFailures, TheStartLeavesAppendfsyncAsItWas) {
   teller().start();
   EXPECT_EQ(world.server().command({"CONFIG", "GET", "appendfsync"}), "appendfsync\neverysec\n");
+}
+
+TEST_F(RedisFailures, AChangeOfAppendfsyncIsNoticed) {
+  auto a = teller();
+  EXPECT_FALSE(a.start().abilities.synced);
+  set("appendfsync", "always");
+  a.wait_health(
+      [](const StoreHealth& health) { return health.writable && health.abilities.synced; });
+  EXPECT_EQ(world.server().command({"HGET", "flame:meta", "fsync"}), "always");
+  set("appendfsync", "everysec");
+  a.wait_health(
+      [](const StoreHealth& health) { return health.writable && !health.abilities.synced; });
+  EXPECT_EQ(world.server().command({"HGET", "flame:meta", "fsync"}), "everysec");
+  a.write({session()});
 }
 
 TEST_F(RedisFailures, WithoutTheRightToConfigureItStartsAndStores) {
