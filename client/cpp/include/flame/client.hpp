@@ -36,14 +36,14 @@ struct ClientOptions {
 /// A kind of service. The meaning of each field is in docs/applications.md; 0 and "" mean the
 /// default.
 struct ApplicationOptions {
-  std::string name;
+  std::string name = {};
   std::string shim = "native";  ///< native or shell
-  std::string command;          ///< executable; no shell
-  std::vector<std::string> arguments;
-  std::vector<std::pair<std::string, std::string>> environment;
-  std::string working_directory;
-  std::string description;
-  std::vector<std::string> labels;
+  std::string command = {};     ///< executable; no shell
+  std::vector<std::string> arguments = {};
+  std::vector<std::pair<std::string, std::string>> environment = {};
+  std::string working_directory = {};
+  std::string description = {};
+  std::vector<std::string> labels = {};
   uint64_t max_instances = 0;
   uint64_t max_attempts = 0;
   std::chrono::milliseconds task_timeout{0};
@@ -51,9 +51,9 @@ struct ApplicationOptions {
 };
 
 struct ExecutorStatus {
-  std::string id;
-  std::string state;
-  std::string address;
+  std::string id = {};
+  std::string state = {};
+  std::string address = {};
   uint64_t slots = 0;
 };
 

@@ -29,9 +29,10 @@ class CompletionQueue;
 struct TaskResult {
   uint64_t task = 0;  ///< 1, 2, 3 ... within the session
   Code code = Code::kOk;
-  std::string output;  ///< empty unless code is kOk
-  std::string reason;  ///< why it did not succeed: message, exit code or signal, tail of stderr
-  std::string executor;
+  std::string output = {};  ///< empty unless code is kOk
+  std::string reason =
+      {};  ///< why it did not succeed: message, exit code or signal, tail of stderr
+  std::string executor = {};
   uint32_t attempt = 1;  ///< above 1: it was tried more than once
 
   bool ok() const { return code == Code::kOk; }

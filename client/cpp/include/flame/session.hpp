@@ -41,9 +41,9 @@ enum class Durability : uint8_t {
 enum class SessionState : uint8_t { kOpen, kSuspended, kClosing, kClosed, kDeleting };
 
 struct SessionOptions {
-  std::string application;
-  std::string session;      ///< the id, 1-128 of [A-Za-z0-9._-]; "" makes one
-  std::string common_data;  ///< given to every instance; at most 64 MiB
+  std::string application = {};
+  std::string session = {};      ///< the id, 1-128 of [A-Za-z0-9._-]; "" makes one
+  std::string common_data = {};  ///< given to every instance; at most 64 MiB
   uint64_t min_instances = 0;
   uint64_t max_instances = 0;  ///< 0: no limit of its own
   uint64_t priority = 0;       ///< kept and shown, not acting yet
@@ -52,25 +52,25 @@ struct SessionOptions {
   /// read them.
   std::string retention = "ttl";
   std::chrono::milliseconds results_ttl{0};  ///< 0: the application's
-  std::string resources;                     ///< kept and shown, not acting yet
+  std::string resources = {};                ///< kept and shown, not acting yet
   /// Name under which the broker remembers what this client has read; "" for none.
-  std::string reader;
+  std::string reader = {};
 };
 
 /// A session as the broker has it.
 struct SessionStatus {
-  std::string session;
-  std::string application;
+  std::string session = {};
+  std::string application = {};
   SessionState state = SessionState::kOpen;
   uint64_t tasks = 0, pending = 0, running = 0, succeed = 0, failed = 0, cancelled = 0;
-  std::chrono::system_clock::time_point created;
+  std::chrono::system_clock::time_point created = {};
 };
 
 /// Where a reader stands among a session's results. As text it can be kept and used by a later
 /// process.
 struct Cursor {
-  std::string lineage;  ///< of the store; "" for "whatever it is now"
-  uint64_t index = 0;   ///< entries read
+  std::string lineage = {};  ///< of the store; "" for "whatever it is now"
+  uint64_t index = 0;        ///< entries read
 
   std::string to_string() const;
   /// Throws bad_request.
@@ -100,13 +100,13 @@ class Run {
 };
 
 struct ResultsOptions {
-  Cursor after;
+  Cursor after = {};
   /// Begin behind what is done now, instead of `after`.
   bool only_new = false;
   /// False: end with what is done now. True: go on until the session is closed.
   bool follow = true;
   /// Overrides SessionOptions::reader.
-  std::string reader;
+  std::string reader = {};
 };
 
 /// Results in the order of completion, whoever submitted the tasks. At most 16 MiB wait unread in
