@@ -247,8 +247,9 @@ void apply_retention(State& state, const proto::Now& now) {
   forget_executors(state, now);
   for (auto& [uid, session] : state.sessions) {
     for (auto entry = session->submits.begin(); entry != session->submits.end();) {
-      bool old = now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
-                 static_cast<int64_t>(proto::kClientTtlMs);
+      // A dirty one was used since the last batch, which is when used_ms is set: the first one still has 0.
+      bool old = !entry->second.dirty && now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
+                                             static_cast<int64_t>(proto::kClientTtlMs);
       if (old && !session->finished()) {
         state.ops.push_back(PutSubmits{session->name, entry->first, ""});
         entry = session->submits.erase(entry);
