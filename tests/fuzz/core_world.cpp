@@ -328,7 +328,6 @@ proto::SessionUid CoreWorld::uid(uint8_t choice) const {
 void CoreWorld::hello(PeerState& peer, proto::Message message) {
   peer.link++;
   peer.sequence = 0;
-  peer.wanted.clear();
   say(peer, std::move(message));
 }
 

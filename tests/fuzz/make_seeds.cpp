@@ -80,6 +80,7 @@ std::string op(Op op, std::initializer_list<uint8_t> bytes = {}) {
 
 // A story that no longer gets a task through the broker would be a seed that leads nowhere.
 void story(const std::string& name, const std::string& bytes) {
+  write("fuzz_core", name, bytes);
   flame::fuzz::CoreWorld world;
   world.run(flame::fuzz::Input(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
   const auto& totals = world.totals();
@@ -89,7 +90,40 @@ void story(const std::string& name, const std::string& bytes) {
               static_cast<unsigned long long>(totals.failed),
               static_cast<unsigned long long>(totals.returned),
               static_cast<unsigned long long>(totals.retried_lost + totals.retried_crashed));
-  write("fuzz_core", name, bytes);
+}
+
+// A message as it stands, mended where the flags say so.
+std::string frame(uint8_t flags, const Message& message, Op port = Op::kExecutorFrame) {
+  auto header = encode({77, 1}, message);
+  const Bytes* payload = payload_of(message);
+  std::string body(payload != nullptr ? payload->view() : "");
+  return byte(port) + static_cast<char>(flags) + word(header.size()) + word(body.size()) + header +
+         body;
+}
+
+ExecutorHello hello(uint64_t slots, std::vector<SlotBinding> bindings) {
+  ExecutorHello message;
+  message.executor = "executor-0";
+  message.nonce = "1";
+  message.slots = slots;
+  message.bindings = std::move(bindings);
+  return message;
+}
+
+// Hellos that no executor of ours says, to a broker that believes it has two bound slots there.
+void hostile_hellos(const std::string& bound) {
+  story("hello_fewer_slots", bound + frame(0, hello(1, {})) + op(Op::kTime, {0}));
+  story("hello_more_slots",
+        bound + frame(0, hello(4000, {{3999, 9, 1ull << 32 | 1}})) + op(Op::kTime, {0}));
+  story("hello_same_slot_twice",
+        bound + frame(0, hello(2, {{0, 7, 1ull << 32 | 1}, {0, 8, 1ull << 32 | 1}})) +
+            op(Op::kTime, {0}));
+  story("hello_slot_out_of_range", bound + frame(0, hello(2, {{2, 7, 1ull << 32 | 1}})));
+  story("hello_from_elsewhere", bound + frame(1, hello(2, {})) + op(Op::kResults, {0, 0, 3}) +
+                                    op(Op::kTime, {0}) + op(Op::kExecutorHello, {0}));
+  story("hello_huge_generation",
+        bound + frame(0, hello(2, {{0, UINT64_MAX, 1ull << 32 | 1}, {1, UINT64_MAX, 5}})) +
+            op(Op::kTime, {0}) + op(Op::kBindings, {0, 3}));
 }
 
 void stories() {
@@ -98,6 +132,7 @@ void stories() {
                       op(Op::kTime, {10});
   std::string bound = start + op(Op::kBindings, {0, 16});
   std::string watch = op(Op::kRequest, {0, 0, 5});
+  hostile_hellos(bound);
   story("story_plain", bound + watch + op(Op::kResults, {0, 0, 200}) +
                            op(Op::kResults, {0, 0, 20}) + op(Op::kResults, {0, 0, 20}) +
                            op(Op::kRequest, {0, 0, 16}) + op(Op::kRequest, {0, 0, 0}) +
