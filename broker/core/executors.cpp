@@ -124,6 +124,16 @@ void send_contexts(State& state, Executor& executor) {
   }
 }
 
+// A process has the slots it began with; one that says otherwise must not leave its sessions with slots of nobody.
+void resize_slots(State& state, Executor& executor, uint64_t count) {
+  for (size_t i = count; i < executor.slots.size(); i++) {
+    auto wanted = executor.slots[i].wanted;
+    if (Session* session = state.session(wanted)) session->slots_bound--;
+    if (wanted != 0) release_share(executor, wanted);
+  }
+  executor.slots.resize(count);
+}
+
 Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
                 const proto::ExecutorHello& hello, const proto::Now& now) {
   Executor& executor = state.executors[hello.executor];
@@ -147,7 +157,7 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
   executor.lease_until_us = now.mono_us + kLeaseUs;
   executor.beat_due_us = now.mono_us + kBeatUs;
   executor.seen_ms = now.wall_ms();
-  if (executor.slots.size() != hello.slots) executor.slots.resize(hello.slots);
+  resize_slots(state, executor, hello.slots);
   state.executor_peers[peer] = executor.id;
   return executor;
 }
