@@ -45,7 +45,9 @@ void read_ahead(State& state, Session& session, proto::TaskId from) {
       read.runs.push_back(at->run());
     }
   }
-  if (read.runs.empty() || held > kReadRuns / 2) return;
+  if (read.runs.empty()) return;
+  bool needed_now = read.runs.front().contains(from);
+  if (held > kReadRuns / 2 && !needed_now) return;
   for (const auto& run : read.runs) session.tasks.input_of(run.first)->reading = true;
   read.tag = state.next_tag++;
   state.reads[read.tag] = {session.uid, {}, 0};

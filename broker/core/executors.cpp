@@ -89,6 +89,12 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
   touch(state, *session);
 }
 
+// Its limit holds also for what executors bring along after a restart of the broker.
+bool may_have_slot(const Session& session) {
+  uint64_t max = session.spec.max_instances;
+  return session.dispatches() && (max == 0 || session.slots_bound < max);
+}
+
 // What a slot serves already is what it should serve, as long as that session lives: its service is running.
 void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello& hello,
                     const proto::Now& now) {
@@ -99,7 +105,7 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
     Session* session = state.session(binding.uid);
     slot.bound = session == nullptr ? 0 : binding.uid;
     slot.bound_generation = binding.generation;
-    if (slot.wanted == 0 && session != nullptr && session->dispatches()) {
+    if (slot.wanted == 0 && session != nullptr && may_have_slot(*session)) {
       slot.wanted = binding.uid;
       slot.generation = binding.generation;
       executor.shares[binding.uid].slots_wanted++;

@@ -193,10 +193,14 @@ void MemoryRedis::restart(size_t changes_lost) {
   set_down(true);
   run_id_ = std::to_string(random());
   for (size_t i = 0; i < changes_lost && !unsynced_.empty(); i++) unsynced_.pop_back();
-  for (const auto& change : unsynced_) apply(disk_, change);
-  unsynced_.clear();  // what was loaded was read from the disk
+  sync();  // what was loaded was read from the disk
   live_ = disk_;
   set_down(false);
+}
+
+void MemoryRedis::sync() {
+  for (const auto& change : unsynced_) apply(disk_, change);
+  unsynced_.clear();
 }
 
 void MemoryRedis::wipe() {

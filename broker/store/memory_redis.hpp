@@ -74,6 +74,8 @@ class MemoryRedis {
   void refuse_session(const SessionName& session) { bad_sessions_.insert(session); }
   /// How many changes may be lost by restart(); older ones are on disk.
   void set_unsynced_max(size_t changes) { unsynced_max_ = changes; }
+  /// All there is goes to disk now.
+  void sync();
   const MemoryKeys& keys() const { return live_; }
   uint64_t random();
 

@@ -117,6 +117,7 @@ void MemoryStore::own(const Meta& before, const Decision& decision, proto::Now n
     due_us_ = now.mono_us + redis_.delay_us();
     return;
   }
+  redis_.sync();  // nothing is acknowledged before the raised epoch is on disk
   confirmed_ = before.batch;
   bool broken = decision.finding == Finding::kBroken;
   if (!broken) replay(decision.replay_from);

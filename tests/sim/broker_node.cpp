@@ -163,6 +163,47 @@ void BrokerNode::perform(broker::Send& send) {
   }
 }
 
+std::string BrokerNode::describe() const {
+  const auto& state = core_.state();
+  std::string text = name_ + (state.serving ? " serves" : " does not serve: " + state.not_serving_because) +
+                     (state.health.writable ? "" : ", the store is not writable") +
+                     (state.in_flight ? ", a batch is in flight" : "") + "\n";
+  auto number = [](uint64_t n) { return std::to_string(n); };
+  for (const auto& [uid, s] : state.sessions) {
+    text += "  " + s->name + " " + std::string(proto::name_of(s->state)) + " pending " + number(s->counters.pending) +
+            " running " + number(s->counters.running) + " orphans " + number(s->tasks.orphans().size()) + " slots " +
+            number(s->slots_bound) + " done " + number(s->done_first) + "/" + number(s->done_confirmed) + "/" +
+            number(s->done_end) + " reads " + number(s->reads_in_flight) + "\n";
+    if (s->tasks.any_waiting()) {
+      auto input = std::find_if(s->tasks.inputs().begin(), s->tasks.inputs().end(), [&](const broker::InputRun& run) {
+        return run.run().contains(s->tasks.front().run.first);
+      });
+      text += "    next is " + to_string(s->tasks.front().run);
+      if (input != s->tasks.inputs().end()) {
+        text += " of input " + to_string(input->run()) + (input->in_memory ? " in memory" : "") + (input->reading ? " being read" : "");
+      }
+      text += "\n";
+    }
+    for (const auto& [peer, w] : s->watchers) {
+      text += "    watcher " + peer + " next " + number(w.next) + " acked " + number(w.acked) + " unacked " +
+              number(w.unacked_bytes) + " reading " + number(w.reading) + "\n";
+    }
+  }
+  for (const auto& [id, executor] : state.executors) {
+    text += "  " + id + " " + std::string(proto::name_of(executor.state));
+    for (const auto& slot : executor.slots) {
+      text += " [" + number(slot.wanted & 0xffff) + "/" + number(slot.generation) + " is " + number(slot.bound & 0xffff) + "/" +
+              number(slot.bound_generation) + "]";
+    }
+    for (const auto& [uid, share] : executor.shares) {
+      text += " share " + number(uid & 0xffff) + ": " + number(share.tasks) + " of " + number(share.window_tasks) +
+              " tasks, wanted " + number(share.slots_wanted) + " bound " + number(share.slots_bound) + (share.has_context ? " context" : "");
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 void BrokerNode::check() {
   if (auto wrong = core_.broken_invariant(); !wrong.empty()) cluster_.world.fail(name_ + ": " + wrong);
 }
@@ -187,7 +228,7 @@ void BrokerNode::check_starvation() {
     starving_ = hungry;
     starving_since_us_ = now_us;
   } else if (now_us - starving_since_us_ > kStarvingUs) {
-    cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name + " has tasks and no slot, and a slot is free");
+    cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name + " has tasks and no slot, and a slot is free\n" + describe());
   }
 }
 

@@ -39,7 +39,8 @@ class BrokerNode : public Listener {
 
   bool alive() const { return alive_; }
   const broker::State& state() const { return core_.state(); }
-  const std::string& name() const { return name_; }
+  /// Its sessions and executors in a few lines, for the text of a failure.
+  std::string describe() const;
   /// Redis came back, or something else that only a look shows.
   void wake() { turn_at(cluster_.world.now_us()); }
 

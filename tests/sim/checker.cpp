@@ -33,13 +33,10 @@ void Checker::session(proto::SessionUid uid, const std::string& name, const prot
   if (!log.name.empty() && log.name != name) return fail(log, "is also " + name);
   log.name = name;
   log.spec = spec;
+  log.relaxed |= memory_lost_ && spec.durability == proto::Durability::kMemory;
 }
 
 void Checker::deleted(proto::SessionUid uid) { logs_[uid].is_deleted = true; }
-
-void Checker::memory_lost() {
-  for (auto& [uid, log] : logs_) log.relaxed |= log.spec.durability == proto::Durability::kMemory;
-}
 
 void Checker::store_lost() {
   store_lost_ = true;

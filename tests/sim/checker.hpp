@@ -32,8 +32,8 @@ class Checker {
   /// Its tasks need no result any more.
   void deleted(proto::SessionUid uid);
   void closed(proto::SessionUid uid) { logs_[uid].may_cancel = true; }
-  /// What was acknowledged as `memory` goes with its broker.
-  void memory_lost();
+  /// Brokers end: what was acknowledged as `memory` goes with them.
+  void expect_memory_loss() { memory_lost_ = true; }
   /// Redis lost what it had confirmed, and an operator accepted that.
   void store_lost();
   /// A client was told that these are gone.
@@ -82,7 +82,7 @@ class Checker {
   std::vector<TaskLog> tasks_;
   std::map<proto::SessionUid, SessionLog> logs_;
   uint64_t acknowledgements_ = 0, results_ = 0;
-  bool store_lost_ = false;
+  bool store_lost_ = false, memory_lost_ = false;
 };
 
 }  // namespace flame::sim

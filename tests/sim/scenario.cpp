@@ -88,6 +88,16 @@ std::vector<std::vector<JobPlan>> draw_clients(Rng& rng, int64_t faults_end_us) 
   return clients;
 }
 
+// min_instances come first: with no slot beyond them other sessions wait for ever, and that is right.
+void leave_room(Scenario& scenario) {
+  uint64_t reserved = 0;
+  for (const auto& jobs : scenario.clients) {
+    for (const auto& job : jobs) reserved += job.spec.min_instances;
+  }
+  auto& slots = scenario.executors.front().slots;
+  slots = std::max(slots, reserved + 1);
+}
+
 }  // namespace
 
 Scenario Scenario::draw(Rng& rng) {
@@ -99,6 +109,7 @@ Scenario Scenario::draw(Rng& rng) {
   scenario.redis_unsynced = pick<uint64_t>(rng, {1, 8, 64});
   scenario.executors = draw_executors(rng);
   scenario.clients = draw_clients(rng, scenario.faults_end_us);
+  leave_room(scenario);
   if (rng.chance(0.1)) return scenario;  // fair weather
   for (size_t i = 0; i < kFaultNames.size(); i++) {
     if (!rng.chance(0.25)) continue;

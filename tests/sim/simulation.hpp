@@ -49,6 +49,7 @@ class Simulation {
   std::vector<std::unique_ptr<ClientNode>> clients_;
   bool peace_ = false;
   uint64_t faults_ = 0;
+  int64_t redis_forgot_us_ = 0;
 };
 
 }  // namespace flame::sim
