@@ -223,6 +223,7 @@ void MemoryStore::finish_close() {
   phase_ = Phase::kOver;
   if (!(before.epoch == meta_.epoch) || !redis_.claim(before, after))
     return fence("flame:meta was changed by somebody else");
+  redis_.sync();
   if (ring_) *ring_ = {};
   events_.push_back(StoreClosed{});
 }
