@@ -71,6 +71,7 @@ void App::turn() {
   const proto::Now& now = loop_.now();
   for (auto& event : store_.poll(now)) core_.on(std::move(event), now);
   core_.tick(now, clients_.drained() && executors_.drained());
+  perform(core_.take_actions());  // what was just confirmed leaves before the next batch is built
   if (auto batch = core_.close_batch(now)) {
     store_.write(std::move(*batch), now);
     loop_.spin_until(now.mono_us + kSpinUs);

@@ -94,7 +94,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.actions.push_back(Stop{e.error.code == proto::Code::kOk ? 0 : 1, "left"});
                },
                [&](LineageAccepted&) { state_.waits_for_recover = false; },
-               [&](OutputsRead& e) { on_outputs_read(state_, std::move(e), now); },
+               [&](OutputsRead& e) { on_outputs_read(state_, std::move(e)); },
                [&](InputsRead& e) { on_inputs_read(state_, std::move(e), now); },
                [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
                [&](EventsRead& e) { on_events_read(state_, std::move(e)); }},

@@ -25,6 +25,8 @@ proto::Bytes join(std::vector<proto::Bytes>& pieces) {
   return proto::Bytes::own(std::move(all));
 }
 
+// A person does not notice; a hundred runs share the commands.
+constexpr int64_t kHousekeepingUs = 50 * proto::kUsPerMs;
 // Runs read back at once, and how far before the end of what is in memory the next read starts.
 constexpr size_t kReadRuns = 64;
 
@@ -257,10 +259,22 @@ void stamp(std::vector<Send>& sends, size_t place, int64_t us) {
   }
 }
 
+void keep_house(State& state, const proto::Now& now) {
+  if (state.housekeeping.empty() || now.mono_us < state.housekeeping_due_us) return;
+  state.housekeeping_due_us = now.mono_us + kHousekeepingUs;
+  for (auto uid : std::exchange(state.housekeeping, {})) {
+    Session* session = state.session(uid);
+    if (session == nullptr) continue;
+    touch(state, *session);
+    trim_read(state, *session, now);
+  }
+}
+
 }  // namespace
 
 std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   FLAME_ASSERT(!state.in_flight);
+  keep_house(state, now);
   auto touched = state.touched;
   for (auto uid : touched) {
     if (Session* session = state.session(uid)) seal_fresh(state, *session, now);

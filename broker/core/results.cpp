@@ -300,9 +300,8 @@ void on_results_ack(State& state, Client& client, const proto::ResultsAck& messa
   if (!watcher.reader.empty()) {
     session->readers[watcher.reader] = {watcher.acked, now.wall_ms()};
     session->dirty_readers.insert(watcher.reader);
-    touch(state, *session);
   }
-  trim_read(state, *session, now);
+  state.housekeeping.insert(session->uid);
   pump(state, *session, client.peer, watcher);
 }
 
@@ -360,7 +359,7 @@ void learn_runs(Session& session, const OutputsRead& read) {
 
 }  // namespace
 
-void on_outputs_read(State& state, OutputsRead read, const proto::Now& now) {
+void on_outputs_read(State& state, OutputsRead read) {
   auto asked = state.reads.extract(read.tag);
   if (asked.empty()) return;
   Session* session = state.session(asked.mapped().uid);
@@ -379,7 +378,7 @@ void on_outputs_read(State& state, OutputsRead read, const proto::Now& now) {
     book(watcher, message);
     send_now(state, client->second, std::move(message));
   }
-  trim_read(state, *session, now);
+  state.housekeeping.insert(session->uid);
   // An error is tried again with the next acknowledgement or tick.
   if (read.error.code == Code::kOk && !read.runs.empty()) {
     pump(state, *session, client->first, watcher);

@@ -30,10 +30,10 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
 void on_watch(State& state, Client& client, const proto::Watch& message, const proto::Now& now);
 void on_results_ack(State& state, Client& client, const proto::ResultsAck& message,
                     const proto::Now& now);
-void on_outputs_read(State& state, OutputsRead read, const proto::Now& now);
+void on_outputs_read(State& state, OutputsRead read);
 /// Sends what a watcher lacks: asks the store where memory no longer has it.
 void pump(State& state, Session& session, const Peer& peer, Watcher& watcher);
-/// Retention `read`: drops outputs that every reader has consumed.
+/// Part of housekeeping. Retention `read`: drops outputs that every reader has consumed.
 void trim_read(State& state, Session& session, const proto::Now& now);
 
 }  // namespace flame::broker

@@ -282,6 +282,11 @@ struct State {
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_in_flight;
   std::map<uint64_t, BatchTimes> batch_times;
 
+  /// Sessions with readers to remember and outputs to drop. Nobody waits for that: it rides along every 50 ms, or a
+  /// client's acknowledgement would keep its next submit waiting for a batch.
+  std::set<proto::SessionUid> housekeeping;
+  int64_t housekeeping_due_us = 0;
+
   bool plan_due = true;
   int64_t plan_again_us = 0;
   uint64_t slots = 0;  ///< connected ones, as the last plan saw them
