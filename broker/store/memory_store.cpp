@@ -120,7 +120,10 @@ void MemoryStore::own(const Meta& before, const Decision& decision, proto::Now n
   redis_.sync();  // nothing is acknowledged before the raised epoch is on disk
   confirmed_ = before.batch;
   bool broken = decision.finding == Finding::kBroken;
-  if (!broken) replay(decision.replay_from);
+  if (!broken && !replay(decision.replay_from)) {
+    due_us_ = now.mono_us + kRetryUs;
+    return;
+  }
   phase_ = broken ? Phase::kBroken : Phase::kReady;
   if (ring_ && ring_->batches.empty() && !broken)
     ring_->state.first = confirmed_ + 1, ring_->state.last = confirmed_;
@@ -157,13 +160,15 @@ void MemoryStore::look_again(proto::Now now) {
   send_next(now);
 }
 
-void MemoryStore::replay(uint64_t from) {
-  if (!ring_) return;
+// False: Redis refuses to write now, as it would refuse any other batch.
+bool MemoryStore::replay(uint64_t from) {
+  if (!ring_) return true;
   for (const auto& batch : ring_->batches) {
     if (batch.number < from) continue;
-    redis_.submit_now(meta_.epoch, batch);
+    if (redis_.submit_now(meta_.epoch, batch).outcome == MemoryRedis::Outcome::kRefused) return false;
     confirmed_ = std::max(confirmed_, batch.number);
   }
+  return true;
 }
 
 void MemoryStore::emit_recovered(const std::string& broken_reason) {

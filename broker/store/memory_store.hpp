@@ -51,7 +51,7 @@ class MemoryStore : public Store {
   void look(proto::Now now);
   void own(const Meta& before, const Decision& decision, proto::Now now);
   void look_again(proto::Now now);
-  void replay(uint64_t from);
+  bool replay(uint64_t from);
   void remember(const Batch& batch);
   void emit_recovered(const std::string& broken_reason);
   void send_next(proto::Now now);

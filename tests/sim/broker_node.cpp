@@ -223,11 +223,13 @@ void BrokerNode::check_starvation() {
       if (session->dispatches() && more && session->slots_bound < max) hungry = uid;
     }
   }
-  int64_t now_us = cluster_.world.now_us();
+  // Of its own time: while it stands still it can do nothing about it.
+  int64_t turned_us = std::exchange(last_turn_us_, cluster_.world.now_us());
+  starving_us_ += std::min<int64_t>(cluster_.world.now_us() - turned_us, 200'000);
   if (hungry == 0 || hungry != starving_ || !state.serving || !state.health.writable) {
     starving_ = hungry;
-    starving_since_us_ = now_us;
-  } else if (now_us - starving_since_us_ > kStarvingUs) {
+    starving_us_ = 0;
+  } else if (starving_us_ > kStarvingUs) {
     cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name + " has tasks and no slot, and a slot is free\n" + describe());
   }
 }

@@ -65,7 +65,7 @@ class BrokerNode : public Listener {
   int64_t paused_until_us_ = 0;
   int64_t next_turn_us_ = INT64_MAX;
   uint64_t turn_number_ = 0;
-  int64_t starving_since_us_ = 0;
+  int64_t starving_us_ = 0, last_turn_us_ = 0;
   proto::SessionUid starving_ = 0;
 };
 

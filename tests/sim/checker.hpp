@@ -39,6 +39,8 @@ class Checker {
   /// A client was told that these are gone.
   void told_lost(proto::SessionUid uid, const proto::Run& run);
 
+  /// True where losses are expected, so that indexes and ids may be given again.
+  bool forgives(proto::SessionUid uid) const;
   /// All that was acknowledged has a result.
   bool complete(proto::SessionUid uid) const;
   bool complete() const;

@@ -80,7 +80,11 @@ void ClientCore::session_opened(proto::SessionUid uid, Session& session,
     actions_->push_back(Lost{uid, run});
   }
   if (session.results.watching()) {
-    if (session.results.lineage() != lineage_) session.results.rebase(lineage_, info.done_end);
+    // Ahead of the broker: results of a `memory` session ended with the broker that had them.
+    bool ahead = session.results.next() > info.done_end;
+    if (ahead || session.results.lineage() != lineage_) {
+      session.results.rebase(lineage_, info.done_end);
+    }
     watch(uid, session);
   }
   actions_->push_back(Changed{{uid, info.state, info.counters, info.done_end, ""}});
