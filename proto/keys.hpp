@@ -24,11 +24,11 @@ struct KeyRow {
 };
 
 inline constexpr std::array kKeys = {
-    KeyRow{
-        "flame:meta", "hash",
-        "schema, cluster, epoch, batch, lineage, secret, run_id, fsync, clean, lost: who owns this "
-        "Redis",
-        "broker, with every batch", "nobody"},
+    KeyRow{"flame:meta", "hash",
+           "schema, cluster, epoch, batch, lineage, secret, run_id, fsync, restore, clean, lost: "
+           "who owns this "
+           "Redis",
+           "broker, with every batch", "nobody"},
     KeyRow{"flame:owner", "string", "address of the serving broker, with expiry: a hint", "broker",
            "expiry"},
     KeyRow{"flame:apps", "hash", "name -> application (msgpack map)", "register", "unregister"},

@@ -110,6 +110,7 @@ proto::Result<Meta> Meta::from(const MetaFields& fields) {
   meta.secret = value("secret");
   meta.run_id = value("run_id");
   meta.fsync = value("fsync");
+  meta.restore = value("restore");
   meta.clean = value("clean") == "1";
   meta.lost = value("lost");
   return meta;
@@ -126,9 +127,10 @@ std::string Meta::secret_bytes() const {
 }
 
 MetaFields Meta::fields() const {
-  return {{"schema", schema},   {"cluster", cluster},         {"epoch", epoch.text()},
-          {"lineage", lineage}, {"secret", secret},           {"run_id", run_id},
-          {"fsync", fsync},     {"clean", clean ? "1" : "0"}, {"lost", lost}};
+  return {{"schema", schema},   {"cluster", cluster}, {"epoch", epoch.text()},
+          {"lineage", lineage}, {"secret", secret},   {"run_id", run_id},
+          {"fsync", fsync},     {"restore", restore}, {"clean", clean ? "1" : "0"},
+          {"lost", lost}};
 }
 
 Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen,

@@ -38,11 +38,12 @@ struct Meta {
   Epoch epoch;
   uint64_t batch = 0;
   std::string lineage;
-  std::string secret;  ///< hex, so that a terminal survives it
-  std::string run_id;  ///< of the Redis that the owner last saw
-  std::string fsync;   ///< appendfsync as the owner last saw it
-  bool clean = false;  ///< the owner left in order
-  std::string lost;    ///< why the lineage is broken; empty while it is not
+  std::string secret;   ///< hex, so that a terminal survives it
+  std::string run_id;   ///< of the Redis that the owner last saw
+  std::string fsync;    ///< appendfsync as the owner last saw it
+  std::string restore;  ///< appendfsync to go back to, while the owner has changed it for a moment
+  bool clean = false;   ///< the owner left in order
+  std::string lost;     ///< why the lineage is broken; empty while it is not
 
   /// A field that does not parse is an error: this is not ours, or somebody edited it.
   static proto::Result<Meta> from(const MetaFields& fields);

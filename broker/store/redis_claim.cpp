@@ -219,17 +219,32 @@ void RedisStore::sync_epoch(Then then) {
 
 // The write is answered after its fsync, which covers all before it. flame:owner, because a write
 // to flame:meta would break our own WATCH. Two steps: in one, the setting would be back before
-// anything is flushed.
+// anything is flushed. `restore` says so to the next broker, should this one be killed in between.
 void RedisStore::sync_by_config(Then then) {
   RedisRequest request;
+  request.add({"MULTI"})
+      .add({"HSET", proto::kMetaKey, "restore", facts_.appendfsync})
+      .add({"EXEC"});
+  request.add({"WATCH", proto::kMetaKey}).add({"HMGET", proto::kMetaKey, "epoch", "batch"});
   request.add({"CONFIG", "SET", "appendfsync", "always"});
   request.add({"SET", proto::kOwnerKey, config_.owner.empty() ? "-" : config_.owner, "PX", "5000"});
   writer_.send(std::move(request), kSyncTimeoutUs, [this, then](RedisReplies&& replies) {
-    if (replies[0].is_error() || replies[1].is_error()) {
-      return sync_by_looks(then, std::make_shared<FsyncWatch>());
+    sync_back(then, !replies[5].is_error() && !replies[6].is_error());
+  });
+}
+
+void RedisStore::sync_back(Then then, bool synced) {
+  RedisRequest request;
+  request.add({"CONFIG", "SET", "appendfsync", facts_.appendfsync});
+  request.add({"MULTI"}).add({"HDEL", proto::kMetaKey, "restore"}).add({"EXEC"});
+  request.add({"WATCH", proto::kMetaKey}).add({"HMGET", proto::kMetaKey, "epoch", "batch"});
+  writer_.send(std::move(request), kSyncTimeoutUs, [this, then, synced](RedisReplies&& replies) {
+    // Under the WATCH of the step before: nil if anybody wrote to flame:meta since the claim.
+    if (replies[3].items.size() != 1 || !fence_holds(replies[5], meta_.batch)) {
+      return retry_later(connect_backoff_.next_us());
     }
-    writer_.send(RedisRequest({"CONFIG", "SET", "appendfsync", facts_.appendfsync}), kSyncTimeoutUs,
-                 [this, then](RedisReplies&&) { (this->*then)(); });
+    if (synced) return (this->*then)();
+    sync_by_looks(then, std::make_shared<FsyncWatch>());
   });
 }
 

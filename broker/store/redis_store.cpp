@@ -167,7 +167,17 @@ void RedisStore::on_meta(RedisReplies&& replies) {
     report({meta.error(), true});
     return retry_later(kFinalRetryUs);
   }
-  decide(*meta);
+  bool left_changed = !meta->restore.empty() && meta->run_id == facts_.run_id && facts_.synced();
+  left_changed ? restore_fsync(*meta) : decide(*meta);
+}
+
+// A broker was killed while it synced its epoch: nobody else would ever set it back.
+void RedisStore::restore_fsync(const Meta& meta) {
+  runtime::log::warn("appendfsync was left changed by a broker that was killed; it is set back",
+                     {{"to", meta.restore}});
+  facts_.appendfsync = meta.restore;
+  writer_.send(RedisRequest({"CONFIG", "SET", "appendfsync", meta.restore}),
+               config_.reply_timeout_us, [this, meta](RedisReplies&&) { decide(meta); });
 }
 
 void RedisStore::decide(const Meta& meta) {

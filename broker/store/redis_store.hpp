@@ -103,6 +103,7 @@ class RedisStore : public Store {
   void on_facts(runtime::RedisReplies&& replies);
   void look_at_meta();
   void on_meta(runtime::RedisReplies&& replies);
+  void restore_fsync(const Meta& meta);
   void decide(const Meta& meta);
   void report(const Refusal& refusal);
   void report_health(StoreHealth health);
@@ -122,6 +123,7 @@ class RedisStore : public Store {
   void after_replay();
   void sync_epoch(Then then);
   void sync_by_config(Then then);
+  void sync_back(Then then, bool synced);
   void sync_by_looks(Then then, std::shared_ptr<FsyncWatch> watch);
   void recover();
   void on_recovered(proto::Result<RedisRecovery::Found> found);
