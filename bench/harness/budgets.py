@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """The measurements that fit in ten minutes, one function per row or group of rows."""
 
+import json
 import statistics
 import subprocess
 import time
@@ -52,11 +53,13 @@ def throughput(bench, what, appendfsync, least):
     with Ceiling(bench.bin, appendfsync=appendfsync, tcp=False) as bare:
         bare.run(2000)
         unix = rate(bare.run(MILLION))
+        redis = bare.redis_costs(MILLION + 2000)
     ours, ratio = pairs.median(rate), pairs.ratio(rate)
     row.measured = in_millions(ours)
     row.ceiling = f"{ratio:.2f} (of {in_millions(pairs.median(rate, 'ceilings'))} over TCP; {in_millions(unix)} over unix)"
     row.good = ours >= least or ratio >= 0.5
-    row.numbers = pairs.numbers(ratio=ratio, tasks_per_second=ours, ceiling_unix=unix)
+    row.numbers = pairs.numbers(ratio=ratio, tasks_per_second=ours, ceiling_unix=unix,
+                                redis_us_per_task=redis)
 
 
 def no_op_everysec(bench):
@@ -152,7 +155,6 @@ def small_behind_large(bench):
         cluster.__exit__()
     if not times:
         raise Failed("the large session was over before a small one")
-    import json
     beside = json.loads(out)["tasks_per_second"]
     row.measured = (f"median {statistics.median(times):.0f} ms, worst {max(times):.0f} of {len(times)}; "
                     f"the large one {beside / alone:.2f} of its rate alone")
@@ -161,16 +163,19 @@ def small_behind_large(bench):
 
 
 def payloads(bench):
-    sizes = {"1 KiB": ("1KiB", 200_000, 1024), "64 KiB": ("64KiB", 5_000, 1 << 16), "1 MiB": ("1MiB", 300, 1 << 20)}
-    rows = {name: Row(f"{count:,} tasks of {name} in and out", "–") for name, (_, count, _) in sizes.items()}
+    sizes = {"1 KiB": (100_000, 1 << 10), "64 KiB": (3_000, 1 << 16), "1 MiB": (200, 1 << 20)}
+    rows = {name: Row(f"{count:,} tasks of {name} in and out", "–") for name, (count, _) in sizes.items()}
     yield from rows.values()
     with Cluster(bench.bin) as cluster:
-        for name, (size, count, number) in sizes.items():
+        for name, (count, size) in sizes.items():
             words = ("-t", count, "--input-size", size, "--output-size", size)
             cluster.flmping(*words)  # the buffers of this size exist now
-            report = cluster.flmping(*words)
-            rows[name].measured = f"{per_second(rate(report))}, {rate(report) * number / 2**20:,.0f} MiB/s each way"
-            rows[name].numbers = {"tasks_per_second": rate(report), "cpu_us": {"ours": median_cpu([report])}}
+            pairs = Pairs(bench.bin, lambda: cluster.flmping(*words), 3, tasks=count, input_size=size,
+                          batch=max(1, min(1024, (256 << 10) // (size + 5))))
+            each = pairs.median(rate)
+            rows[name].measured = f"{per_second(each)}, {each * size / 2**20:,.0f} MiB/s each way"
+            rows[name].ceiling = f"{pairs.ratio(rate):.2f} (of {per_second(pairs.median(rate, 'ceilings'))})"
+            rows[name].numbers = pairs.numbers(ratio=pairs.ratio(rate))
 
 
 def busy_slots(bench):

@@ -4,6 +4,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import time
 
 from harness import processes
+from harness.redis import Redis
 
 REDIS_SETTINGS = ("--port", "0", "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
                   "--auto-aof-rewrite-min-size", "4gb", "--auto-aof-rewrite-percentage", "200",
@@ -86,6 +88,15 @@ class Ceiling:
         found = {name: [child.pid] for name, child in self.children.items()}
         found["service"] = processes.descendants(self.children["executor"].pid)
         return found
+
+    def redis_costs(self, tasks):
+        """What each command cost Redis: calls and microseconds per task."""
+        with Redis(self.socket) as redis:
+            text = redis.ask("INFO", "commandstats").decode()
+        costs = {}
+        for name, calls, usec in re.findall(r"cmdstat_(\w+):calls=(\d+),usec=(\d+)", text):
+            costs[name] = {"calls": int(calls), "us_per_task": round(int(usec) / tasks, 4)}
+        return costs
 
     def run(self, tasks, batch=1024, window=100_000, latency=False, input_size=64):
         """The client's report with CPU seconds per process added."""

@@ -4,6 +4,9 @@
 
 import os
 import pathlib
+import select
+import subprocess
+import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -79,7 +82,6 @@ def run_timed(command, env=None, timeout=600):
     """(exit code, stdout, stderr, CPU seconds) of one process, waited for."""
     read_out, write_out = os.pipe()
     read_err, write_err = os.pipe()
-    import subprocess  # here only: nobody else waits for this child
     process = subprocess.Popen([str(word) for word in command], env=env, stdout=write_out, stderr=write_err,
                                stdin=subprocess.DEVNULL)
     os.close(write_out)
@@ -95,8 +97,6 @@ def run_timed(command, env=None, timeout=600):
 
 
 def _read_both(read_out, read_err, process, timeout):
-    import select
-    import time
     end = time.monotonic() + timeout
     text = {read_out: b"", read_err: b""}
     waiting = {read_out, read_err}
