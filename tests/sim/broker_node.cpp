@@ -23,6 +23,44 @@ broker::CoreConfig core_config(World& world) {
   return config;
 }
 
+// What is worth reading of a message in the log of --verbose.
+std::string details(const proto::Message& message) {
+  std::string text = std::string(proto::name_of(proto::type_of(message)));
+  if (auto window = std::get_if<proto::Window>(&message)) {
+    for (const auto& w : window->windows) text += " " + std::to_string(w.uid & 0xffff) + ":" + std::to_string(w.tasks);
+  } else if (auto results = std::get_if<proto::TaskResults>(&message)) {
+    text += " " + std::to_string(results->uid & 0xffff) + ":" + to_string(results->run) + " attempt " +
+            std::to_string(results->ticket.attempt) + " window " + std::to_string(results->window_tasks);
+  } else if (auto dispatch = std::get_if<proto::Dispatch>(&message)) {
+    text += " " + std::to_string(dispatch->uid & 0xffff) + ":" + to_string(dispatch->ticket.run) + " attempt " +
+            std::to_string(dispatch->ticket.attempt);
+  } else if (auto returned = std::get_if<proto::Returned>(&message)) {
+    text += " " + std::to_string(returned->uid & 0xffff) + ":" + std::string(proto::name_of(returned->code));
+    for (const auto& run : returned->runs) text += " " + to_string(run.run);
+  } else if (auto bind = std::get_if<proto::Bind>(&message)) {
+    for (const auto& b : bind->bindings) {
+      text += " [" + std::to_string(b.slot) + " " + std::to_string(b.uid & 0xffff) + "/" + std::to_string(b.generation) + "]";
+    }
+  } else if (auto bound = std::get_if<proto::Bound>(&message)) {
+    text += " [" + std::to_string(bound->binding.slot) + " " + std::to_string(bound->binding.uid & 0xffff) + "/" +
+            std::to_string(bound->binding.generation) + "] " + std::string(proto::name_of(bound->code));
+  } else if (auto submit = std::get_if<proto::Submit>(&message)) {
+    text += " " + std::to_string(submit->uid & 0xffff) + " number " + std::to_string(submit->number);
+  } else if (auto ack = std::get_if<proto::SubmitAck>(&message)) {
+    for (const auto& item : ack->items) text += " " + std::to_string(item.number) + "=" + to_string(item.run);
+  } else if (auto result = std::get_if<proto::Results>(&message)) {
+    text += " " + std::to_string(result->uid & 0xffff) + " entry " + std::to_string(result->index) + " " + to_string(result->run);
+  } else if (auto cancel = std::get_if<proto::CancelRuns>(&message)) {
+    text += " " + std::to_string(cancel->uid & 0xffff);
+    for (const auto& run : cancel->runs) text += " " + to_string(run);
+  } else if (auto hello = std::get_if<proto::ExecutorHello>(&message)) {
+    for (const auto& run : hello->hand) text += " " + std::to_string(run.uid & 0xffff) + ":" + to_string(run.run);
+  } else if (auto error = std::get_if<proto::ErrorReply>(&message)) {
+    text += " " + error->message;
+  }
+  return text;
+}
+
 // The letter Redis has of a task, or 0.
 char letter_of(const broker::MemoryKeys& keys, const std::string& session, proto::TaskId id) {
   auto found = keys.find(proto::state_key(session, proto::segment_of(id)));
@@ -125,8 +163,7 @@ bool BrokerNode::drain_inbox(const proto::Now& now) {
 void BrokerNode::on(broker::Event event, const proto::Now& now) {
   if (cluster_.world.verbose()) {
     if (auto message = std::get_if<broker::PeerMessage>(&event)) {
-      cluster_.world.say(name_, "<- " + message->peer + " " + std::string(proto::name_of(proto::type_of(message->message))) +
-                                    " " + std::to_string(message->envelope.link) + "/" +
+      cluster_.world.say(name_, "<- " + message->peer + " " + details(message->message) + " " + std::to_string(message->envelope.link) + "/" +
                                     std::to_string(message->envelope.sequence));
     }
   }
@@ -154,7 +191,7 @@ void BrokerNode::perform(std::vector<broker::Action> actions) {
 
 void BrokerNode::perform(broker::Send& send) {
   if (cluster_.world.verbose()) {
-    cluster_.world.say(name_, "-> " + send.peer + " " + std::string(proto::name_of(proto::type_of(send.message))) + " " +
+    cluster_.world.say(name_, "-> " + send.peer + " " + details(send.message) + " " +
                                   std::to_string(send.envelope.link) + "/" + std::to_string(send.envelope.sequence));
   }
   check_promise(send);
