@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What is installed is enough: a project that knows nothing else is built and run. The examples
+run too."""
+
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import BIN
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def call(*words):
+    done = subprocess.run([str(word) for word in words], text=True, capture_output=True,
+                          timeout=600, check=False)
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def sanitized():
+    cache = (BIN.parent / "CMakeCache.txt").read_text()
+    return any(line.startswith("FLAME_SANITIZE:") and not line.endswith("=")
+               for line in cache.splitlines())
+
+
+@pytest.mark.skipif(sanitized(), reason="a user's project has no sanitizer")
+def test_a_project_is_built_from_the_installed_files_and_runs(running, tmp_path):
+    prefix, build = tmp_path / "prefix", tmp_path / "build"
+    call("cmake", "--install", BIN.parent, "--prefix", prefix)
+    call("cmake", "-S", HERE / "consumer", "-B", build, "-G", "Ninja",
+         f"-DCMAKE_PREFIX_PATH={prefix}")
+    call("cmake", "--build", build)
+    done = running.run(build / "ask", build / "reverse", "abc", "", "level!")
+    assert (done.code, done.out) == (0, "cba\n\n!level\n"), done
+    # The service side has no dependency of ours; the client has libzmq.
+    assert "zmq" not in call("ldd", build / "reverse")
+    assert (prefix / "bin" / "flmctl").exists()
+    for header in (prefix / "include" / "flame").glob("*.hpp"):
+        text = header.read_text()
+        assert not any(word in text for word in ("zmq", "msgpack", "proto/", "runtime/")), header
+
+
+def test_every_installed_header_stands_alone():
+    include = HERE.parents[1] / "client/cpp/include"
+    for header in sorted((include / "flame").glob("*.hpp")):
+        call("c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{include}",
+             "-include", header, "-x", "c++", "/dev/null")
+
+
+def test_hello(running):
+    done = running.run("hello", "Ada", "Grace")
+    assert (done.code, done.out) == (0, "Hello, Ada!\nHello, Grace!\n"), done
+
+
+def test_monte_carlo_pi(running):
+    done = running.run("monte_carlo_pi", 20, 10_000)
+    assert done.code == 0, done
+    assert abs(float(done.out.split()[3]) - 3.14159) < 0.05, done
+
+
+def test_word_count(running, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("The cat and the dog.\nA dog, and THE end\n")
+    done = running.run("word_count", text, "the", "a", "and")
+    assert (done.code, done.out) == (0, "1 cat\n2 dog\n1 end\n"), done

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""flmctl's session verbs, flmping and flmexec as a person uses them."""
+
+import json
+import os
+import signal
+import subprocess
+
+from conftest import wait_until
+
+MANIFEST = """
+metadata: {name: upper}
+spec: {shim: shell, command: /usr/bin/tr, arguments: [a-z, A-Z]}
+---
+metadata: {name: broken}
+spec: {shim: shell, command: /bin/sh, arguments: [-c, "echo no luck >&2; exit 7"]}
+"""
+
+
+def test_a_session_from_register_to_delete(running, tmp_path):
+    manifest = tmp_path / "app.yaml"
+    manifest.write_text(MANIFEST)
+    done = running.flmctl("register", "-f", manifest)
+    assert done.out == ("Application <upper> was registered.\n"
+                        "Application <broken> was registered.\n"), done
+    session = running.flmctl("create", "-a", "upper", "--name", "up-1").out.strip()
+    assert session == "up-1"
+    assert running.flmctl("submit", session, "one", "two").out == "1-2\n"
+    assert running.flmctl("submit", "last", stdin="three\nfour\n").out == "3-4\n"
+    done = running.flmctl("wait", "up-1", "--timeout", "20s")
+    assert (done.code, done.out) == (0, "Session <up-1>: 4 succeed, 0 failed, 0 cancelled.\n"), done
+    lines = running.flmctl("results", "up-1", "-o", "json").out.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["id"]: row["output"] for row in rows} == {1: "ONE", 2: "TWO", 3: "THREE", 4: "FOUR"}
+    assert running.flmctl("delete", "up-1").code == 1
+    assert running.flmctl("close", "up-1").out == "Session <up-1> was closed.\n"
+    assert running.flmctl("submit", "up-1", "five").code == 1
+    assert running.flmctl("delete", "up-1").code == 0
+    assert running.flmctl("view", "up-1").code == 3
+    assert running.flmctl("unregister", "upper").code == 0
+
+
+def test_results_go_on_from_a_cursor(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    running.flmctl("submit", session, "a", "b", "--wait")
+    cursor = running.flmctl("results", session).err.split("--after ")[1].strip()
+    running.flmctl("submit", session, "c", "--wait")
+    done = running.flmctl("results", session, "--after", cursor)
+    assert done.out == "3\tSucceed\tc\n", done
+    done = running.flmctl("results", session, "--after", "0123456789abcdef:0")
+    assert done.code == 1 and done.out == "", done
+
+
+def test_failures_are_shown_with_their_stderr(running, tmp_path):
+    manifest = tmp_path / "app.yaml"
+    manifest.write_text(MANIFEST)
+    running.flmctl("register", manifest)
+    session = running.flmctl("create", "-a", "broken").out.strip()
+    done = running.flmctl("submit", session, "x", "y", "--wait")
+    assert done.code == 4 and "2 x task_failed" in done.err and "no luck" in done.err, done
+    done = running.flmctl("wait", session)
+    assert done.code == 4 and "exit code 7" in done.err, done
+
+
+def test_lists_and_views_are_data(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    running.flmctl("submit", session, "x", "--wait")
+    row = running.sessions()[0]
+    assert (row["id"], row["state"], row["succeed"]) == (session, "Open", 1)
+    view = running.flmctl("view", session, "-o", "json").json
+    assert view["id"] == session and view["events"], view
+    assert [a["name"] for a in running.flmctl("list", "-a", "-o", "json").json].count("echo") == 1
+    assert running.flmctl("list", "executor", "-o", "json").json[0]["slots"] == 2
+    assert running.flmctl("view", "task", f"{session}/1", "-o", "json").json["output"] == "x"
+    assert running.flmctl("list", "-o", "name").out == session + "\n"
+    assert running.flmctl("list", "--all", "-o", "yaml").out.startswith("- id: ")
+
+
+def test_wrong_questions_have_clear_answers(running):
+    for words, code, text in (
+            (["view", "nothing"], 3, "no session 'nothing'"),
+            (["create", "-a", "nothing"], 3, "nothing"),
+            (["create"], 2, "which application?"),
+            (["create", "-a", "echo", "--name", "a/b"], 1, "a/b"),
+            (["create", "-a", "echo", "--durability", "solid"], 2, "solid"),
+            (["results", "last", "--after", "x:y"], 1, "x:y"),
+            (["clsoe", "x"], 2, "did you mean 'close'?"),
+            (["list", "--endpont", "x"], 2, "--endpoint"),
+            (["list", "-o", "xml"], 2, "xml"),
+            (["recover"], 0, "")):
+        done = running.flmctl(*words)
+        assert done.code == code and text in done.err, (words, done)
+
+
+def test_no_broker_is_exit_5_and_says_what_to_do(running):
+    for command in (["flmctl", "list"], ["flmping", "-t", "1"], ["flmexec", "-c", "true"]):
+        done = running.run(*command, FLAME_ENDPOINT="tcp://127.0.0.1:1")
+        assert done.code == 5, done
+        assert "No broker at tcp://127.0.0.1:1. Start one: flmctl up" in done.err, done
+
+
+PING_KEYS = {"session", "tasks", "succeeded", "failed", "duplicates", "retried", "seconds",
+             "setup_seconds", "tasks_per_second", "latency_ms", "input_size", "output_size", "shim",
+             "durability", "executors", "slots", "stages", "version"}
+
+
+def test_flmping_reports_one_object(running):
+    done = running.run("flmping", "-t", 20_000, "-o", "json")
+    assert done.code == 0, done
+    report = done.json
+    assert PING_KEYS <= set(report)
+    assert (report["succeeded"], report["failed"], report["duplicates"]) == (20_000, 0, 0)
+    assert (report["executors"], report["slots"]) == (1, 2)
+    assert set(report["latency_ms"]) == {"p50", "p90", "p99", "max"}
+    stages = {"client", "broker", "stored", "dispatched", "service", "delivered"}
+    assert stages <= set(report["stages"])
+    session = running.sessions()[0]
+    assert (session["state"], session["tasks"]) == ("Closed", 20_000)
+
+
+def test_flmping_in_its_other_forms(running):
+    done = running.run("flmping", "-t", 10)
+    first, last = done.out.splitlines()
+    assert first.startswith("Session <flmping-")
+    assert first.endswith("start to run <10> tasks in the session:")
+    assert last.startswith("<10> tasks was completed in <")
+    assert running.run("flmping", "-t", 50, "--latency", "-o", "json").json["succeeded"] == 50
+    assert running.run("flmping", "-t", 20, "--shim", "shell", "-o", "json").json["succeeded"] == 20
+    large = running.run("flmping", "-t", 8, "--input-size", "1MiB", "--output-size", "2MiB",
+                        "-o", "json")
+    assert (large.json["input_size"], large.json["output_size"]) == (1 << 20, 2 << 20), large
+    assert large.json["succeeded"] == 8
+    assert "Throughput:" in running.run("flmping", "-t", 1000, "-p").out
+
+
+def test_flmping_gives_up_without_progress(cluster):
+    cluster.up("--executors", 0)
+    done = cluster.run("flmping", "-t", 10, "--timeout", "300ms")
+    assert done.code == 124 and "is closed" in done.err, done
+
+
+def test_a_signal_closes_flmpings_session(running):
+    process = subprocess.Popen(["flmping", "-t", "1000", "-d", "50"], env=running.env, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: any(s["succeed"] > 0 for s in running.sessions()), "a task is done")
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in err, (out, err)
+    wait_until(lambda: running.sessions()[0]["state"] == "Closed", "the session is closed")
+
+
+def test_flmexec_prints_outputs_in_order(running):
+    done = running.run("flmexec", "-t", 5, "-c", "echo task $FLAME_TASK_ID: $(cat)", "-i", "it's")
+    assert (done.code, done.out) == (0, "".join(f"task {i}: it's\n" for i in range(1, 6))), done
+    done = running.run("flmexec", "-t", 2, "-l", "python", "-c", "print('py')")
+    assert (done.code, done.out) == (0, "py\npy\n"), done
+
+
+def test_a_failing_script_is_a_failed_task(running):
+    done = running.run("flmexec", "-t", 3, "-c", "echo out; echo sorry >&2; exit 9")
+    assert done.code == 4 and done.out == "", done
+    assert "3 x task_failed" in done.err and "sorry" in done.err and "exit code 9" in done.err, done
