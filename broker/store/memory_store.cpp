@@ -145,10 +145,13 @@ void MemoryStore::look_again(proto::Now now) {
   if (!redis_.claim(before, after)) return;
   meta_ = after;
   if (decision.finding == Finding::kBroken) return end_lineage(decision.reason);
+  if (!replay(decision.replay_from)) {
+    due_us_ = now.mono_us + kRetryUs;
+    return;
+  }
   phase_ = Phase::kReady;
   healthy_ = true;
   events_.push_back(StoreHealth{.writable = true});
-  replay(decision.replay_from);
   uint64_t stored = redis_.meta().batch;
   if (in_flight_ && stored >= in_flight_->batch.number) {
     confirm(in_flight_->batch.number);

@@ -255,6 +255,8 @@ void BrokerNode::check_starvation() {
                             [](const broker::Slot& slot) { return slot.wanted == 0; });
     if (!free) continue;
     for (const auto& [uid, session] : state.sessions) {
+      const auto& only = executor.only_application;
+      if (!only.empty() && only != session->spec.application) continue;
       bool more = session->slots_bound < session->counters.unfinished() && session->counters.pending > 0;
       uint64_t max = session->spec.max_instances == 0 ? UINT64_MAX : session->spec.max_instances;
       if (session->dispatches() && more && session->slots_bound < max) hungry = uid;
