@@ -130,7 +130,9 @@ void Core::tick(const proto::Now& now, bool drained) {
 
 int64_t Core::next_tick_us(const proto::Now& now) const {
   int64_t next = state_.last_tick_us + kTickUs;
-  if (state_.plan_again_us != 0) next = std::min(next, state_.plan_again_us);
+  // While a batch is in flight nothing is planned: its reply wakes us.
+  bool may_plan = state_.serving && !state_.in_flight;
+  if (state_.plan_again_us != 0 && may_plan) next = std::min(next, state_.plan_again_us);
   return std::max(next, now.mono_us);
 }
 
