@@ -174,10 +174,13 @@ class IdleExecutor {
   }
 
   void say(const proto::Message& message) { write(frame(0, proto::encode(link_.next(), message))); }
+  // A connection that the broker gave up stays away: the harness sees that one is missing.
   void write(const std::string& bytes) {
-    if (send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size())) {
-      die("the broker reads too slowly or is gone");
-    }
+    if (fd_ < 0) return;
+    auto n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n == static_cast<ssize_t>(bytes.size())) return;
+    close(fd_);
+    fd_ = -1;
   }
 
   int fd_;
