@@ -50,7 +50,8 @@ std::vector<StoreEvent> MemoryStore::poll(proto::Now now) {
 
 int64_t MemoryStore::next_us() const {
   int64_t next = INT64_MAX;
-  if (phase_ == Phase::kStarting || (phase_ == Phase::kDown && !redis_.down())) next = due_us_;
+  bool looks = phase_ == Phase::kStarting || phase_ == Phase::kDown;
+  if (looks && !redis_.down()) next = due_us_;
   if (in_flight_ && phase_ == Phase::kReady) next = std::min(next, in_flight_->due_us);
   if (!reads_.empty() && (phase_ == Phase::kReady || phase_ == Phase::kBroken)) {
     next = std::min(next, reads_.front().due_us);
