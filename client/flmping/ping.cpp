@@ -4,7 +4,9 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
+#include <future>
 
 #include "client/flmping/ping_run.hpp"
 #include "client/flmping/report.hpp"
@@ -77,7 +79,8 @@ std::optional<Error> wait_for(PingRun& run, const std::atomic<bool>& ended, tool
     if (waiter.wait(kLookMs) != 0) return Error{Code::kInterrupted, "interrupted"};
     uint64_t received = run.received();
     if (received != last) last = received, last_us = mono_us();
-    if (mono_us() - last_us > static_cast<int64_t>(settings.timeout_ms) * proto::kUsPerMs) {
+    bool silent = mono_us() - last_us > static_cast<int64_t>(settings.timeout_ms) * proto::kUsPerMs;
+    if (settings.timeout_ms > 0 && silent) {
       return Error{
           Code::kTimeout,
           "no task finished for " + tools::show_duration(mono_us() - last_us) + " (" +
@@ -87,6 +90,25 @@ std::optional<Error> wait_for(PingRun& run, const std::atomic<bool>& ended, tool
     progress.show(received);
   }
   return run.error();
+}
+
+/// Creates the session; a signal ends the wait for it too.
+proto::Result<Connection::Opened> create(std::unique_ptr<Connection>& connection,
+                                         const Settings& settings,
+                                         const std::shared_ptr<PingRun>& ping,
+                                         tools::Waiter& waiter) {
+  auto opened = std::async(std::launch::async, [&, to = connection.get()] {
+    auto result = to->create_session(create_message(settings), ping, kRequestMs);
+    waiter.notify();
+    return result;
+  });
+  while (opened.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    if (waiter.wait(kLookMs) == 0) continue;
+    connection.reset();  // what it waits for is answered `interrupted`
+    opened.wait();
+    return Error{Code::kInterrupted, "interrupted before the session was created"};
+  }
+  return opened.get();
 }
 
 void count_executors(Connection& connection, Outcome& outcome) {
@@ -120,7 +142,7 @@ int run(const Settings& settings) {
   auto connection = std::move(*connected);
 
   int64_t from_us = mono_us();
-  auto opened = connection->create_session(create_message(settings), ping, kRequestMs);
+  auto opened = create(connection, settings, ping, waiter);
   if (!opened) return tools::fail("flmping", opened.error());
   Outcome outcome{opened->info.session, mono_us() - from_us};
   auto uid = opened->info.uid;

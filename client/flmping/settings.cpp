@@ -29,7 +29,7 @@ const std::vector<OptionRow>& rows() {
       {"durability", 0, "LEVEL", "stored",
        "what an acknowledgement means: memory, stored, synced, replicated"},
       {"latency", 0, "", "", "one task at a time, after 100 that are not counted"},
-      {"timeout", 0, "TIME", "60s", "give up after this long without progress"},
+      {"timeout", 0, "TIME", "60s", "give up after this long without progress; 0: never"},
       {"output", 'o', "FORMAT", "", "json: one object on stdout and nothing else"},
       {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
       {"help", 'h', "", "", "this text"},

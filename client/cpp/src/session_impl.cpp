@@ -62,8 +62,14 @@ void SessionImpl::on_watch_failed(const proto::Error& error) {
   watching_ = false;
   if (auto stream = stream_.lock()) stream->fail(error);
   stream_.reset();
-  if (error.code == Code::kLostLineage)
-    return;  // a cursor's; futures ask again with the next submit
+  if (error.code == Code::kLostLineage) {
+    // A stream's cursor of another lineage: futures have nothing to do with that.
+    if (futures_watch_) {
+      auto again = *futures_watch_;
+      need_results(*again.connection, again.uid, again.index, again.reader);
+    }
+    return;
+  }
   futures_.fail_all(error);
   queue_.close(error);
 }
@@ -107,9 +113,10 @@ void SessionImpl::read_into(client::Connection& connection, proto::SessionUid ui
 
 void SessionImpl::need_results(client::Connection& connection, proto::SessionUid uid,
                                uint64_t index, const std::string& reader) {
+  if (!futures_watch_) futures_watch_ = {&connection, uid, index, reader};
   if (watching_) return;
   watching_ = true;
-  next_index_ = std::max(next_index_, index);
+  next_index_ = index;  // what came before is known: the first result of a task wins
   connection.watch(uid, next_index_, reader);
 }
 

@@ -57,6 +57,14 @@ class SessionImpl : public client::SessionListener {
   FutureTable futures_;
   std::set<uint64_t> plain_;  ///< tickets of runs without futures
   uint64_t tickets_ = 0;
+  /// The watch that futures need, to ask for it again.
+  struct FuturesWatch {
+    client::Connection* connection;
+    proto::SessionUid uid;
+    uint64_t index;
+    std::string reader;
+  };
+  std::optional<FuturesWatch> futures_watch_;
   bool watching_ = false;
   uint64_t next_index_ = 0;  ///< behind the last entry that came
   uint64_t stream_from_ = 0;

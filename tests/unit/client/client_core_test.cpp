@@ -249,7 +249,21 @@ TEST_F(ClientCoreTest, AfterANewLinkEverythingIsSaidAgain) {
   EXPECT_THAT(hear(welcome()), ElementsAre("up", "open_session"));
   auto opened = info(request);
   opened.last_submit = 1;  // it had arrived
+  opened.done_end = 1;
   EXPECT_THAT(hear(opened), ElementsAre("state Open", "watch 1", "submit 1", "submit 2"));
+}
+
+TEST_F(ClientCoreTest, ACursorAheadOfTheBrokerGoesBackToItsEnd) {
+  connect_with_session();
+  on(WatchFrom{7, 0, "", ""});
+  hear(proto::Watching{request, 7, 0, 0});
+  hear(entry(0)), hear(entry(1));
+  on(SendFailed{});
+  after_ms(1);
+  hear(welcome());
+  auto opened = info(request);
+  opened.done_end = 1;  // of a `memory` session: the broker died with the rest
+  EXPECT_THAT(hear(opened), ElementsAre("state Open", "watch 1"));
 }
 
 TEST_F(ClientCoreTest, ADeletedSessionFailsWhatIsHeld) {

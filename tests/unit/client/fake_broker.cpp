@@ -155,6 +155,9 @@ void FakeBroker::on(const std::string& from, Peer& peer, proto::Submit& submit) 
 }
 
 void FakeBroker::on(const std::string& from, Peer& peer, proto::Watch& watch) {
+  if (watch.lineage != "lineage") {
+    return reply(from, proto::ErrorReply{watch.request, Code::kLostLineage, "another lineage"});
+  }
   peer.watched[watch.uid] = watch.index;
   reply(from,
         proto::Watching{watch.request, watch.uid, watch.index, sessions_[watch.uid].done.size()});

@@ -140,6 +140,14 @@ TEST_F(SessionTest, AStreamAndFuturesGetTheSameResults) {
   EXPECT_TRUE(wait_all(futures, 10s));
 }
 
+TEST_F(SessionTest, AForeignCursorEndsTheStreamAndNotTheFutures) {
+  auto session = create();
+  EXPECT_EQ(session.submit("a").get(), "a");
+  auto stream = session.results({.after = Cursor{"another", 0}});
+  EXPECT_EQ(code_of([&] { stream.next_for(10s); }), Code::kLostLineage);
+  EXPECT_EQ(session.submit("b").get(), "b");
+}
+
 TEST_F(SessionTest, WaitingForNothingTimesOut) {
   auto session = create();
   auto stream = session.results();

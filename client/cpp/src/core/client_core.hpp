@@ -41,7 +41,7 @@ class ClientCore {
   /// A Tick is due then; kNever while nothing is.
   int64_t next_deadline() const;
   bool up() const { return phase_ == Phase::kUp; }
-  /// While there is no link: that nobody is there, or why the broker that is there does not serve yet.
+  /// While there is no link: that nobody is there, or why who is there does not serve yet.
   proto::Error not_connected() const;
   /// False also for a session that is not attached.
   bool has_room(proto::SessionUid uid) const;
