@@ -81,14 +81,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.actions.clear();  // nothing leaves a replaced broker
                  state_.actions.push_back(Stop{75, e.reason});
                },
-               [&](LineageBroken& e) {
-                 state_.serving = false;
-                 state_.waits_for_recover = true;
-                 state_.not_serving_because = e.reason;
-                 state_.after.clear();
-                 state_.after_flight.clear();
-                 note(state_, true, "confirmed writes are missing: " + e.reason);
-               },
+               [&](LineageBroken& e) { on_lineage_broken(state_, e.reason); },
                [&](StoreClosed& e) {
                  if (e.error.code != proto::Code::kOk) note(state_, true, e.error.message);
                  state_.actions.push_back(Stop{e.error.code == proto::Code::kOk ? 0 : 1, "left"});
@@ -137,6 +130,8 @@ int64_t Core::next_tick_us(const proto::Now& now) const {
 }
 
 std::optional<Batch> Core::close_batch(const proto::Now& now) {
+  // Only reads are answered then, and nothing that they say waits for a batch.
+  if (state_.waits_for_recover) broker::leave(state_, state_.after);
   if (state_.in_flight || !state_.serving) return std::nullopt;
   return broker::close_batch(state_, now);
 }

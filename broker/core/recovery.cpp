@@ -193,15 +193,56 @@ void recover_executor(State& state, const std::string& id, const std::string& by
   state.executors[id] = std::move(executor);
 }
 
+// What fills, what is on its way and what was asked rests on a state that is no longer the truth.
+void drop_unconfirmed(State& state) {
+  state.ops.clear();
+  state.after.clear();
+  state.after_flight.clear();
+  state.acks.clear();
+  state.recorded.clear();
+  state.touched.clear();
+  state.ready.clear();
+  state.done_filling.clear();
+  state.done_in_flight.clear();
+  state.reads.clear();
+  state.submits_filling = state.results_filling = {};
+  state.in_flight = false;
+}
+
+// So does what peers were told: all say hello again, and compare what they hold with what there is.
+void forget_peers(State& state, const char* why) {
+  for (const auto& [peer, client] : state.clients) {
+    state.actions.push_back(Send{Port::kClients, peer, {client.link.id(), 0}, proto::Resync{why}});
+  }
+  for (const auto& [peer, id] : state.executor_peers) {
+    uint32_t link = state.executors.at(id).link.id();
+    state.actions.push_back(Send{Port::kExecutors, peer, {link, 0}, proto::Resync{why}});
+  }
+  state.clients.clear();
+  state.executors.clear();
+  state.executor_peers.clear();
+}
+
 }  // namespace
 
+void on_lineage_broken(State& state, const std::string& reason) {
+  state.serving = false;
+  state.waits_for_recover = true;
+  state.not_serving_because = reason;
+  drop_unconfirmed(state);
+  forget_peers(state, "Redis lost confirmed writes");
+  note(state, true, "confirmed writes are missing: " + reason);
+}
+
 void recover(State& state, Recovered recovered, const proto::Now& now) {
+  drop_unconfirmed(state);
+  forget_peers(state, "the state was read again");
   state.epoch = recovered.epoch;
   state.epoch_number = recovered.epoch_number;
   state.lineage = recovered.lineage;
   state.secret = recovered.secret;
   state.last_batch = recovered.last_batch;
-  state.in_flight = false;
+  state.input_memory = 0;
   state.sessions.clear();
   state.names.clear();
   state.applications.clear();

@@ -19,7 +19,7 @@ class Journal:
         self.acknowledged = {}  # submit -> range of ids
         self.submitted = {}  # submit -> count
         self.received = []  # (index, range, attempt, outputs)
-        self.lineages, self.links, self.wrong, self.closed = set(), 0, [], False
+        self.lineages, self.links, self.wrong, self.closed, self.lost = set(), 0, [], False, []
         for line in path.read_text().splitlines():
             self.read(line)
 
@@ -34,6 +34,8 @@ class Journal:
             head, _, outputs = line[2:].partition(" | ")
             index, first, count, attempt = map(int, head.split(" ")[:4])
             self.received.append((index, range(first, first + count), attempt, outputs.split(" ")))
+        elif kind == "L":
+            self.lost.append(range(int(words[0]), int(words[0]) + int(words[1])))
         elif kind == "U":
             self.lineages.add(words[0])
             self.links += 1

@@ -5,12 +5,15 @@
 // What the kill client knows for certain, in a file that outlives it: a line per fact, written
 // before anything is done that follows from it.
 //
-//   U lineage epoch          a link is up                      D reason     it broke
-//   S number count           a submit is about to be sent
-//   A number first count     it was acknowledged
-//   R index first count attempt executor | output output ...   an entry of `done`; !code for a task
-//   that failed X text                   something that must not happen    Z            all is
-//   received, the session is closed
+//   U lineage epoch        a link is up
+//   D reason               it broke
+//   S number count         a submit is about to be sent
+//   A number first count   it was acknowledged
+//   R index first count attempt executor | output output ...
+//                          an entry of `done`; !code in place of the output of a task that failed
+//   L first count          acknowledged tasks that the client is told are lost (only with --loss 1)
+//   X text                 something that must not happen
+//   Z tasks                all is received, the session is closed
 
 #include <cstdint>
 #include <string>

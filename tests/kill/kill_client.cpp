@@ -38,6 +38,7 @@ constexpr Ticket kOpenTicket = 1, kCloseTicket = 2;
 struct Options {
   std::string endpoint, client, session, application, common, journal, until;
   uint64_t tasks = 0, seed = 0;
+  uint64_t loss = 0;  ///< 1: acknowledged tasks may be reported as lost
 };
 
 class KillClient {
@@ -181,7 +182,10 @@ class KillClient {
   void perform(Trimmed& t) { wrong("results were trimmed from " + std::to_string(t.from)); }
   void perform(WatchFailed& failed) { wrong("watch failed: " + failed.error.message); }
   void perform(Changed&) {}
-  void perform(Lost& lost) { wrong("acknowledged tasks are lost: " + to_string(lost.run)); }
+  void perform(Lost& lost) {
+    if (options_.loss == 0) return wrong("acknowledged tasks are lost: " + to_string(lost.run));
+    say("L " + std::to_string(lost.run.first) + " " + std::to_string(lost.run.count));
+  }
   void perform(LinkUp& link) { say("U " + link.welcome.lineage + " " + link.welcome.epoch); }
   void perform(LinkDown& link) { say("D " + link.reason); }
   void perform(Rejected& rejected) { wrong("rejected: " + rejected.error.message); }
@@ -214,7 +218,8 @@ bool read(int argc, char** argv, Options& o) {
       {"--session", &o.session},   {"--application", &o.application},
       {"--common", &o.common},     {"--journal", &o.journal},
       {"--until", &o.until}};
-  std::map<std::string, uint64_t*> numbers = {{"--tasks", &o.tasks}, {"--seed", &o.seed}};
+  std::map<std::string, uint64_t*> numbers = {
+      {"--tasks", &o.tasks}, {"--seed", &o.seed}, {"--loss", &o.loss}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (auto text = texts.find(argv[i]); text != texts.end()) {
       *text->second = argv[i + 1];

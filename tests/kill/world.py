@@ -100,7 +100,7 @@ class Process:
 
 class World:
     def __init__(self, seed, fsync="everysec", executors=3, slots=16, tasks=100_000, ring_size="256MiB",
-                 slow_ms=1500, client=True):
+                 slow_ms=1500, client=True, loss=False):
         self.rng = random.Random(seed)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
         for name in ("logs", "redis", "ring"):
@@ -126,7 +126,8 @@ class World:
         if client:
             self.add("client", [BIN / "kill_client", "--endpoint", self.endpoint, "--client", f"{seed:032x}",
                                 "--session", SESSION, "--application", APPLICATION, "--common", self.ran,
-                                "--journal", self.journal, "--until", self.until, "--tasks", tasks, "--seed", seed])
+                                "--journal", self.journal, "--until", self.until, "--tasks", tasks, "--seed", seed,
+                                "--loss", int(loss)])
 
     def add(self, name, argv, env=None):
         self.processes[name] = Process(name, argv, self.folder, env)

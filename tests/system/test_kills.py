@@ -13,13 +13,170 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 
 import kill  # noqa: E402
+from check import Journal  # noqa: E402
+from resp import Redis  # noqa: E402
+from world import SESSION, World  # noqa: E402
 
 # At least 20 kills in all; FLAME_KILLS multiplies them.
 TIMES = int(os.environ.get("FLAME_KILLS", "1"))
 
 
-@pytest.mark.parametrize("fsync, kills", [("everysec", 10), ("slow", 7), ("always", 7)])
+@pytest.mark.parametrize("fsync, kills", [("everysec", 8), ("slow", 6), ("always", 6)])
 def test_kills_cost_time_and_never_a_task(fsync, kills):
-    numbers = kill.run(kills * TIMES, int(time.time()) % 100_000, fsync, tasks=40_000)
+    numbers = kill.run(kills * TIMES, int(time.time()) % 100_000, fsync, tasks=35_000)
     print(numbers)
     assert numbers["kills"] == kills * TIMES
+
+
+@pytest.fixture
+def world(request):
+    """Made by the test with request.param's arguments; stopped and removed whatever happens."""
+    made = World(**{"seed": 1, "client": False} | request.param)
+    yield made
+    made.stop()
+
+
+def stands_still(world):
+    """Redis is inside an fsync that its next answer waits for."""
+    try:
+        with Redis(world.socket, timeout=0.3) as redis:
+            redis("PING")
+        return False
+    except OSError:
+        return True
+
+
+def appendfsync(world):
+    with world.redis() as redis:
+        return redis("CONFIG", "GET", "appendfsync")[1]
+
+
+@pytest.mark.parametrize("world", [{"fsync": "slow", "executors": 0}], indirect=True)
+def test_a_broker_killed_while_it_forces_its_epoch_to_disk_leaves_appendfsync_as_it_was(world):
+    world.processes["redis"].start()
+    world.wait(world.redis_answers, "redis answers")
+    world.processes["broker"].start()
+    world.wait(lambda: stands_still(world), "each write waits for its fsync")
+    world.kill("broker", restart=None)
+    world.wait(world.redis_answers, "redis answers again")
+    assert appendfsync(world) == b"always", "the kill came too late to show anything"
+    world.processes["broker"].start()
+    world.wait(lambda: world.http("/readyz")[0] == 200, "the next broker is ready")
+    assert appendfsync(world) == b"everysec"
+    assert "set back" in world.processes["broker"].log.read_text()
+
+
+def lose_the_ring(world):
+    """Broker and Redis die together, and the ring with them: nobody can say what is missing."""
+    world.kill("redis", restart=None)
+    world.kill("broker", restart=None)
+    for ring in (world.folder / "ring").glob("*.ring"):
+        ring.unlink()
+    world.processes["redis"].start()
+    world.processes["broker"].start()
+
+
+def on_disk(world):
+    return b"".join(path.read_bytes() for path in (world.folder / "redis").rglob("*.incr.aof"))
+
+
+def lineage(world):
+    with world.redis() as redis:
+        return redis.fields("flame:meta")["lineage"]
+
+
+@pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
+def test_without_its_ring_a_broker_serves_reads_only_until_a_person_accepts_the_loss(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    made = world.flmctl("create", "-a", "kill", "--name", "lossy", "-c", world.folder / "common")
+    assert made.returncode == 0, made
+    done = world.flmctl("submit", "lossy", "1.0.0", "1.1.0", "--wait")
+    assert done.returncode == 0, done
+    before = lineage(world)
+    lose_the_ring(world)
+    world.wait(lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing")
+    assert world.http("/readyz")[0] == 503
+    listed = world.flmctl("list", "-o", "json")
+    assert listed.returncode == 0 and "lossy" in listed.stdout, listed
+    results = world.flmctl("results", "lossy")
+    assert results.returncode == 0 and "1.1.0=ok" in results.stdout, results
+    refused = world.flmctl("create", "-a", "kill")
+    assert refused.returncode != 0 and "may be missing" in refused.stderr, refused
+    unsure = world.flmctl("recover")
+    assert unsure.returncode != 0 and "--accept-loss" in unsure.stderr, unsure
+    assert lineage(world) == before
+    accepted = world.flmctl("recover", "--accept-loss")
+    assert accepted.returncode == 0, accepted
+    world.wait(lambda: world.http("/readyz")[0] == 200, "the broker serves again")
+    assert lineage(world) != before
+    again = world.flmctl("submit", "lossy", "2.0.0", "--wait")
+    assert again.returncode == 0 and "2.0.0=ok" in again.stdout, again
+    every = world.flmctl("results", "lossy").stdout
+    assert [text in every for text in ("1.0.0=ok", "1.1.0=ok", "2.0.0=ok")] == [True] * 3, every
+
+
+def wait_for_something_to_forget(world):
+    """Until submits were acknowledged since Redis last wrote to its file."""
+    seen = [0, 0]
+
+    def forgettable():
+        size, count = len(on_disk(world)), len(Journal(world.journal).acknowledged)
+        if size != seen[0]:
+            seen[:] = [size, count]
+        return count >= seen[1] + 3
+
+    world.wait(forgettable, "submits are acknowledged that only the memory of Redis has")
+
+
+LOSSY = {"fsync": "slow", "executors": 1, "slots": 4, "client": True, "loss": True, "tasks": 10**9}
+
+
+@pytest.mark.parametrize("world", [LOSSY], indirect=True)
+def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lost(world):
+    world.start()
+    world.wait(world.busy, "tasks wait and run")
+    world.wait(lambda: SESSION.encode() in on_disk(world), "the session is on disk")
+    wait_for_something_to_forget(world)
+    lose_the_ring(world)
+    world.wait(lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing")
+    with world.redis() as redis:
+        kept = int(redis("HGET", f"flame:{{{SESSION}}}:session", "tasks") or 0)
+    acknowledged = Journal(world.journal).acknowledged
+    lost = {task for ids in acknowledged.values() for task in ids if task > kept}
+    assert lost, "Redis forgot nothing: the test shows nothing"
+    assert world.flmctl("recover", "--accept-loss").returncode == 0
+    world.wait(lambda: world.http("/readyz")[0] == 200, "the broker serves again")
+    world.wait(lambda: Journal(world.journal).lost, "the client is told")
+    known = len(Journal(world.journal).received)
+    world.wait(lambda: len(Journal(world.journal).received) > known + 50, "results come again")
+    journal = Journal(world.journal)
+    assert {task for ids in journal.lost for task in ids} == lost
+    assert journal.wrong == [] and len(journal.lineages) == 2
+
+
+@pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
+def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    make = ["create", "-a", "kill", "--name", "gone", "-c", world.folder / "common"]
+    assert world.flmctl(*make).returncode == 0
+    assert world.flmctl("submit", "gone", "1.0.0", "1.1.0", "--wait").returncode == 0
+    world.wait(lambda: not list(world.redis()("KEYS", "flame:{gone}:input:*")), "all is recorded")
+    world.flmctl("submit", "gone", "2.0.5000")
+    world.kill("redis", restart=None)
+    for path in (world.folder / "redis").rglob("*.*"):
+        if path.is_file():
+            path.unlink()
+    world.processes["redis"].start()
+    world.wait(lambda: "were confirmed" in world.http("/readyz")[1], "the broker says what is missing")
+    refused = world.flmctl("create", "-a", "kill")
+    assert refused.returncode != 0 and "were confirmed" in refused.stderr, refused
+    assert world.flmctl("recover", "--accept-loss").returncode == 0
+    world.wait(lambda: world.http("/readyz")[0] == 200, "the broker serves again")
+    missing = world.flmctl("submit", "gone", "4.0.0")
+    assert missing.returncode == 3 and "no session" in missing.stderr, missing
+    world.register()
+    assert world.flmctl(*make).returncode == 0
+    again = world.flmctl("submit", "gone", "1.0.0", "--wait")
+    assert again.returncode == 0 and "1.0.0=ok" in again.stdout, again
