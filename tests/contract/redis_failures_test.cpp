@@ -214,7 +214,7 @@ TEST_F(RedisFailures, AKillWithABatchOnItsWayNeitherLosesNorDoublesIt) {
 
 TEST_F(RedisFailures, AHangingRedisIsGivenUpAndItsLateWorkCountsOnce) {
   auto config = world.config("a");
-  config.reply_timeout_us = 200'000;
+  config.reply_timeout_us = 500'000;
   auto a = teller(config);
   a.start();
   a.write({session(), output(1)});
