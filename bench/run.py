@@ -44,11 +44,17 @@ def measure(function, bench):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--long", action="store_true", help="what takes minutes each")
-    parser.add_argument("--only", metavar="WORD", help="only functions with this in their name; nothing is kept")
+    parser.add_argument(
+        "--only", metavar="WORD", help="only functions with this in their name; nothing is kept"
+    )
     options = parser.parse_args()
-    bench = Bench(pathlib.Path(os.environ.get("FLAME_BIN", HERE.parent / "build/release/bin")).resolve())
+    bench = Bench(
+        pathlib.Path(os.environ.get("FLAME_BIN", HERE.parent / "build/release/bin")).resolve()
+    )
     if not (bench.bin / "flame-ceiling").exists():
         sys.exit(f"no flame-ceiling in {bench.bin}; build first: make build")
     about = report.machine()
@@ -61,7 +67,11 @@ def main():
         print(f"{function.__name__} ...", file=sys.stderr, flush=True)
         for row in measure(function, bench):
             rows.append(row)
-            print(f"  {row.what}: {row.measured} {row.ceiling} {row.verdict}", file=sys.stderr, flush=True)
+            print(
+                f"  {row.what}: {row.measured} {row.ceiling} {row.verdict}",
+                file=sys.stderr,
+                flush=True,
+            )
     took = time.monotonic() - began
     print(report.table(rows))
     print()

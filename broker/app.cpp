@@ -18,7 +18,8 @@ namespace flame::broker {
 namespace {
 
 constexpr int64_t kPublishUs = 250 * proto::kUsPerMs;
-// The reply to a small batch is nearer than a sleep and a wake-up; one that takes longer gets the core to itself.
+// The reply to a small batch is nearer than a sleep and a wake-up; one that takes longer gets the
+// core to itself.
 constexpr int64_t kSpinUs = 60;
 
 std::string tcp(const std::string& address, int port) {
@@ -51,7 +52,8 @@ proto::Status App::start() {
   if (!http) return http.error();
   http_port_ = *http;
   if (config_.insecure) {
-    runtime::log::warn("INSECURE: listens beyond loopback without keys", {{"address", config_.address}});
+    runtime::log::warn("INSECURE: listens beyond loopback without keys",
+                       {{"address", config_.address}});
   }
   runtime::log::info("listening", {{"clients", clients_.endpoint()},
                                    {"executors", executors_.endpoint()},
@@ -120,7 +122,8 @@ void App::publish() {
 
 // Written beside and renamed: a reader sees all of it or nothing.
 void App::write_ready_file() {
-  runtime::log::info("serving", {{"endpoint", clients_.endpoint()}, {"epoch", core_.state().epoch}});
+  runtime::log::info("serving",
+                     {{"endpoint", clients_.endpoint()}, {"epoch", core_.state().epoch}});
   if (config_.ready_file.empty()) return;
   nlohmann::json ready = {{"endpoint", clients_.endpoint()},
                           {"executors", executors_.endpoint()},

@@ -38,9 +38,10 @@ void Gateway::read() {
     }
     if (!socket_.receive(received)) return;
     if (received.frames == 0 || received.frames > 2) {
-      core_.on(BadFrame{port_, received.peer,
-                        {proto::Code::kBadFrame, "a message has one or two frames"}},
-               loop_.now());
+      core_.on(
+          BadFrame{
+              port_, received.peer, {proto::Code::kBadFrame, "a message has one or two frames"}},
+          loop_.now());
       continue;
     }
     auto decoded = proto::decode(received.header, received.payload);
@@ -59,8 +60,11 @@ void Gateway::read() {
 void Gateway::send(const Send& send, const proto::Now& now) {
   std::string header = proto::encode(send.envelope, send.message);
   switch (socket_.send(send.peer, header, proto::payload_of(send.message))) {
-    case runtime::Sent::kYes: return;
-    case runtime::Sent::kUnroutable: core_.on(PeerGone{port_, send.peer}, now); return;
+    case runtime::Sent::kYes:
+      return;
+    case runtime::Sent::kUnroutable:
+      core_.on(PeerGone{port_, send.peer}, now);
+      return;
     case runtime::Sent::kFull:
       // The peer's link will show the gap; with windows in force this is rare.
       if (runtime::log::once_a_second("full")) runtime::log::warn("a peer's queue is full");

@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// One of the two ROUTER sockets and its translation: frames to events, Send actions to frames. The broker has one
-// for clients and one for executors, so that one kind can never speak on the other's port.
+// One of the two ROUTER sockets and its translation: frames to events, Send actions to frames. The
+// broker has one for clients and one for executors, so that one kind can never speak on the other's
+// port.
 
 #include <string>
 

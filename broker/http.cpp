@@ -92,7 +92,8 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
                          {"address", executor.address}});
   }
   for (const auto& [name, app] : apps) {
-    demand["apps"][name] = {{"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
+    demand["apps"][name] = {
+        {"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
     s.apps.push_back(app);
   }
   s.executors_json = executors.dump();
@@ -152,7 +153,9 @@ struct HttpServer::Impl {
     std::lock_guard guard(mutex);
     return snapshot;
   }
-  static bool fresh(const Snapshot& s) { return runtime::read_clock().mono_us - s.mono_us < kStaleUs; }
+  static bool fresh(const Snapshot& s) {
+    return runtime::read_clock().mono_us - s.mono_us < kStaleUs;
+  }
 
   void livez(httplib::Response& response) {
     auto s = current();
@@ -178,7 +181,8 @@ HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
   server.set_read_timeout(5);
   server.Get("/livez", [this](const auto&, auto& r) { impl_->livez(r); });
   server.Get("/healthz", [this](const auto&, auto& r) { impl_->livez(r); });
-  // Not the library's SO_REUSEPORT: two brokers would share the port, and each would get half of the questions.
+  // Not the library's SO_REUSEPORT: two brokers would share the port, and each would get half of
+  // the questions.
   server.set_socket_options([](socket_t socket) {
     int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -207,8 +211,9 @@ proto::Result<int> HttpServer::listen(const std::string& address, int port) {
     good = impl_->server.bind_to_port(address.c_str(), port);
   }
   if (!good) {
-    return proto::Error{proto::Code::kAlreadyExists, "cannot listen on http://" + address + ":" +
-                                                         std::to_string(port) + ": the port is taken"};
+    return proto::Error{
+        proto::Code::kAlreadyExists,
+        "cannot listen on http://" + address + ":" + std::to_string(port) + ": the port is taken"};
   }
   impl_->thread = std::thread([this] { impl_->server.listen_after_bind(); });
   return bound;

@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// /livez, /readyz, /metrics, /api/v1/...: a thread of its own that sees only an immutable, time-stamped snapshot
-// the loop publishes. It never touches the core.
+// /livez, /readyz, /metrics, /api/v1/...: a thread of its own that sees only an immutable,
+// time-stamped snapshot the loop publishes. It never touches the core.
 
 #include <cstdint>
 #include <memory>

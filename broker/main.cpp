@@ -19,12 +19,14 @@ using flame::runtime::OptionRow;
 
 const std::vector<OptionRow> kOptions = {
     {"listen", 'l', "HOST:PORT", "127.0.0.1:7700",
-     "Address for clients; executors connect to PORT + 1, HTTP is on PORT + 80. Port 0 takes free ones"},
+     "Address for clients; executors connect to PORT + 1, HTTP is on PORT + 80. Port 0 takes free "
+     "ones"},
     {"insecure", 0, "", "", "Allow --listen beyond loopback: anybody who reaches it can run code"},
     {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
      "Redis, as redis://host:port/db or unix:///path; may hold a password, so not a flag", true},
     {"redis-password-file", 0, "FILE", "", "File with the password, readable by its owner only"},
-    {"allow-volatile-redis", 0, "", "", "Accept a Redis without AOF; `stored` is then reported as memory"},
+    {"allow-volatile-redis", 0, "", "",
+     "Accept a Redis without AOF; `stored` is then reported as memory"},
     {"cluster", 0, "NAME", "default", "Name that clients and executors may ask for"},
     {"data", 0, "DIR", "", "Folder after which the ring is named"},
     {"ring-dir", 0, "DIR", "/dev/shm", "Where the ring file lies; must outlive the process"},
@@ -42,18 +44,24 @@ int fail(const Error& error) {
   return error.code == Code::kBadRequest ? 2 : 1;
 }
 
-flame::proto::Status read_listen(const std::string& text, bool insecure, flame::broker::AppConfig& config) {
+flame::proto::Status read_listen(const std::string& text, bool insecure,
+                                 flame::broker::AppConfig& config) {
   auto colon = text.rfind(':');
-  auto port = colon == text.npos ? std::nullopt
-                                 : flame::proto::parse_number<uint16_t>(std::string_view(text).substr(colon + 1));
-  if (!port || *port > 65535 - 80) return Error{Code::kBadRequest, "--listen must be HOST:PORT, not " + text};
+  auto port = colon == text.npos
+                  ? std::nullopt
+                  : flame::proto::parse_number<uint16_t>(std::string_view(text).substr(colon + 1));
+  if (!port || *port > 65535 - 80)
+    return Error{Code::kBadRequest, "--listen must be HOST:PORT, not " + text};
   config.address = text.substr(0, colon);
   config.port = *port;
   bool loopback = config.address.starts_with("127.") || config.address == "localhost";
   if (config.address == "localhost") config.address = "127.0.0.1";
   if (!loopback && !insecure) {
-    return Error{Code::kRefused, "--listen " + config.address + " reaches beyond this machine and there are no "
-                                 "keys yet: anybody could run code here. If the network is trusted, say --insecure"};
+    return Error{
+        Code::kRefused,
+        "--listen " + config.address +
+            " reaches beyond this machine and there are no "
+            "keys yet: anybody could run code here. If the network is trusted, say --insecure"};
   }
   config.insecure = !loopback;
   return {};
@@ -72,7 +80,8 @@ flame::proto::Result<std::string> read_password(const std::string& path) {
   return password;
 }
 
-flame::proto::Status read_store(const flame::runtime::Options& options, flame::broker::AppConfig& config) {
+flame::proto::Status read_store(const flame::runtime::Options& options,
+                                flame::broker::AppConfig& config) {
   auto redis = flame::runtime::parse_redis_url(options.text("redis-url"));
   if (!redis) return redis.error();
   if (auto path = options.text("redis-password-file"); !path.empty()) {
@@ -97,18 +106,22 @@ int main(int argc, char** argv) {
   auto options = flame::runtime::Options::parse(kOptions, argc, argv);
   if (!options) return fail(options.error());
   if (options->flag("help")) {
-    std::printf("flame-broker: queues the tasks of sessions in Redis and gives them to executors\n\n%s",
-                flame::runtime::options_help(kOptions).c_str());
+    std::printf(
+        "flame-broker: queues the tasks of sessions in Redis and gives them to executors\n\n%s",
+        flame::runtime::options_help(kOptions).c_str());
     return 0;
   }
   if (options->flag("version")) return std::printf("flame-broker %s\n", FLAME_VERSION), 0;
   if (!options->positional().empty()) {
-    return fail({Code::kBadRequest, "unexpected '" + options->positional()[0] + "'; --help lists the options"});
+    return fail({Code::kBadRequest,
+                 "unexpected '" + options->positional()[0] + "'; --help lists the options"});
   }
-  auto log = flame::runtime::log::start("broker", options->text("log-level"), options->text("log-format"));
+  auto log =
+      flame::runtime::log::start("broker", options->text("log-level"), options->text("log-format"));
   if (!log) return fail(log.error());
   flame::broker::AppConfig config;
-  if (auto s = read_listen(options->text("listen"), options->flag("insecure"), config); !s) return fail(s.error());
+  if (auto s = read_listen(options->text("listen"), options->flag("insecure"), config); !s)
+    return fail(s.error());
   config.ready_file = options->text("ready-file");
   config.core.cluster = options->text("cluster");
   config.core.version = FLAME_VERSION;

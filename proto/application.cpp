@@ -12,7 +12,7 @@ namespace flame::proto {
 namespace {
 
 constexpr std::array<std::string_view, 2> kShims = {"native", "shell"};
-constexpr std::array<std::string_view, 7> kShimsLater = {"grpc", "host", "Host",   "Grpc",
+constexpr std::array<std::string_view, 7> kShimsLater = {"grpc", "host",  "Host",   "Grpc",
                                                          "rest", "stdio", "library"};
 
 Error wrong(std::string_view field, std::string_view expected) {
@@ -111,7 +111,8 @@ const std::array kFields = {
             if (!v.is_null()) a.delay_release_ms = seconds * 1000;
             return status;
           }},
-    Field{"task_timeout_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.task_timeout_ms); }},
+    Field{"task_timeout_ms",
+          [](auto& v, auto f, auto& a) { return read(v, f, a.task_timeout_ms); }},
     Field{"max_attempts", [](auto& v, auto f, auto& a) { return read(v, f, a.max_attempts); }},
     Field{"reuse", [](auto& v, auto f, auto& a) { return read_reuse(v, f, a.reuse); }},
     Field{"results_ttl_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.results_ttl_ms); }},
@@ -131,9 +132,9 @@ Status read_field(const std::string& name, const Value& value, Application& appl
   std::vector<std::string_view> known(kExtra.begin(), kExtra.end());
   for (const auto& field : kFields) known.push_back(field.name);
   auto near = nearest(name, known);
-  return Error{Code::kBadRequest, "unknown application field '" + printable(name, 60) + "'" +
-                                      (near.empty() ? "" : "; did you mean '" + std::string(near) +
-                                                               "'?")};
+  return Error{Code::kBadRequest,
+               "unknown application field '" + printable(name, 60) + "'" +
+                   (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?")};
 }
 
 Status validate(const Application& a) {
@@ -151,7 +152,9 @@ Status validate(const Application& a) {
 }  // namespace
 
 Value to_value(const Application& a) {
-  auto texts = [](const std::vector<std::string>& items) { return List(items.begin(), items.end()); };
+  auto texts = [](const std::vector<std::string>& items) {
+    return List(items.begin(), items.end());
+  };
   Map environment;
   for (const auto& [name, text] : a.environment) environment.emplace_back(name, text);
   Map map = {{"name", a.name},

@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// An application: a registered kind of service. The same struct is the manifest (metadata.name + spec), the
-// entry in flame:apps and the part of a bind message. docs/applications.md explains every field.
+// An application: a registered kind of service. The same struct is the manifest (metadata.name +
+// spec), the entry in flame:apps and the part of a bind message. docs/applications.md explains
+// every field.
 
 #include <cstdint>
 #include <string>
@@ -18,8 +19,9 @@ namespace flame::proto {
 
 struct Application {
   std::string name;
-  std::string shim = "native";  ///< native | shell (host, grpc, rest, stdio, library: named, refused)
-  std::string command;          ///< executable; looked up in PATH; no shell
+  std::string shim =
+      "native";         ///< native | shell (host, grpc, rest, stdio, library: named, refused)
+  std::string command;  ///< executable; looked up in PATH; no shell
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string working_directory;  ///< absolute, or "" for a folder of the executor's
@@ -40,7 +42,8 @@ struct Application {
 
 /// As a map with the manifest's field names; the form in Redis, in listings and in `-o yaml`.
 Value to_value(const Application& application);
-/// The strict reverse: an unknown or mistyped field is an error that names it and the nearest right one.
+/// The strict reverse: an unknown or mistyped field is an error that names it and the nearest right
+/// one.
 Result<Application> application_from(const Value& value);
 /// A manifest {metadata: {name}, spec: {...}}, as read from YAML.
 Result<Application> application_from_manifest(const Value& manifest);

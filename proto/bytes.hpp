@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Immutable bytes with a shared owner: a payload is received once and then stands at the same time in
-// the batch on its way to Redis, in the broker's memory and in an outgoing message. Nobody copies it.
+// Immutable bytes with a shared owner: a payload is received once and then stands at the same time
+// in the batch on its way to Redis, in the broker's memory and in an outgoing message. Nobody
+// copies it.
 
 #include <memory>
 #include <string>
@@ -36,7 +37,9 @@ class Bytes {
   bool empty() const { return view_.empty(); }
 
   /// The part [offset, offset + size); both must lie inside.
-  Bytes slice(size_t offset, size_t size) const { return Bytes(owner_, view_.substr(offset, size)); }
+  Bytes slice(size_t offset, size_t size) const {
+    return Bytes(owner_, view_.substr(offset, size));
+  }
 
   friend bool operator==(const Bytes& a, const Bytes& b) { return a.view_ == b.view_; }
 

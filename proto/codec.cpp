@@ -3,6 +3,7 @@
 #include "proto/codec.hpp"
 
 #include <algorithm>
+#include <array>
 #include <msgpack.hpp>
 #include <type_traits>
 
@@ -14,7 +15,8 @@ namespace flame::proto {
 
 namespace {
 
-// ---- writing ------------------------------------------------------------------------------------------
+// ---- writing
+// ------------------------------------------------------------------------------------------
 
 struct Buffer {
   std::string text;
@@ -23,7 +25,9 @@ struct Buffer {
 using Packer = msgpack::packer<Buffer>;
 
 template <class T>
-concept HasFields = requires(T& t) { t.fields([](auto&...) {}); };
+concept HasFields = requires(T& t) {
+  t.fields([](auto&...) {});
+};
 
 template <class T>
 void put(Packer& packer, const T& value);
@@ -95,11 +99,13 @@ void put(Packer& packer, const T& value) {
   }
 }
 
-// ---- reading ------------------------------------------------------------------------------------------
+// ---- reading
+// ------------------------------------------------------------------------------------------
 
 using Object = msgpack::object;
 
-// Every item takes a byte at least, so what is there bounds every count: five bytes cannot reserve megabytes.
+// Every item takes a byte at least, so what is there bounds every count: five bytes cannot reserve
+// megabytes.
 msgpack::unpack_limit limit_for(size_t size) {
   size_t most = std::min<size_t>(size, kHeaderBytesMax);
   return msgpack::unpack_limit(most, most, most, most, 0, kHeaderDepthMax);
@@ -227,7 +233,8 @@ bool get(const Object& object, T& out) {
     return true;
   } else if constexpr (IsVector<T>::value) {
     if (object.type != msgpack::type::ARRAY) return false;
-    out.clear();  // grows with what decodes: the first wrong item ends it before the rest costs memory
+    out.clear();  // grows with what decodes: the first wrong item ends it before the rest costs
+                  // memory
     for (size_t i = 0; i < object.via.array.size; i++) {
       if (!get(object.via.array.ptr[i], out.emplace_back())) return false;
     }
@@ -256,7 +263,9 @@ Status with_object(std::string_view bytes, Use use) {
 }
 
 template <class M>
-concept HasPayload = requires(M& m) { m.payload; };
+concept HasPayload = requires(M& m) {
+  m.payload;
+};
 
 constexpr size_t kEnvelopeFields = 4;
 
@@ -286,8 +295,8 @@ Status read_header(const Object& object, Decoded& out) {
     return Error{Code::kBadFrame, "the header does not begin with a protocol version"};
   }
   if (major != kProtocolMajor) {
-    return Error{Code::kVersion, "protocol " + std::to_string(major) + " is not spoken here, only " +
-                                     std::to_string(kProtocolMajor) +
+    return Error{Code::kVersion, "protocol " + std::to_string(major) +
+                                     " is not spoken here, only " + std::to_string(kProtocolMajor) +
                                      "; use a client and broker of the same major version"};
   }
   if (!get_number(fields[1], 127, type) || !get_number(fields[2], UINT32_MAX, link) ||
@@ -354,8 +363,8 @@ Result<Decoded> decode(std::string_view header, const Bytes& payload) {
                                       " bytes; at most " + std::to_string(kHeaderBytesMax)};
   }
   Decoded decoded;
-  auto status =
-      with_object(header, [&decoded](const Object& object) { return read_header(object, decoded); });
+  auto status = with_object(
+      header, [&decoded](const Object& object) { return read_header(object, decoded); });
   if (!status) return status.error();
   bool fits = std::visit(
       [&payload](auto& m) {
@@ -405,8 +414,8 @@ Status read_output_head(std::string_view bytes, StoredOutput& out, size_t& at) {
     msgpack::zone zone;
     bool referenced = false;
     auto next = [&] {
-      return msgpack::unpack(zone, bytes.data(), bytes.size(), at, referenced, by_reference, nullptr,
-                             limit_for(bytes.size()));
+      return msgpack::unpack(zone, bytes.data(), bytes.size(), at, referenced, by_reference,
+                             nullptr, limit_for(bytes.size()));
     };
     bool good = out.head.fields([&](auto&... field) { return (get(next(), field) && ...); });
     if (good) return {};
@@ -456,47 +465,58 @@ Result<SubmitHistory> decode_submits(std::string_view bytes) {
   return history;
 }
 
+namespace {
+struct TypeName {
+  MessageType type;
+  std::string_view name;
+};
+constexpr std::array kTypeNames = {
+    TypeName{MessageType::kError, "error"},
+    TypeName{MessageType::kBeat, "beat"},
+    TypeName{MessageType::kResync, "resync"},
+    TypeName{MessageType::kBye, "bye"},
+    TypeName{MessageType::kClientHello, "client_hello"},
+    TypeName{MessageType::kCreateSession, "create_session"},
+    TypeName{MessageType::kOpenSession, "open_session"},
+    TypeName{MessageType::kSubmit, "submit"},
+    TypeName{MessageType::kWatch, "watch"},
+    TypeName{MessageType::kResultsAck, "results_ack"},
+    TypeName{MessageType::kCloseSession, "close_session"},
+    TypeName{MessageType::kDeleteSession, "delete_session"},
+    TypeName{MessageType::kWaitSession, "wait_session"},
+    TypeName{MessageType::kList, "list"},
+    TypeName{MessageType::kView, "view"},
+    TypeName{MessageType::kRegisterApplication, "register_application"},
+    TypeName{MessageType::kUnregisterApplication, "unregister_application"},
+    TypeName{MessageType::kRecover, "recover"},
+    TypeName{MessageType::kWelcome, "welcome"},
+    TypeName{MessageType::kOk, "ok"},
+    TypeName{MessageType::kSessionInfo, "session_info"},
+    TypeName{MessageType::kSubmitAck, "submit_ack"},
+    TypeName{MessageType::kWatching, "watching"},
+    TypeName{MessageType::kResults, "results"},
+    TypeName{MessageType::kListing, "listing"},
+    TypeName{MessageType::kSessionChanged, "session_changed"},
+    TypeName{MessageType::kExecutorHello, "executor_hello"},
+    TypeName{MessageType::kWindow, "window"},
+    TypeName{MessageType::kTaskResults, "task_results"},
+    TypeName{MessageType::kReturned, "returned"},
+    TypeName{MessageType::kBound, "bound"},
+    TypeName{MessageType::kDraining, "draining"},
+    TypeName{MessageType::kExecutorWelcome, "executor_welcome"},
+    TypeName{MessageType::kSessionContext, "session_context"},
+    TypeName{MessageType::kBind, "bind"},
+    TypeName{MessageType::kDispatch, "dispatch"},
+    TypeName{MessageType::kRecorded, "recorded"},
+    TypeName{MessageType::kTakeBack, "take_back"},
+    TypeName{MessageType::kCancelRuns, "cancel_runs"},
+};
+static_assert(kTypeNames.size() == std::variant_size_v<Message>);
+}  // namespace
+
 std::string_view name_of(MessageType type) {
-  switch (type) {
-    case MessageType::kError: return "error";
-    case MessageType::kBeat: return "beat";
-    case MessageType::kResync: return "resync";
-    case MessageType::kBye: return "bye";
-    case MessageType::kClientHello: return "client_hello";
-    case MessageType::kCreateSession: return "create_session";
-    case MessageType::kOpenSession: return "open_session";
-    case MessageType::kSubmit: return "submit";
-    case MessageType::kWatch: return "watch";
-    case MessageType::kResultsAck: return "results_ack";
-    case MessageType::kCloseSession: return "close_session";
-    case MessageType::kDeleteSession: return "delete_session";
-    case MessageType::kWaitSession: return "wait_session";
-    case MessageType::kList: return "list";
-    case MessageType::kView: return "view";
-    case MessageType::kRegisterApplication: return "register_application";
-    case MessageType::kUnregisterApplication: return "unregister_application";
-    case MessageType::kRecover: return "recover";
-    case MessageType::kWelcome: return "welcome";
-    case MessageType::kOk: return "ok";
-    case MessageType::kSessionInfo: return "session_info";
-    case MessageType::kSubmitAck: return "submit_ack";
-    case MessageType::kWatching: return "watching";
-    case MessageType::kResults: return "results";
-    case MessageType::kListing: return "listing";
-    case MessageType::kSessionChanged: return "session_changed";
-    case MessageType::kExecutorHello: return "executor_hello";
-    case MessageType::kWindow: return "window";
-    case MessageType::kTaskResults: return "task_results";
-    case MessageType::kReturned: return "returned";
-    case MessageType::kBound: return "bound";
-    case MessageType::kDraining: return "draining";
-    case MessageType::kExecutorWelcome: return "executor_welcome";
-    case MessageType::kSessionContext: return "session_context";
-    case MessageType::kBind: return "bind";
-    case MessageType::kDispatch: return "dispatch";
-    case MessageType::kRecorded: return "recorded";
-    case MessageType::kTakeBack: return "take_back";
-    case MessageType::kCancelRuns: return "cancel_runs";
+  for (const auto& row : kTypeNames) {
+    if (row.type == type) return row.name;
   }
   return "unknown";
 }

@@ -2,10 +2,11 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The payload frame of a run: its elements one after the other, each a msgpack bin, without array header,
-// so that every sub-range is a contiguous slice.
+// The payload frame of a run: its elements one after the other, each a msgpack bin, without array
+// header, so that every sub-range is a contiguous slice.
 //
-//   c4 len8 bytes | c5 len16 bytes | c6 len32 bytes      (big endian; the shortest form is not required)
+//   c4 len8 bytes | c5 len16 bytes | c6 len32 bytes      (big endian; the shortest form is not
+//   required)
 
 #include <cstdint>
 #include <optional>
@@ -14,8 +15,9 @@
 
 namespace flame::proto {
 
-/// Where element `count` begins, counted from the start of `payload` (0 for count 0); nothing if the payload
-/// ends before or an element is not a bin. One pass over the lengths, no byte of content is read.
+/// Where element `count` begins, counted from the start of `payload` (0 for count 0); nothing if
+/// the payload ends before or an element is not a bin. One pass over the lengths, no byte of
+/// content is read.
 std::optional<size_t> skip_elements(std::string_view payload, uint64_t count);
 
 /// True if the payload is exactly `count` elements.

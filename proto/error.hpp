@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Expected failures: one table of codes for the wire, the C++ client and Python, and the Result that
-// carries them. A dropped Result is a compiler error.
+// Expected failures: one table of codes for the wire, the C++ client and Python, and the Result
+// that carries them. A dropped Result is a compiler error.
 
 #include <array>
 #include <cstdint>
@@ -22,7 +22,8 @@ enum class Retry : uint8_t {
   kAgain,  ///< it is not known whether the call took effect; repeating it is safe
 };
 
-/// Permanent numbers: they stand on the wire and in Redis. New ones are added at the end of their group.
+/// Permanent numbers: they stand on the wire and in Redis. New ones are added at the end of their
+/// group.
 enum class Code : uint16_t {
   kOk = 0,
   // What the caller asked for.
@@ -79,12 +80,14 @@ inline constexpr std::array kCodes = {
     CodeRow{Code::kBadRequest, "bad_request", Retry::kNo, "a field is missing or makes no sense"},
     CodeRow{Code::kBadName, "bad_name", Retry::kNo, "a name has a character or length not allowed"},
     CodeRow{Code::kTooLarge, "too_large", Retry::kNo, "a payload is above its limit"},
-    CodeRow{Code::kNotFound, "not_found", Retry::kNo, "no such session, application, executor or task"},
+    CodeRow{Code::kNotFound, "not_found", Retry::kNo,
+            "no such session, application, executor or task"},
     CodeRow{Code::kAlreadyExists, "already_exists", Retry::kNo,
             "the name is taken with other attributes"},
     CodeRow{Code::kWrongState, "wrong_state", Retry::kNo, "the session's state does not allow it"},
     CodeRow{Code::kGone, "gone", Retry::kNo, "the session of that uid is deleted"},
-    CodeRow{Code::kGap, "gap", Retry::kAgain, "a submit before this one is missing: resend from it"},
+    CodeRow{Code::kGap, "gap", Retry::kAgain,
+            "a submit before this one is missing: resend from it"},
     CodeRow{Code::kTrimmed, "trimmed", Retry::kNo,
             "the cursor lies before the first result still kept"},
     CodeRow{Code::kUnsupported, "unsupported", Retry::kNo,
@@ -101,7 +104,8 @@ inline constexpr std::array kCodes = {
     CodeRow{Code::kBusy, "busy", Retry::kLater, "the store or the ring is nearly full"},
     CodeRow{Code::kStoreDown, "store_down", Retry::kLater, "Redis does not answer"},
     CodeRow{Code::kStoreRefused, "store_refused", Retry::kLater, "Redis refuses to write"},
-    CodeRow{Code::kRecovering, "recovering", Retry::kLater, "the broker is still reading its state"},
+    CodeRow{Code::kRecovering, "recovering", Retry::kLater,
+            "the broker is still reading its state"},
     CodeRow{Code::kShuttingDown, "shutting_down", Retry::kLater, "the process is leaving"},
     CodeRow{Code::kLostLineage, "lost_lineage", Retry::kLater,
             "Redis lost confirmed writes; flmctl recover --accept-loss goes on"},
@@ -117,7 +121,8 @@ inline constexpr std::array kCodes = {
             "the service could not be started or could not enter the session"},
     CodeRow{Code::kLostByStore, "lost_by_store", Retry::kNo, "Redis lost the task's input"},
     CodeRow{Code::kNoBroker, "no_broker", Retry::kLater, "nothing answers at the endpoint"},
-    CodeRow{Code::kTimeout, "timeout", Retry::kAgain, "no answer in time; it may still take effect"},
+    CodeRow{Code::kTimeout, "timeout", Retry::kAgain,
+            "no answer in time; it may still take effect"},
     CodeRow{Code::kInterrupted, "interrupted", Retry::kAgain, "stopped by a signal"},
     CodeRow{Code::kSystem, "system", Retry::kNo, "the operating system refused a call"},
 };
@@ -141,7 +146,8 @@ template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
-  Result(Error error)  // NOLINT(google-explicit-constructor): `return Error{...}` is the whole point
+  Result(
+      Error error)  // NOLINT(google-explicit-constructor): `return Error{...}` is the whole point
       : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}
 };
 template <>

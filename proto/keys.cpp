@@ -22,7 +22,9 @@ std::string input_key(std::string_view session, uint64_t k) { return build(sessi
 std::string options_key(std::string_view session, uint64_t k) {
   return build(session, "options:", k);
 }
-std::string output_key(std::string_view session, uint64_t k) { return build(session, "output:", k); }
+std::string output_key(std::string_view session, uint64_t k) {
+  return build(session, "output:", k);
+}
 std::string done_key(std::string_view session) { return build(session, "done"); }
 std::string attempts_key(std::string_view session) { return build(session, "attempts"); }
 std::string idempotency_key(std::string_view session) { return build(session, "keys"); }

@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Every bound and interval: value, unit, what happens at it, why this number. docs/operating.md prints the
-// table below and a test compares the two.
+// Every bound and interval: value, unit, what happens at it, why this number. docs/operating.md
+// prints the table below and a test compares the two.
 
 #include <array>
 #include <cstdint>
@@ -97,8 +97,7 @@ inline constexpr std::array kLimits = {
              "inputs are read back from Redis ahead of need",
              "10 million queued tasks leave the broker small"},
     LimitRow{"unacked_result_bytes_max", kUnackedResultBytesMax, "bytes",
-             "the executor starts nothing new",
-             "bounds an executor while the store is away"},
+             "the executor starts nothing new", "bounds an executor while the store is away"},
     LimitRow{"window_tasks_max", kWindowTasksMax, "tasks", "an executor asks for no more",
              "5 ms of the fastest tasks measured"},
     LimitRow{"window_bytes_max", kWindowBytesMax, "bytes", "an executor asks for no more",
@@ -116,7 +115,8 @@ inline constexpr std::array kLimits = {
              "after a broker restart unclaimed running tasks are queued again, uncharged",
              "an executor needs a reconnect (at most 5 s) to claim them"},
     LimitRow{"client_lease_ms", kClientLeaseMs, "ms",
-             "the broker forgets a silent client's subscriptions", "long above a paused laptop lid"},
+             "the broker forgets a silent client's subscriptions",
+             "long above a paused laptop lid"},
     LimitRow{"client_ttl_ms", kClientTtlMs, "ms", "a client's submit numbers are forgotten",
              "a resend a day later is refused, not doubled"},
     LimitRow{"reader_ttl_ms", kReaderTtlMs, "ms", "a silent reader no longer holds results",

@@ -2,7 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Both ends of a link number what they send and check what they receive: a successful zmq_send means nothing.
+// Both ends of a link number what they send and check what they receive: a successful zmq_send
+// means nothing.
 
 #include <cstdint>
 

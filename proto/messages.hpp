@@ -2,17 +2,17 @@
 // Copyright The Flame Authors
 #pragma once
 
-// What is said: one struct per message, in the order of a conversation. docs/protocol.md draws it; golden
-// vectors in proto/vectors/ pin the bytes.
+// What is said: one struct per message, in the order of a conversation. docs/protocol.md draws it;
+// golden vectors in proto/vectors/ pin the bytes.
 //
 // A message is one or two ZeroMQ frames: the header, a msgpack array
 //     [protocol major, type, link, sequence, fields in the order of fields()...]
 // and, where the struct has a `payload`, a second frame. Nested structs are arrays of their fields.
 //
-// Links. The connecting side draws a `link` number for each hello; both sides then number their messages on it
-// 1, 2, 3 ... A receiver drops a duplicate, and answers a gap or an unknown link with Resync; the connecting
-// side then says hello on a new link and states absolutes. A beat is a numbered message like any other, so it
-// shows the loss of the last one.
+// Links. The connecting side draws a `link` number for each hello; both sides then number their
+// messages on it 1, 2, 3 ... A receiver drops a duplicate, and answers a gap or an unknown link
+// with Resync; the connecting side then says hello on a new link and states absolutes. A beat is a
+// numbered message like any other, so it shows the loss of the last one.
 
 #include <cstdint>
 #include <string>
@@ -23,78 +23,18 @@
 #include "proto/bytes.hpp"
 #include "proto/error.hpp"
 #include "proto/ids.hpp"
+#include "proto/message_types.hpp"
 #include "proto/run.hpp"
 #include "proto/states.hpp"
 #include "proto/value.hpp"
 
 namespace flame::proto {
 
-inline constexpr uint8_t kProtocolMajor = 1;
-inline constexpr uint8_t kProtocolMinor = 0;
+// ---- both ways
+// ------------------------------------------------------------------------------------------
 
-/// Permanent numbers; a removed one stays as deprecated_N. Room: 1-15 both ways, 16-47 client -> broker,
-/// 48-79 broker -> client, 80-103 executor -> broker, 104-127 broker -> executor.
-enum class MessageType : uint8_t {
-  kError = 1,
-  kBeat = 2,
-  kResync = 3,
-  kBye = 4,
-
-  kClientHello = 16,
-  kCreateSession = 17,
-  kOpenSession = 18,
-  kSubmit = 19,
-  kWatch = 20,
-  kResultsAck = 21,
-  kCloseSession = 22,
-  kDeleteSession = 23,
-  kWaitSession = 24,
-  kList = 25,
-  kView = 26,
-  kRegisterApplication = 27,
-  kUnregisterApplication = 28,
-  kRecover = 29,
-  // 30 cancel, 31 suspend, 32 resume, 33 get tasks, 34 update application, 35 update common data,
-  // 36 watch tasks, 37 drain executor, 38 retry: numbered room.
-
-  kWelcome = 48,
-  kOk = 49,
-  kSessionInfo = 50,
-  kSubmitAck = 51,
-  kWatching = 52,
-  kResults = 53,
-  kListing = 54,
-  kSessionChanged = 55,
-  // 56 progress, 57 lost by store: numbered room.
-
-  kExecutorHello = 80,
-  kWindow = 81,
-  kTaskResults = 82,
-  kReturned = 83,
-  kBound = 84,
-  kDraining = 85,
-  // 86 progress, 87 output ring: numbered room.
-
-  kExecutorWelcome = 104,
-  kSessionContext = 105,
-  kBind = 106,
-  kDispatch = 107,
-  kRecorded = 108,
-  kTakeBack = 109,
-  kCancelRuns = 110,
-  // 111 drain, 112 cordon: numbered room.
-};
-
-/// The part of the header that every message has.
-struct Envelope {
-  uint32_t link = 0;
-  uint64_t sequence = 0;
-  friend bool operator==(const Envelope&, const Envelope&) = default;
-};
-
-// ---- both ways ------------------------------------------------------------------------------------------
-
-/// A request failed, or (request 0) something that had no request. `submit` names the refused submit.
+/// A request failed, or (request 0) something that had no request. `submit` names the refused
+/// submit.
 struct ErrorReply {
   static constexpr auto kType = MessageType::kError;
   uint64_t request = 0;
@@ -104,26 +44,33 @@ struct ErrorReply {
   SessionUid uid = 0;
   uint64_t submit = 0;
   template <class F>
-  auto fields(F&& f) { return f(request, code, message, retry_after_ms, uid, submit); }
+  auto fields(F&& f) {
+    return f(request, code, message, retry_after_ms, uid, submit);
+  }
   friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
-/// Sent by the thread that does the work, every beat_ms, in both directions. `status`: an executor's busy
-/// slots; a broker's 1 while the store answers, else 0.
+/// Sent by the thread that does the work, every beat_ms, in both directions. `status`: an
+/// executor's busy slots; a broker's 1 while the store answers, else 0.
 struct Beat {
   static constexpr auto kType = MessageType::kBeat;
   uint64_t status = 0;
   template <class F>
-  auto fields(F&& f) { return f(status); }
+  auto fields(F&& f) {
+    return f(status);
+  }
   friend bool operator==(const Beat&, const Beat&) = default;
 };
 
-/// Broker -> client, executor: messages of this link were lost, or the link is unknown. Answer: a new hello.
+/// Broker -> client, executor: messages of this link were lost, or the link is unknown. Answer: a
+/// new hello.
 struct Resync {
   static constexpr auto kType = MessageType::kResync;
   std::string reason;
   template <class F>
-  auto fields(F&& f) { return f(reason); }
+  auto fields(F&& f) {
+    return f(reason);
+  }
   friend bool operator==(const Resync&, const Resync&) = default;
 };
 
@@ -132,22 +79,27 @@ struct Bye {
   static constexpr auto kType = MessageType::kBye;
   std::string reason;
   template <class F>
-  auto fields(F&& f) { return f(reason); }
+  auto fields(F&& f) {
+    return f(reason);
+  }
   friend bool operator==(const Bye&, const Bye&) = default;
 };
 
-// ---- client -> broker -----------------------------------------------------------------------------------
+// ---- client -> broker
+// -----------------------------------------------------------------------------------
 
 /// First on a link. Answer: Welcome, or ErrorReply version/cluster and nothing else.
 struct ClientHello {
   static constexpr auto kType = MessageType::kClientHello;
   uint64_t protocol_minor = kProtocolMinor;
   std::string cluster;  ///< "" for any
-  std::string client;   ///< 32 hex digits, chosen once per client; its submits are numbered under it
+  std::string client;  ///< 32 hex digits, chosen once per client; its submits are numbered under it
   std::string lineage;  ///< the one it last saw, or ""
   std::string version;  ///< of the software, shown
   template <class F>
-  auto fields(F&& f) { return f(protocol_minor, cluster, client, lineage, version); }
+  auto fields(F&& f) {
+    return f(protocol_minor, cluster, client, lineage, version);
+  }
   friend bool operator==(const ClientHello&, const ClientHello&) = default;
 };
 
@@ -158,19 +110,21 @@ struct SessionSpec {
   uint64_t max_instances = 0;  ///< 0: no limit of its own
   uint64_t priority = 0;       ///< kept and shown, not acting yet
   Durability durability = Durability::kStored;
-  /// Outputs are dropped: "ttl" results_ttl_ms after close, "read" as soon as every reader acknowledged them.
+  /// Outputs are dropped: "ttl" results_ttl_ms after close, "read" as soon as every reader
+  /// acknowledged them.
   std::string retention = "ttl";
   uint64_t results_ttl_ms = 0;  ///< 0: the application's
   std::string resources;        ///< kept and shown, not acting yet
   template <class F>
   auto fields(F&& f) {
-    return f(application, min_instances, max_instances, priority, durability, retention, results_ttl_ms,
-             resources);
+    return f(application, min_instances, max_instances, priority, durability, retention,
+             results_ttl_ms, resources);
   }
   friend bool operator==(const SessionSpec&, const SessionSpec&) = default;
 };
 
-/// Answer: SessionInfo, or already_exists (with open_or_create: only if the spec differs). payload: common data.
+/// Answer: SessionInfo, or already_exists (with open_or_create: only if the spec differs). payload:
+/// common data.
 struct CreateSession {
   static constexpr auto kType = MessageType::kCreateSession;
   uint64_t request = 0;
@@ -179,7 +133,9 @@ struct CreateSession {
   SessionSpec spec;
   Bytes payload;
   template <class F>
-  auto fields(F&& f) { return f(request, session, open_or_create, spec); }
+  auto fields(F&& f) {
+    return f(request, session, open_or_create, spec);
+  }
   friend bool operator==(const CreateSession&, const CreateSession&) = default;
 };
 
@@ -189,13 +145,15 @@ struct OpenSession {
   uint64_t request = 0;
   std::string session;
   template <class F>
-  auto fields(F&& f) { return f(request, session); }
+  auto fields(F&& f) {
+    return f(request, session);
+  }
   friend bool operator==(const OpenSession&, const OpenSession&) = default;
 };
 
-/// One run of inputs. `number` counts this client's submits to this session 1, 2, 3 ...: only the last + 1 is
-/// accepted, an older one is answered as it was, a gap is refused and names the number expected.
-/// Answer: SubmitAck, or ErrorReply with `submit` (busy consumes no number).
+/// One run of inputs. `number` counts this client's submits to this session 1, 2, 3 ...: only the
+/// last + 1 is accepted, an older one is answered as it was, a gap is refused and names the number
+/// expected. Answer: SubmitAck, or ErrorReply with `submit` (busy consumes no number).
 struct Submit {
   static constexpr auto kType = MessageType::kSubmit;
   SessionUid uid = 0;
@@ -204,12 +162,15 @@ struct Submit {
   uint64_t sent_us = 0;  ///< Unix time in us; not 0 asks for stamps with the results
   Bytes payload;
   template <class F>
-  auto fields(F&& f) { return f(uid, number, count, sent_us); }
+  auto fields(F&& f) {
+    return f(uid, number, count, sent_us);
+  }
   friend bool operator==(const Submit&, const Submit&) = default;
 };
 
-/// Asks for the results from entry `index` of `done` on, as they come. Answer: Watching, then Results; each
-/// keeps at most `window_bytes` unacknowledged. A second Watch of the same session moves the cursor.
+/// Asks for the results from entry `index` of `done` on, as they come. Answer: Watching, then
+/// Results; each keeps at most `window_bytes` unacknowledged. A second Watch of the same session
+/// moves the cursor.
 struct Watch {
   static constexpr auto kType = MessageType::kWatch;
   uint64_t request = 0;
@@ -219,7 +180,9 @@ struct Watch {
   std::string reader;   ///< a name under which `index` is remembered; "" for none
   std::string lineage;  ///< of the cursor; another one than the broker's is refused as lost_lineage
   template <class F>
-  auto fields(F&& f) { return f(request, uid, index, window_bytes, reader, lineage); }
+  auto fields(F&& f) {
+    return f(request, uid, index, window_bytes, reader, lineage);
+  }
   friend bool operator==(const Watch&, const Watch&) = default;
 };
 
@@ -229,17 +192,22 @@ struct ResultsAck {
   SessionUid uid = 0;
   uint64_t index = 0;
   template <class F>
-  auto fields(F&& f) { return f(uid, index); }
+  auto fields(F&& f) {
+    return f(uid, index);
+  }
   friend bool operator==(const ResultsAck&, const ResultsAck&) = default;
 };
 
-/// Pending tasks become cancelled, running ones finish. Answer: SessionInfo, when recorded. Idempotent.
+/// Pending tasks become cancelled, running ones finish. Answer: SessionInfo, when recorded.
+/// Idempotent.
 struct CloseSession {
   static constexpr auto kType = MessageType::kCloseSession;
   uint64_t request = 0;
   std::string session;
   template <class F>
-  auto fields(F&& f) { return f(request, session); }
+  auto fields(F&& f) {
+    return f(request, session);
+  }
   friend bool operator==(const CloseSession&, const CloseSession&) = default;
 };
 
@@ -250,18 +218,23 @@ struct DeleteSession {
   std::string session;
   bool force = false;
   template <class F>
-  auto fields(F&& f) { return f(request, session, force); }
+  auto fields(F&& f) {
+    return f(request, session, force);
+  }
   friend bool operator==(const DeleteSession&, const DeleteSession&) = default;
 };
 
-/// Answer: SessionInfo as soon as no task is pending or running (`closed`: as soon as it is closed).
+/// Answer: SessionInfo as soon as no task is pending or running (`closed`: as soon as it is
+/// closed).
 struct WaitSession {
   static constexpr auto kType = MessageType::kWaitSession;
   uint64_t request = 0;
   std::string session;
   bool closed = false;
   template <class F>
-  auto fields(F&& f) { return f(request, session, closed); }
+  auto fields(F&& f) {
+    return f(request, session, closed);
+  }
   friend bool operator==(const WaitSession&, const WaitSession&) = default;
 };
 
@@ -272,29 +245,36 @@ struct ListKind {
   std::string kind;
   bool all = false;  ///< executors: also those that left
   template <class F>
-  auto fields(F&& f) { return f(request, kind, all); }
+  auto fields(F&& f) {
+    return f(request, kind, all);
+  }
   friend bool operator==(const ListKind&, const ListKind&) = default;
 };
 
-/// One thing with everything known about it: session (with events), application, executor. `id` may be `last`
-/// (session) or a unique prefix. Answer: Listing with one row.
+/// One thing with everything known about it: session (with events), application, executor. `id` may
+/// be `last` (session) or a unique prefix. Answer: Listing with one row.
 struct View {
   static constexpr auto kType = MessageType::kView;
   uint64_t request = 0;
   std::string kind;
   std::string id;
   template <class F>
-  auto fields(F&& f) { return f(request, kind, id); }
+  auto fields(F&& f) {
+    return f(request, kind, id);
+  }
   friend bool operator==(const View&, const View&) = default;
 };
 
-/// application: as to_value() has it. Answer: Ok; an equal one is fine, another one under an open session not.
+/// application: as to_value() has it. Answer: Ok; an equal one is fine, another one under an open
+/// session not.
 struct RegisterApplication {
   static constexpr auto kType = MessageType::kRegisterApplication;
   uint64_t request = 0;
   Value application;
   template <class F>
-  auto fields(F&& f) { return f(request, application); }
+  auto fields(F&& f) {
+    return f(request, application);
+  }
   friend bool operator==(const RegisterApplication&, const RegisterApplication&) = default;
 };
 
@@ -304,7 +284,9 @@ struct UnregisterApplication {
   uint64_t request = 0;
   std::string name;
   template <class F>
-  auto fields(F&& f) { return f(request, name); }
+  auto fields(F&& f) {
+    return f(request, name);
+  }
   friend bool operator==(const UnregisterApplication&, const UnregisterApplication&) = default;
 };
 
@@ -314,13 +296,17 @@ struct Recover {
   uint64_t request = 0;
   bool accept_loss = false;
   template <class F>
-  auto fields(F&& f) { return f(request, accept_loss); }
+  auto fields(F&& f) {
+    return f(request, accept_loss);
+  }
   friend bool operator==(const Recover&, const Recover&) = default;
 };
 
-// ---- broker -> client -----------------------------------------------------------------------------------
+// ---- broker -> client
+// -----------------------------------------------------------------------------------
 
-/// `serving` is false while the broker recovers or waits for `recover`; reads are answered, the rest is not.
+/// `serving` is false while the broker recovers or waits for `recover`; reads are answered, the
+/// rest is not.
 struct Welcome {
   static constexpr auto kType = MessageType::kWelcome;
   uint64_t protocol_minor = kProtocolMinor;
@@ -345,7 +331,9 @@ struct Ok {
   uint64_t request = 0;
   std::string text;
   template <class F>
-  auto fields(F&& f) { return f(request, text); }
+  auto fields(F&& f) {
+    return f(request, text);
+  }
   friend bool operator==(const Ok&, const Ok&) = default;
 };
 
@@ -353,7 +341,9 @@ struct Counters {
   uint64_t tasks = 0, pending = 0, running = 0, succeed = 0, failed = 0, cancelled = 0;
   uint64_t unfinished() const { return pending + running; }
   template <class F>
-  auto fields(F&& f) { return f(tasks, pending, running, succeed, failed, cancelled); }
+  auto fields(F&& f) {
+    return f(tasks, pending, running, succeed, failed, cancelled);
+  }
   friend bool operator==(const Counters&, const Counters&) = default;
 };
 
@@ -372,8 +362,8 @@ struct SessionInfo {
   uint64_t closed_ms = 0;
   template <class F>
   auto fields(F&& f) {
-    return f(request, session, uid, spec, state, counters, last_submit, done_first, done_end, created_ms,
-             closed_ms);
+    return f(request, session, uid, spec, state, counters, last_submit, done_first, done_end,
+             created_ms, closed_ms);
   }
   friend bool operator==(const SessionInfo&, const SessionInfo&) = default;
 };
@@ -382,7 +372,9 @@ struct SubmitAckItem {
   uint64_t number = 0;
   Run run;
   template <class F>
-  auto fields(F&& f) { return f(number, run); }
+  auto fields(F&& f) {
+    return f(number, run);
+  }
   friend bool operator==(const SubmitAckItem&, const SubmitAckItem&) = default;
 };
 
@@ -393,7 +385,9 @@ struct SubmitAck {
   Durability level = Durability::kStored;
   std::vector<SubmitAckItem> items;
   template <class F>
-  auto fields(F&& f) { return f(uid, level, items); }
+  auto fields(F&& f) {
+    return f(uid, level, items);
+  }
   friend bool operator==(const SubmitAck&, const SubmitAck&) = default;
 };
 
@@ -404,7 +398,9 @@ struct Watching {
   uint64_t index = 0;     ///< where it begins; above the asked one only if that was trimmed
   uint64_t done_end = 0;  ///< entries that exist now
   template <class F>
-  auto fields(F&& f) { return f(request, uid, index, done_end); }
+  auto fields(F&& f) {
+    return f(request, uid, index, done_end);
+  }
   friend bool operator==(const Watching&, const Watching&) = default;
 };
 
@@ -414,21 +410,27 @@ struct Exception {
   Code code = Code::kTaskFailed;
   std::string reason;  ///< message, exit code or signal, tail of stderr
   template <class F>
-  auto fields(F&& f) { return f(id, code, reason); }
+  auto fields(F&& f) {
+    return f(id, code, reason);
+  }
   friend bool operator==(const Exception&, const Exception&) = default;
 };
 
-/// `count` tasks of a run that went through the service in one frame, in us after the run's base time.
+/// `count` tasks of a run that went through the service in one frame, in us after the run's base
+/// time.
 struct FrameTime {
   uint64_t count = 0;
   uint64_t start_us = 0;
   uint64_t end_us = 0;
   template <class F>
-  auto fields(F&& f) { return f(count, start_us, end_us); }
+  auto fields(F&& f) {
+    return f(count, start_us, end_us);
+  }
   friend bool operator==(const FrameTime&, const FrameTime&) = default;
 };
 
-/// Entry `index` of `done`. A watcher gets every entry once, in order; a gap is asked for again with Watch.
+/// Entry `index` of `done`. A watcher gets every entry once, in order; a gap is asked for again
+/// with Watch.
 struct Results {
   static constexpr auto kType = MessageType::kResults;
   SessionUid uid = 0;
@@ -439,8 +441,8 @@ struct Results {
   uint64_t base_ms = 0;
   std::vector<FrameTime> times;
   std::vector<Exception> exceptions;
-  /// Unix time in us: sent, received, written, stored, started, ended, result written, result stored;
-  /// empty unless the submit asked.
+  /// Unix time in us: sent, received, written, stored, started, ended, result written, result
+  /// stored; empty unless the submit asked.
   std::vector<uint64_t> stamps;
   Bytes payload;
   template <class F>
@@ -457,7 +459,9 @@ struct Listing {
   List rows;
   bool cut = false;
   template <class F>
-  auto fields(F&& f) { return f(request, rows, cut); }
+  auto fields(F&& f) {
+    return f(request, rows, cut);
+  }
   friend bool operator==(const Listing&, const Listing&) = default;
 };
 
@@ -470,11 +474,14 @@ struct SessionChanged {
   uint64_t done_end = 0;
   std::string reason;
   template <class F>
-  auto fields(F&& f) { return f(uid, state, counters, done_end, reason); }
+  auto fields(F&& f) {
+    return f(uid, state, counters, done_end, reason);
+  }
   friend bool operator==(const SessionChanged&, const SessionChanged&) = default;
 };
 
-// ---- executor -> broker ---------------------------------------------------------------------------------
+// ---- executor -> broker
+// ---------------------------------------------------------------------------------
 
 /// A slot and what it is bound to; uid 0: nothing. The generation rises with every wanted change.
 struct SlotBinding {
@@ -482,30 +489,37 @@ struct SlotBinding {
   uint64_t generation = 0;
   SessionUid uid = 0;
   template <class F>
-  auto fields(F&& f) { return f(slot, generation, uid); }
+  auto fields(F&& f) {
+    return f(slot, generation, uid);
+  }
   friend bool operator==(const SlotBinding&, const SlotBinding&) = default;
 };
 
-/// What the executor wants to have outstanding of a session: tasks and bytes that are dispatched to it and not
-/// answered yet. An absolute, so a lost one does no harm.
+/// What the executor wants to have outstanding of a session: tasks and bytes that are dispatched to
+/// it and not answered yet. An absolute, so a lost one does no harm.
 struct SessionWindow {
   SessionUid uid = 0;
   uint64_t tasks = 0;
   uint64_t bytes = 0;
   template <class F>
-  auto fields(F&& f) { return f(uid, tasks, bytes); }
+  auto fields(F&& f) {
+    return f(uid, tasks, bytes);
+  }
   friend bool operator==(const SessionWindow&, const SessionWindow&) = default;
 };
 
-/// Proof that `run` was dispatched to this executor: a keyed hash over the fields beside it, the session's
-/// uid and the executor's key. Valid for every sub-range; any later broker of the same lineage can check it.
+/// Proof that `run` was dispatched to this executor: a keyed hash over the fields beside it, the
+/// session's uid and the executor's key. Valid for every sub-range; any later broker of the same
+/// lineage can check it.
 struct Ticket {
   Run run;
   Attempt attempt = 1;
   std::string epoch;
   std::string token;  ///< 16 bytes
   template <class F>
-  auto fields(F&& f) { return f(run, attempt, epoch, token); }
+  auto fields(F&& f) {
+    return f(run, attempt, epoch, token);
+  }
   friend bool operator==(const Ticket&, const Ticket&) = default;
 };
 
@@ -515,13 +529,15 @@ struct HandRun {
   Run run;
   Ticket ticket;
   template <class F>
-  auto fields(F&& f) { return f(uid, run, ticket); }
+  auto fields(F&& f) {
+    return f(uid, run, ticket);
+  }
   friend bool operator==(const HandRun&, const HandRun&) = default;
 };
 
 /// First on a link, with everything the executor holds. Answer: ExecutorWelcome, or ErrorReply.
-/// The same id with another nonce is a new process: the old one's tasks go back at once if its connection is
-/// closed or silent, else the new one is refused with retry_after.
+/// The same id with another nonce is a new process: the old one's tasks go back at once if its
+/// connection is closed or silent, else the new one is refused with retry_after.
 struct ExecutorHello {
   static constexpr auto kType = MessageType::kExecutorHello;
   uint64_t protocol_minor = kProtocolMinor;
@@ -537,8 +553,8 @@ struct ExecutorHello {
   std::vector<HandRun> hand;
   template <class F>
   auto fields(F&& f) {
-    return f(protocol_minor, cluster, executor, nonce, application, slots, address, version, bindings,
-             windows, hand);
+    return f(protocol_minor, cluster, executor, nonce, application, slots, address, version,
+             bindings, windows, hand);
   }
   friend bool operator==(const ExecutorHello&, const ExecutorHello&) = default;
 };
@@ -547,7 +563,9 @@ struct Window {
   static constexpr auto kType = MessageType::kWindow;
   std::vector<SessionWindow> windows;
   template <class F>
-  auto fields(F&& f) { return f(windows); }
+  auto fields(F&& f) {
+    return f(windows);
+  }
   friend bool operator==(const Window&, const Window&) = default;
 };
 
@@ -572,8 +590,9 @@ struct TaskResults {
   friend bool operator==(const TaskResults&, const TaskResults&) = default;
 };
 
-/// Runs that come back without a result. kOk: not started, uncharged. kTaskCrashed, kTaskTimeout: the service
-/// had them in hand, an attempt is charged. kTaskServiceFailed: the service does not start, uncharged.
+/// Runs that come back without a result. kOk: not started, uncharged. kTaskCrashed, kTaskTimeout:
+/// the service had them in hand, an attempt is charged. kTaskServiceFailed: the service does not
+/// start, uncharged.
 struct Returned {
   static constexpr auto kType = MessageType::kReturned;
   SessionUid uid = 0;
@@ -581,7 +600,9 @@ struct Returned {
   std::string reason;
   std::vector<HandRun> runs;
   template <class F>
-  auto fields(F&& f) { return f(uid, code, reason, runs); }
+  auto fields(F&& f) {
+    return f(uid, code, reason, runs);
+  }
   friend bool operator==(const Returned&, const Returned&) = default;
 };
 
@@ -592,7 +613,9 @@ struct Bound {
   Code code = Code::kOk;
   std::string reason;
   template <class F>
-  auto fields(F&& f) { return f(binding, code, reason); }
+  auto fields(F&& f) {
+    return f(binding, code, reason);
+  }
   friend bool operator==(const Bound&, const Bound&) = default;
 };
 
@@ -601,14 +624,17 @@ struct Draining {
   static constexpr auto kType = MessageType::kDraining;
   std::string reason;
   template <class F>
-  auto fields(F&& f) { return f(reason); }
+  auto fields(F&& f) {
+    return f(reason);
+  }
   friend bool operator==(const Draining&, const Draining&) = default;
 };
 
-// ---- broker -> executor ---------------------------------------------------------------------------------
+// ---- broker -> executor
+// ---------------------------------------------------------------------------------
 
-/// Then Bind for every slot with a wanted binding, Recorded for results already known, CancelRuns for runs
-/// that are in hand but not believed.
+/// Then Bind for every slot with a wanted binding, Recorded for results already known, CancelRuns
+/// for runs that are in hand but not believed.
 struct ExecutorWelcome {
   static constexpr auto kType = MessageType::kExecutorWelcome;
   uint64_t protocol_minor = kProtocolMinor;
@@ -619,12 +645,15 @@ struct ExecutorWelcome {
   uint64_t beat_ms = kBeatMs;
   uint64_t lease_ms = kLeaseMs;
   template <class F>
-  auto fields(F&& f) { return f(protocol_minor, version, cluster, epoch, lineage, beat_ms, lease_ms); }
+  auto fields(F&& f) {
+    return f(protocol_minor, version, cluster, epoch, lineage, beat_ms, lease_ms);
+  }
   friend bool operator==(const ExecutorWelcome&, const ExecutorWelcome&) = default;
 };
 
-/// What an instance of the session needs. Sent before the first Bind of the session to this executor, and again
-/// after its last slot was bound to something else (the executor forgets it then). payload: common data.
+/// What an instance of the session needs. Sent before the first Bind of the session to this
+/// executor, and again after its last slot was bound to something else (the executor forgets it
+/// then). payload: common data.
 struct SessionContext {
   static constexpr auto kType = MessageType::kSessionContext;
   SessionUid uid = 0;
@@ -633,7 +662,9 @@ struct SessionContext {
   std::string owner;  ///< a process is re-bound only between sessions of one owner
   Bytes payload;
   template <class F>
-  auto fields(F&& f) { return f(uid, session, application, owner); }
+  auto fields(F&& f) {
+    return f(uid, session, application, owner);
+  }
   friend bool operator==(const SessionContext&, const SessionContext&) = default;
 };
 
@@ -642,7 +673,9 @@ struct Bind {
   static constexpr auto kType = MessageType::kBind;
   std::vector<SlotBinding> bindings;
   template <class F>
-  auto fields(F&& f) { return f(bindings); }
+  auto fields(F&& f) {
+    return f(bindings);
+  }
   friend bool operator==(const Bind&, const Bind&) = default;
 };
 
@@ -653,16 +686,21 @@ struct Dispatch {
   Ticket ticket;
   Bytes payload;
   template <class F>
-  auto fields(F&& f) { return f(uid, ticket); }
+  auto fields(F&& f) {
+    return f(uid, ticket);
+  }
   friend bool operator==(const Dispatch&, const Dispatch&) = default;
 };
 
 struct RecordedRun {
   SessionUid uid = 0;
   Run run;
-  Code code = Code::kOk;  ///< ok, duplicate, gone, refused: in each case the executor may forget the result
+  Code code =
+      Code::kOk;  ///< ok, duplicate, gone, refused: in each case the executor may forget the result
   template <class F>
-  auto fields(F&& f) { return f(uid, run, code); }
+  auto fields(F&& f) {
+    return f(uid, run, code);
+  }
   friend bool operator==(const RecordedRun&, const RecordedRun&) = default;
 };
 
@@ -670,16 +708,21 @@ struct Recorded {
   static constexpr auto kType = MessageType::kRecorded;
   std::vector<RecordedRun> runs;
   template <class F>
-  auto fields(F&& f) { return f(runs); }
+  auto fields(F&& f) {
+    return f(runs);
+  }
   friend bool operator==(const Recorded&, const Recorded&) = default;
 };
 
-/// Please return what has not been started of the session. Answer: Returned with kOk (possibly no runs).
+/// Please return what has not been started of the session. Answer: Returned with kOk (possibly no
+/// runs).
 struct TakeBack {
   static constexpr auto kType = MessageType::kTakeBack;
   SessionUid uid = 0;
   template <class F>
-  auto fields(F&& f) { return f(uid); }
+  auto fields(F&& f) {
+    return f(uid);
+  }
   friend bool operator==(const TakeBack&, const TakeBack&) = default;
 };
 
@@ -689,19 +732,22 @@ struct CancelRuns {
   SessionUid uid = 0;
   std::vector<Run> runs;
   template <class F>
-  auto fields(F&& f) { return f(uid, runs); }
+  auto fields(F&& f) {
+    return f(uid, runs);
+  }
   friend bool operator==(const CancelRuns&, const CancelRuns&) = default;
 };
 
-// ---- all ------------------------------------------------------------------------------------------------
+// ---- all
+// ------------------------------------------------------------------------------------------------
 
 using Message =
-    std::variant<ErrorReply, Beat, Resync, Bye, ClientHello, CreateSession, OpenSession, Submit, Watch,
-                 ResultsAck, CloseSession, DeleteSession, WaitSession, ListKind, View,
-                 RegisterApplication, UnregisterApplication, Recover, Welcome, Ok, SessionInfo, SubmitAck,
-                 Watching, Results, Listing, SessionChanged, ExecutorHello, Window, TaskResults, Returned,
-                 Bound, Draining, ExecutorWelcome, SessionContext, Bind, Dispatch, Recorded, TakeBack,
-                 CancelRuns>;
+    std::variant<ErrorReply, Beat, Resync, Bye, ClientHello, CreateSession, OpenSession, Submit,
+                 Watch, ResultsAck, CloseSession, DeleteSession, WaitSession, ListKind, View,
+                 RegisterApplication, UnregisterApplication, Recover, Welcome, Ok, SessionInfo,
+                 SubmitAck, Watching, Results, Listing, SessionChanged, ExecutorHello, Window,
+                 TaskResults, Returned, Bound, Draining, ExecutorWelcome, SessionContext, Bind,
+                 Dispatch, Recorded, TakeBack, CancelRuns>;
 
 inline MessageType type_of(const Message& message) {
   return std::visit([](const auto& m) { return std::decay_t<decltype(m)>::kType; }, message);

@@ -24,8 +24,8 @@ Result<Run> parse_run(std::string_view text) {
   auto first = parse_number<uint64_t>(text.substr(0, dash));
   auto last = dash == text.npos ? first : parse_number<uint64_t>(text.substr(dash + 1));
   if (!first || !last || *first == 0 || *last < *first || *last == UINT64_MAX) {
-    return Error{Code::kBadRequest, "'" + printable(text, 40) +
-                                        "' is not a run of task ids; write 7 or 7-12"};
+    return Error{Code::kBadRequest,
+                 "'" + printable(text, 40) + "' is not a run of task ids; write 7 or 7-12"};
   }
   return Run{*first, *last - *first + 1};
 }

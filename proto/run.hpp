@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// A run: a contiguous range of task ids of one session, written `first-last`, or `n` for one. The unit in
-// which tasks travel and rest.
+// A run: a contiguous range of task ids of one session, written `first-last`, or `n` for one. The
+// unit in which tasks travel and rest.
 
 #include <algorithm>
 #include <compare>

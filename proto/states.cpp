@@ -7,7 +7,8 @@ namespace flame::proto {
 namespace {
 constexpr std::array<std::string_view, 5> kSessionNames = {"Open", "Suspended", "Closing", "Closed",
                                                            "Deleting"};
-constexpr std::array<std::string_view, 4> kExecutorNames = {"Connected", "Draining", "Lost", "Left"};
+constexpr std::array<std::string_view, 4> kExecutorNames = {"Connected", "Draining", "Lost",
+                                                            "Left"};
 constexpr std::array<std::string_view, 4> kDurabilityNames = {"memory", "stored", "synced",
                                                               "replicated"};
 }  // namespace

@@ -2,7 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// State machines as tables: the core, both stores and the drawings in docs/ are tested against them.
+// State machines as tables: the core, both stores and the drawings in docs/ are tested against
+// them.
 
 #include <array>
 #include <cstdint>
@@ -58,11 +59,12 @@ std::string_view name_of(TaskState state);
 
 /// Stored as their names.
 enum class SessionState : uint8_t {
-  kOpen = 0,       ///< entered: create, resume. left: close, suspend, delete
-  kSuspended = 1,  ///< nothing is dispatched; the session's `reason` says why. left: resume, close, delete
-  kClosing = 2,    ///< pending tasks are cancelled, running ones finish. left: the last one finished
-  kClosed = 3,     ///< final but for delete
-  kDeleting = 4,   ///< keys are being unlinked; answers `gone`
+  kOpen = 0,  ///< entered: create, resume. left: close, suspend, delete
+  kSuspended =
+      1,  ///< nothing is dispatched; the session's `reason` says why. left: resume, close, delete
+  kClosing = 2,   ///< pending tasks are cancelled, running ones finish. left: the last one finished
+  kClosed = 3,    ///< final but for delete
+  kDeleting = 4,  ///< keys are being unlinked; answers `gone`
 };
 inline constexpr std::array kSessionStates = {SessionState::kOpen, SessionState::kSuspended,
                                               SessionState::kClosing, SessionState::kClosed,
@@ -128,7 +130,8 @@ constexpr bool has_way_out(SessionState state) {
 static_assert(check::has_way_out(TaskState::kPending) && check::has_way_out(TaskState::kRunning));
 static_assert(!check::has_way_out(TaskState::kSucceed) &&
               !check::has_way_out(TaskState::kCancelled));
-static_assert(check::has_way_out(SessionState::kOpen) && check::has_way_out(SessionState::kClosing));
+static_assert(check::has_way_out(SessionState::kOpen) &&
+              check::has_way_out(SessionState::kClosing));
 static_assert(!check::has_way_out(SessionState::kDeleting));
 
 }  // namespace flame::proto

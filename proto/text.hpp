@@ -12,11 +12,12 @@
 
 namespace flame::proto {
 
-/// `text` cut to `size_max` characters with everything that is not printable ASCII as \xNN: safe in a log
-/// line, a terminal and an error message, whoever sent it.
+/// `text` cut to `size_max` characters with everything that is not printable ASCII as \xNN: safe in
+/// a log line, a terminal and an error message, whoever sent it.
 std::string printable(std::string_view text, size_t size_max = 256);
 
-/// The nearest of `candidates` to a mistyped `word`, or "" where none is near (distance above a third).
+/// The nearest of `candidates` to a mistyped `word`, or "" where none is near (distance above a
+/// third).
 template <class Range>
 std::string_view nearest(std::string_view word, const Range& candidates);
 

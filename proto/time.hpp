@@ -8,8 +8,8 @@
 
 namespace flame::proto {
 
-/// The two clocks of one loop turn. Leases, time-outs and back-off use `mono_us`; `wall_us` is only shown,
-/// stored and used for retention in hours.
+/// The two clocks of one loop turn. Leases, time-outs and back-off use `mono_us`; `wall_us` is only
+/// shown, stored and used for retention in hours.
 struct Now {
   int64_t mono_us = 0;  ///< CLOCK_MONOTONIC, microseconds
   int64_t wall_us = 0;  ///< Unix time, microseconds

@@ -2,7 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// A small tree for what has no fixed shape on the wire: rows of listings, manifests. Not on the task path.
+// A small tree for what has no fixed shape on the wire: rows of listings, manifests. Not on the
+// task path.
 
 #include <concepts>
 #include <cstdint>
@@ -23,15 +24,15 @@ struct Value {
   std::variant<std::monostate, bool, int64_t, double, std::string, List, Map> data;
 
   Value() = default;
-  Value(bool b) : data(b) {}                            // NOLINT(google-explicit-constructor)
-  Value(double d) : data(d) {}                          // NOLINT(google-explicit-constructor)
-  Value(const char* s) : data(std::string(s)) {}        // NOLINT(google-explicit-constructor)
-  Value(std::string s) : data(std::move(s)) {}          // NOLINT(google-explicit-constructor)
-  Value(std::string_view s) : data(std::string(s)) {}   // NOLINT(google-explicit-constructor)
-  Value(List l) : data(std::move(l)) {}                 // NOLINT(google-explicit-constructor)
-  Value(Map m) : data(std::move(m)) {}                  // NOLINT(google-explicit-constructor)
+  Value(bool b) : data(b) {}                           // NOLINT(google-explicit-constructor)
+  Value(double d) : data(d) {}                         // NOLINT(google-explicit-constructor)
+  Value(const char* s) : data(std::string(s)) {}       // NOLINT(google-explicit-constructor)
+  Value(std::string s) : data(std::move(s)) {}         // NOLINT(google-explicit-constructor)
+  Value(std::string_view s) : data(std::string(s)) {}  // NOLINT(google-explicit-constructor)
+  Value(List l) : data(std::move(l)) {}                // NOLINT(google-explicit-constructor)
+  Value(Map m) : data(std::move(m)) {}                 // NOLINT(google-explicit-constructor)
   template <std::integral Int>
-  Value(Int i) : data(static_cast<int64_t>(i)) {}       // NOLINT(google-explicit-constructor)
+  Value(Int i) : data(static_cast<int64_t>(i)) {}  // NOLINT(google-explicit-constructor)
 
   bool is_null() const { return std::holds_alternative<std::monostate>(data); }
   const Map* map() const { return std::get_if<Map>(&data); }

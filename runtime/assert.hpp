@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// For bugs only, never for what came from outside. On in release: Redis holds the truth and leases expire, so a
-// crash costs a retry where a wrong state costs trust.
+// For bugs only, never for what came from outside. On in release: Redis holds the truth and leases
+// expire, so a crash costs a retry where a wrong state costs trust.
 
 namespace flame::runtime {
 [[noreturn]] void assertion_failed(const char* what, const char* file, int line);

@@ -20,7 +20,8 @@ std::string random_bytes(size_t count);
 std::string random_letters(size_t count);
 std::string random_hex(size_t bytes);
 
-/// libzmq never seeds rand(): without this all peers draw the same routing ids and reconnect in step.
+/// libzmq never seeds rand(): without this all peers draw the same routing ids and reconnect in
+/// step.
 void seed_libzmq();
 
 }  // namespace flame::runtime

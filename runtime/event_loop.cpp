@@ -45,7 +45,8 @@ void EventLoop::set_enabled(Socket& socket, bool enabled) {
 
 void EventLoop::add_fd(int fd, bool read, bool write, std::function<void(Ready)> handler) {
   uint32_t generation = next_generation_++;
-  fds_[fd] = {generation, read, write, std::make_shared<std::function<void(Ready)>>(std::move(handler))};
+  fds_[fd] = {generation, read, write,
+              std::make_shared<std::function<void(Ready)>>(std::move(handler))};
   epoll_event event{};
   event.events = interest(read, write);
   event.data.u64 = pack(fd, generation);
@@ -123,7 +124,8 @@ void EventLoop::handle_fds(int timeout_ms) {
 }
 
 void EventLoop::handle_timers() {
-  // Those due now and no others: one that asks for "now" again gets it in the next turn, the rest comes first.
+  // Those due now and no others: one that asks for "now" again gets it in the next turn, the rest
+  // comes first.
   std::vector<TimerId> due;
   for (auto at = timers_.begin(); at != timers_.end() && at->first.first <= now_.mono_us; ++at) {
     due.push_back(at->first.second);
@@ -139,10 +141,9 @@ void EventLoop::handle_timers() {
 
 void EventLoop::turn(int64_t timeout_us) {
   // zmq's descriptors are edge-triggered: ask the sockets before sleeping.
-  bool ready = std::any_of(sockets_.begin(), sockets_.end(),
-                           [](const WatchedSocket& watched) {
-                             return watched.socket->readable() && watched.enabled;
-                           });
+  bool ready = std::any_of(sockets_.begin(), sockets_.end(), [](const WatchedSocket& watched) {
+    return watched.socket->readable() && watched.enabled;
+  });
   int64_t us = ready ? 0 : sleep_us(timeout_us);
   handle_fds(us < 0 ? -1 : static_cast<int>((us + 999) / 1000));
   handle_sockets();

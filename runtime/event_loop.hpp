@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// One loop, one thread, one per process: ZeroMQ sockets, file descriptors and timers. Handlers are called by run()
-// only, must return quickly and never sleep or wait for a reply. The clock is read once per turn.
+// One loop, one thread, one per process: ZeroMQ sockets, file descriptors and timers. Handlers are
+// called by run() only, must return quickly and never sleep or wait for a reply. The clock is read
+// once per turn.
 
 #include <cstdint>
 #include <functional>
@@ -30,7 +31,8 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  /// `handler` drains the socket up to a bound of its own; it is called again while something waits.
+  /// `handler` drains the socket up to a bound of its own; it is called again while something
+  /// waits.
   void add_socket(Socket& socket, std::function<void()> handler);
   void remove_socket(Socket& socket);
   /// While false, what waits in the socket stays there and does not keep the loop awake.
@@ -45,10 +47,12 @@ class EventLoop {
   TimerId call_at(int64_t mono_us, std::function<void()> handler);
   void cancel(TimerId id);
 
-  /// Called at the end of every turn, when all that was ready has been handled: the place to act in one batch.
+  /// Called at the end of every turn, when all that was ready has been handled: the place to act in
+  /// one batch.
   void on_turn(std::function<void()> handler) { turn_ = std::move(handler); }
 
-  /// Does not sleep before `mono_us`: trades CPU for the wake-up while an answer is known to be near.
+  /// Does not sleep before `mono_us`: trades CPU for the wake-up while an answer is known to be
+  /// near.
   void spin_until(int64_t mono_us) { spin_until_ = mono_us; }
 
   /// The time of this turn.

@@ -20,20 +20,25 @@ struct State {
   std::string component = "flame";
   bool json = false;
 };
-// One per process on purpose: a log line must be possible from anywhere, also before main has wired things.
+// One per process on purpose: a log line must be possible from anywhere, also before main has wired
+// things.
 State& state() {
-  static State instance{std::make_shared<spdlog::logger>(
-                            "flame", std::make_shared<spdlog::sinks::stderr_sink_mt>()),
-                        "flame", false};
+  static State instance{
+      std::make_shared<spdlog::logger>("flame", std::make_shared<spdlog::sinks::stderr_sink_mt>()),
+      "flame", false};
   return instance;
 }
 
 spdlog::level::level_enum native(Level level) {
   switch (level) {
-    case Level::kDebug: return spdlog::level::debug;
-    case Level::kInfo: return spdlog::level::info;
-    case Level::kWarn: return spdlog::level::warn;
-    default: return spdlog::level::err;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarn:
+      return spdlog::level::warn;
+    default:
+      return spdlog::level::err;
   }
 }
 
@@ -56,8 +61,8 @@ proto::Status start(std::string_view component, std::string_view level, std::str
                                                             {"error", Level::kError}};
   auto found = kLevels.find(level);
   if (found == kLevels.end()) {
-    return proto::Error{proto::Code::kBadRequest, "log level '" + std::string(level) +
-                                                      "' is not debug, info, warn or error"};
+    return proto::Error{proto::Code::kBadRequest,
+                        "log level '" + std::string(level) + "' is not debug, info, warn or error"};
   }
   if (format != "text" && format != "json") {
     return proto::Error{proto::Code::kBadRequest,

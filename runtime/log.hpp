@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Lines for the person who operates a process: time, level, message, key=value. Text from outside is escaped and
-// cut; payloads are never logged. Any thread.
+// Lines for the person who operates a process: time, level, message, key=value. Text from outside
+// is escaped and cut; payloads are never logged. Any thread.
 
 #include <concepts>
 #include <initializer_list>
@@ -27,7 +27,8 @@ struct Field {
 };
 using Fields = std::initializer_list<Field>;
 
-/// `component` stands in every line; format text or json; level debug, info, warn, error. To stderr.
+/// `component` stands in every line; format text or json; level debug, info, warn, error. To
+/// stderr.
 proto::Status start(std::string_view component, std::string_view level, std::string_view format);
 
 void write(Level level, std::string_view message, Fields fields = {});

@@ -36,17 +36,18 @@ Error unknown(std::string_view what, const std::string& name, const std::vector<
               std::string_view prefix) {
   auto names = names_of(rows);
   auto near = proto::nearest(name, names);
-  return Error{Code::kBadRequest,
-               "unknown " + std::string(what) + " '" + std::string(prefix) + proto::printable(name, 60) +
-                   "'" +
-                   (near.empty() ? "; --help lists all"
-                                 : "; did you mean '" + std::string(prefix) + std::string(near) + "'?")};
+  return Error{Code::kBadRequest, "unknown " + std::string(what) + " '" + std::string(prefix) +
+                                      proto::printable(name, 60) + "'" +
+                                      (near.empty() ? "; --help lists all"
+                                                    : "; did you mean '" + std::string(prefix) +
+                                                          std::string(near) + "'?")};
 }
 
 using Values = std::map<std::string, std::string, std::less<>>;
 
-proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc, const char* const* argv,
-                                Values& values, std::vector<std::string>& positional) {
+proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc,
+                                const char* const* argv, Values& values,
+                                std::vector<std::string>& positional) {
   po::options_description description;
   for (const auto& row : rows) {
     std::string names = row.name + (row.letter != 0 ? std::string(",") + row.letter : "");
@@ -61,8 +62,11 @@ proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc, co
   places.add("positional-words", -1);
   auto style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
   try {
-    auto parsed =
-        po::command_line_parser(argc, argv).options(description).positional(places).style(style).run();
+    auto parsed = po::command_line_parser(argc, argv)
+                      .options(description)
+                      .positional(places)
+                      .style(style)
+                      .run();
     for (const auto& option : parsed.options) {
       if (option.string_key == "positional-words") {
         positional.insert(positional.end(), option.value.begin(), option.value.end());
@@ -71,7 +75,8 @@ proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc, co
       auto row = std::find_if(rows.begin(), rows.end(),
                               [&](const OptionRow& r) { return r.name == option.string_key; });
       if (row->secret) {
-        return Error{Code::kBadRequest, "--" + row->name + " is a secret: every user could read it in " +
+        return Error{Code::kBadRequest, "--" + row->name +
+                                            " is a secret: every user could read it in " +
                                             "the process list; use " + environment_name(row->name)};
       }
       values[option.string_key] = option.value.empty() ? "true" : option.value.front();
@@ -86,17 +91,20 @@ proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc, co
   return {};
 }
 
-proto::Status read_file(const std::vector<OptionRow>& rows, const std::string& path, Values& values) {
+proto::Status read_file(const std::vector<OptionRow>& rows, const std::string& path,
+                        Values& values) {
   try {
     YAML::Node file = YAML::LoadFile(path);
     if (file.IsNull()) return {};
     if (!file.IsMap()) return Error{Code::kBadRequest, path + ": not a map of options"};
     for (const auto& entry : file) {
       auto name = entry.first.as<std::string>();
-      bool known = std::any_of(rows.begin(), rows.end(), [&](auto& row) { return row.name == name; });
+      bool known =
+          std::any_of(rows.begin(), rows.end(), [&](auto& row) { return row.name == name; });
       if (!known) {
         auto error = unknown("key", name, rows, "");
-        error.message = path + ":" + std::to_string(entry.first.Mark().line + 1) + ": " + error.message;
+        error.message =
+            path + ":" + std::to_string(entry.first.Mark().line + 1) + ": " + error.message;
         return error;
       }
       if (!entry.second.IsScalar()) {
@@ -119,11 +127,13 @@ proto::Result<Options> Options::parse(const std::vector<OptionRow>& rows, int ar
   if (auto status = read_command_line(rows, argc, argv, flags, options.positional_); !status) {
     return status.error();
   }
-  auto environment = [](const std::string& name) { return std::getenv(environment_name(name).c_str()); };
+  auto environment = [](const std::string& name) {
+    return std::getenv(environment_name(name).c_str());
+  };
   for (const auto& row : rows) {
     if (row.name != "config") continue;
     auto from_environment = environment("config");
-    std::string path = flags.contains("config")        ? flags["config"]
+    std::string path = flags.contains("config")      ? flags["config"]
                        : from_environment != nullptr ? from_environment
                                                      : row.fallback;
     bool asked = flags.contains("config") || from_environment != nullptr;
@@ -162,22 +172,25 @@ bool Options::given(std::string_view name) const {
   return found != given_.end() && found->second;
 }
 
-proto::Result<uint64_t> Options::number(std::string_view name, uint64_t least, uint64_t most) const {
+proto::Result<uint64_t> Options::number(std::string_view name, uint64_t least,
+                                        uint64_t most) const {
   auto value = proto::parse_number<uint64_t>(text(name));
   if (value && *value >= least && *value <= most) return *value;
   return Error{Code::kBadRequest, "--" + std::string(name) + " must be a number from " +
-                                      std::to_string(least) + " to " + std::to_string(most) + ", not '" +
-                                      proto::printable(text(name), 40) + "'"};
+                                      std::to_string(least) + " to " + std::to_string(most) +
+                                      ", not '" + proto::printable(text(name), 40) + "'"};
 }
 
 proto::Result<uint64_t> Options::size(std::string_view name) const {
   auto value = parse_size(text(name));
-  if (!value) return Error{value.error().code, "--" + std::string(name) + ": " + value.error().message};
+  if (!value)
+    return Error{value.error().code, "--" + std::string(name) + ": " + value.error().message};
   return value;
 }
 proto::Result<uint64_t> Options::duration_ms(std::string_view name) const {
   auto value = parse_duration_ms(text(name));
-  if (!value) return Error{value.error().code, "--" + std::string(name) + ": " + value.error().message};
+  if (!value)
+    return Error{value.error().code, "--" + std::string(name) + ": " + value.error().message};
   return value;
 }
 
@@ -202,10 +215,9 @@ proto::Result<uint64_t> parse_with_unit(std::string_view text, const Units& unit
 }  // namespace
 
 proto::Result<uint64_t> parse_size(std::string_view text) {
-  static constexpr std::array kUnits = {Unit{"", 1},           Unit{"B", 1},
-                                        Unit{"KiB", 1 << 10},  Unit{"K", 1 << 10},
-                                        Unit{"MiB", 1 << 20},  Unit{"M", 1 << 20},
-                                        Unit{"GiB", 1 << 30},  Unit{"G", 1 << 30}};
+  static constexpr std::array kUnits = {
+      Unit{"", 1},          Unit{"B", 1},       Unit{"KiB", 1 << 10}, Unit{"K", 1 << 10},
+      Unit{"MiB", 1 << 20}, Unit{"M", 1 << 20}, Unit{"GiB", 1 << 30}, Unit{"G", 1 << 30}};
   return parse_with_unit(text, kUnits, "a size like 64, 1KiB, 256MiB or 2GiB");
 }
 

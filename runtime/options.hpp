@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Command lines, environment and configuration files from one table; the only user of boost.program_options.
-// Order: flag, environment (FLAME_<NAME>), file, default.
+// Command lines, environment and configuration files from one table; the only user of
+// boost.program_options. Order: flag, environment (FLAME_<NAME>), file, default.
 
 #include <cstdint>
 #include <map>
@@ -26,8 +26,8 @@ struct OptionRow {
 
 class Options {
  public:
-  /// argv[0] is skipped. Unknown options and file keys are errors that name the nearest right one. The file is the
-  /// one of `--config` if the table has it; a missing default file is fine.
+  /// argv[0] is skipped. Unknown options and file keys are errors that name the nearest right one.
+  /// The file is the one of `--config` if the table has it; a missing default file is fine.
   static proto::Result<Options> parse(const std::vector<OptionRow>& rows, int argc,
                                       const char* const* argv);
 

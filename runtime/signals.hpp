@@ -9,8 +9,8 @@
 
 namespace flame::runtime {
 
-/// Turns signals into calls from the loop. Constructed before any thread (libzmq's too) is started, so that every
-/// thread has them blocked. SIGPIPE is ignored in the whole process.
+/// Turns signals into calls from the loop. Constructed before any thread (libzmq's too) is started,
+/// so that every thread has them blocked. SIGPIPE is ignored in the whole process.
 class Signals {
  public:
   Signals(EventLoop& loop, std::vector<int> signals, std::function<void(int)> handler);

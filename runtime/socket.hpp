@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// ROUTER and DEALER sockets with the settings that keep libzmq 4.3.4 honest; the only user of zmq. Never blocks.
-// A socket is used by one thread.
+// ROUTER and DEALER sockets with the settings that keep libzmq 4.3.4 honest; the only user of zmq.
+// Never blocks. A socket is used by one thread.
 
 #include <cstdint>
 #include <memory>
@@ -28,7 +28,8 @@ class SocketContext {
   void* handle_;
 };
 
-/// One message as it came. `frames` counts those after the identity; only 1 or 2 are a message of ours.
+/// One message as it came. `frames` counts those after the identity; only 1 or 2 are a message of
+/// ours.
 struct Received {
   std::string peer;  ///< ROUTER only: a return address, never an identity to trust or show
   std::string header;

@@ -55,8 +55,10 @@ VENDOR_EXCEPTIONS = {
 }
 
 # ---- time, chance and shells ---------------------------------------------------------------------
-CLOCK = re.compile(r"_clock::now|\b(clock_gettime|gettimeofday|random_device|getrandom|s?rand)\b"
-                   r"|\btime\((nullptr|NULL|0)\)")
+CLOCK = re.compile(
+    r"_clock::now|\b(clock_gettime|gettimeofday|random_device|getrandom|s?rand)\b"
+    r"|\btime\((nullptr|NULL|0)\)"
+)
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|(?<![\w.])sleep\(\w")
 SHELL = re.compile(r"(?<![\w.>])(system|popen)\(")
 CLOCK_EXCEPTIONS = {
@@ -100,8 +102,9 @@ def git_files():
 
 def code_of(text):
     """The text with comments and literals blanked, line numbers kept."""
-    pattern = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"'
-                         r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
+    pattern = re.compile(
+        r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"' r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S
+    )
 
     def blank(match):
         found = match[0]
@@ -110,6 +113,7 @@ def code_of(text):
             return found
         keep = '"' if found[0] in 'R"' else ""
         return keep + "\n" * found.count("\n") + keep
+
     return pattern.sub(blank, text)
 
 
@@ -118,6 +122,7 @@ def is_test(path):
 
 
 # ---- checks of one file --------------------------------------------------------------------------
+
 
 def check_text(path, text):
     lines = text.split("\n")
@@ -135,14 +140,16 @@ def check_text(path, text):
         if re.search(r"\bTODO\b(?!\((perf|safety|cleanup)\): )", line) and path != "tools/tidy.py":
             report(path, number, "write TODO(perf|safety|cleanup): sentence")
     start = 1 if text.startswith("#!") else 0
-    marks = [line.lstrip("/# ") for line in lines[start:start + 2]]
+    marks = [line.lstrip("/# ") for line in lines[start : start + 2]]
     if marks != ["SPDX-License-Identifier: Apache-2.0", "Copyright The Flame Authors"]:
         report(path, 1, "the two-line SPDX header is missing")
 
 
 def check_includes(path, text):
-    includes = [(text[:m.start()].count("\n") + 1, m[1], m[2])
-                for m in re.finditer(r'^#include ([<"])([^">]+)[">]', text, re.M)]
+    includes = [
+        (text[: m.start()].count("\n") + 1, m[1], m[2])
+        for m in re.finditer(r'^#include ([<"])([^">]+)[">]', text, re.M)
+    ]
     if path.endswith(HPP) and "#pragma once" not in text:
         report(path, 1, "#pragma once is missing")
     own = path[:-4] + ".hpp"
@@ -150,8 +157,14 @@ def check_includes(path, text):
         first = includes[0][2]
         if not own.endswith(first):
             report(path, includes[0][0], f"{own} comes first: it shows that it stands alone")
-    rule = next((folder for folder in sorted(MAY_INCLUDE, key=len, reverse=True)
-                 if path.startswith(folder + "/")), None)
+    rule = next(
+        (
+            folder
+            for folder in sorted(MAY_INCLUDE, key=len, reverse=True)
+            if path.startswith(folder + "/")
+        ),
+        None,
+    )
     for line, mark, name in includes:
         if NEVER_INCLUDED.search(name) and pathlib.Path(path).parent != pathlib.Path(name).parent:
             report(path, line, f"{name}: nobody includes an app or a main")
@@ -188,7 +201,7 @@ def functions_of(code):
             if not any(kind == "function" for kind, _, _ in stack):
                 start = match.end()
         elif match[0] == "{":
-            head = code[start:match.start()]
+            head = code[start : match.start()]
             inside = any(kind == "function" for kind, _, _ in stack)
             kind = "block" if inside else kind_of(head)
             begin = start + len(head) - len(head.lstrip())
@@ -232,11 +245,15 @@ def check_functions(path, functions):
 
 
 def python_functions(text):
-    return [(node.name, node.lineno, node.end_lineno) for node in ast.walk(ast.parse(text))
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [
+        (node.name, node.lineno, node.end_lineno)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
 
 
 # ---- checks of the tree --------------------------------------------------------------------------
+
 
 def check_vendors(sources):
     seen = {}
@@ -245,7 +262,7 @@ def check_vendors(sources):
             continue
         for match in re.finditer(r"^#include <([\w-]+)(?:/[^>]*|\.h(?:pp)?)>", text, re.M):
             vendor = match[1]
-            line = text[:match.start()].count("\n") + 1
+            line = text[: match.start()].count("\n") + 1
             if vendor in ONE_FILE and path not in ONE_FILE[vendor]:
                 report(path, line, f"<{vendor}> belongs to {', '.join(ONE_FILE[vendor])} alone")
             if vendor not in ONE_PER_FOLDER:

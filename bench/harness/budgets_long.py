@@ -28,10 +28,20 @@ def memory(cluster, before):
 
 
 def ten_million_queued(bench):
-    rows = {run: Row(f"10,000,000 queued, runs of {run}: broker; Redis per task", "≤ 400 MB without the ring; ≤ 84 bytes")
-            for run in (64, 256, 1024)}
-    restart = {run: Row(f"restart of the broker, 10,000,000 queued in runs of {run}", "< 2 s until dispatching again")
-               for run in (64, 1024)}
+    rows = {
+        run: Row(
+            f"10,000,000 queued, runs of {run}: broker; Redis per task",
+            "≤ 400 MB without the ring; ≤ 84 bytes",
+        )
+        for run in (64, 256, 1024)
+    }
+    restart = {
+        run: Row(
+            f"restart of the broker, 10,000,000 queued in runs of {run}",
+            "< 2 s until dispatching again",
+        )
+        for run in (64, 1024)
+    }
     yield from rows.values()
     yield from restart.values()
     for run, row in rows.items():
@@ -41,10 +51,16 @@ def ten_million_queued(bench):
             report = queued(cluster, run)
             time.sleep(5)  # the ring is given back once Redis has the batches on disk
             own, ring, per_task = memory(cluster, before)
-            row.measured = f"{own / 1e6:.0f} MB; {per_task:.1f} bytes (queued at {in_millions(rate(report))})"
+            row.measured = (
+                f"{own / 1e6:.0f} MB; {per_task:.1f} bytes (queued at {in_millions(rate(report))})"
+            )
             row.good = own <= 400e6 and per_task <= 84
-            row.numbers = {"broker_bytes": own, "ring_bytes": ring, "redis_bytes_per_task": per_task,
-                           "tasks_per_second": rate(report)}
+            row.numbers = {
+                "broker_bytes": own,
+                "ring_bytes": ring,
+                "redis_bytes_per_task": per_task,
+                "tasks_per_second": rate(report),
+            }
             if run in restart:
                 restart_row(cluster, report["session"], restart[run])
 
@@ -54,8 +70,10 @@ def restart_row(cluster, session, row):
     cluster.flmctl("up", "--detach", "--data", cluster.data, "--executors", 1)
     times, from_kill = [], []
     with cluster.redis() as redis:
+
         def finished():
             return int(redis.ask("HGET", f"flame:{{{session}}}:session", "succeed") or 0)
+
         wait_for(lambda: finished() > 10_000, "the executor runs tasks", 60)
         for _ in range(3):
             old = cluster.pid("broker")
@@ -68,8 +86,10 @@ def restart_row(cluster, session, row):
             now = time.monotonic()
             times.append(now - processes.started_at(cluster.pid("broker")))
             from_kill.append(now - killed)
-    row.measured = (f"median {statistics.median(times):.2f} s, worst {max(times):.2f} "
-                    f"(from the kill, with the supervisor's wait: {max(from_kill):.2f})")
+    row.measured = (
+        f"median {statistics.median(times):.2f} s, worst {max(times):.2f} "
+        f"(from the kill, with the supervisor's wait: {max(from_kill):.2f})"
+    )
     row.good = max(times) < 2
     row.numbers = {"seconds": times, "from_kill": from_kill}
 

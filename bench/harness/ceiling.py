@@ -14,9 +14,22 @@ import time
 from harness import processes
 from harness.redis import Redis
 
-REDIS_SETTINGS = ("--port", "0", "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
-                  "--auto-aof-rewrite-min-size", "4gb", "--auto-aof-rewrite-percentage", "200",
-                  "--no-appendfsync-on-rewrite", "no")
+REDIS_SETTINGS = (
+    "--port",
+    "0",
+    "--appendonly",
+    "yes",
+    "--save",
+    "",
+    "--maxmemory-policy",
+    "noeviction",
+    "--auto-aof-rewrite-min-size",
+    "4gb",
+    "--auto-aof-rewrite-percentage",
+    "200",
+    "--no-appendfsync-on-rewrite",
+    "no",
+)
 
 
 def free_ports(count):
@@ -38,7 +51,9 @@ class Ceiling:
         if tcp:
             self.clients, self.executors = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
         else:
-            self.clients, self.executors = (f"ipc://{self.folder}/{name}" for name in ("clients", "executors"))
+            self.clients, self.executors = (
+                f"ipc://{self.folder}/{name}" for name in ("clients", "executors")
+            )
         self.children = {}
 
     @property
@@ -54,19 +69,48 @@ class Ceiling:
         return self
 
     def _start(self):
-        self._spawn("redis", "redis-server", *REDIS_SETTINGS, "--appendfsync", self.appendfsync, "--unixsocket",
-                    self.socket, "--dir", self.folder)
+        self._spawn(
+            "redis",
+            "redis-server",
+            *REDIS_SETTINGS,
+            "--appendfsync",
+            self.appendfsync,
+            "--unixsocket",
+            self.socket,
+            "--dir",
+            self.folder,
+        )
         self._wait_for(self.socket.exists, "redis")
-        self._spawn("broker", self.program, "broker", "--redis", self.socket, "--clients", self.clients,
-                    "--executors", self.executors, "--spin-us", self.spin_us)
+        self._spawn(
+            "broker",
+            self.program,
+            "broker",
+            "--redis",
+            self.socket,
+            "--clients",
+            self.clients,
+            "--executors",
+            self.executors,
+            "--spin-us",
+            self.spin_us,
+        )
         # DEALER sockets connect as soon as somebody listens; the first run waits for both.
-        self._spawn("executor", self.program, "executor", "--executors", self.executors, "--credit", self.credit)
+        self._spawn(
+            "executor",
+            self.program,
+            "executor",
+            "--executors",
+            self.executors,
+            "--credit",
+            self.credit,
+        )
         self._wait_for(lambda: processes.descendants(self.children["executor"].pid), "executor")
 
     def _spawn(self, name, *command):
         with open(self.folder / f"{name}.log", "wb") as log:
-            self.children[name] = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log,
-                                                   stdin=subprocess.DEVNULL)
+            self.children[name] = subprocess.Popen(
+                [str(word) for word in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def _wait_for(self, condition, name):
         end = time.monotonic() + 10
@@ -100,8 +144,21 @@ class Ceiling:
 
     def run(self, tasks, batch=1024, window=100_000, latency=False, input_size=64):
         """The client's report with CPU seconds per process added."""
-        words = [self.program, "client", "--clients", self.clients, "--tasks", tasks, "--batch", batch, "--window",
-                 window, "--input-size", input_size, *(["--latency"] if latency else [])]
+        words = [
+            self.program,
+            "client",
+            "--clients",
+            self.clients,
+            "--tasks",
+            tasks,
+            "--batch",
+            batch,
+            "--window",
+            window,
+            "--input-size",
+            input_size,
+            *(["--latency"] if latency else []),
+        ]
         with processes.CpuWatch(self.pids) as watch:
             code, out, err, client_seconds = processes.run_timed(words, timeout=120)
         if code != 0:

@@ -51,14 +51,21 @@ class Cluster:
         return self
 
     def __exit__(self, *error):
-        subprocess.run([self.bin / "flmctl", "down", "--data", self.data], env=self.env, check=False,
-                       capture_output=True, timeout=120)
+        subprocess.run(
+            [self.bin / "flmctl", "down", "--data", self.data],
+            env=self.env,
+            check=False,
+            capture_output=True,
+            timeout=120,
+        )
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *words, timeout=600):
         code, out, err, cpu = processes.run_timed(words, env=self.env, timeout=timeout)
         if code != 0:
-            raise Failed(f"{pathlib.Path(str(words[0])).name} ended with {code}: {' '.join((err or out).split())[-300:]}")
+            raise Failed(
+                f"{pathlib.Path(str(words[0])).name} ended with {code}: {' '.join((err or out).split())[-300:]}"
+            )
         return out, cpu
 
     def flmctl(self, *words):
@@ -74,8 +81,12 @@ class Cluster:
     def pids(self):
         known = self.file["pids"]
         executors = [pid for name, pid in known.items() if name.startswith("executor")]
-        return {"redis": [known["redis"]], "broker": [known["broker"]], "executor": executors,
-                "service": [pid for executor in executors for pid in processes.descendants(executor)]}
+        return {
+            "redis": [known["redis"]],
+            "broker": [known["broker"]],
+            "executor": executors,
+            "service": [pid for executor in executors for pid in processes.descendants(executor)],
+        }
 
     def redis(self):
         return Redis(self.file["redis"].removeprefix("unix://"))

@@ -22,7 +22,11 @@ class Pairs:
 
     def __init__(self, bin_folder, ours, count=5, **ceiling):
         self.ours, self.ceilings = [], []
-        run_words = {name: ceiling.pop(name) for name in ("tasks", "batch", "latency", "input_size") if name in ceiling}
+        run_words = {
+            name: ceiling.pop(name)
+            for name in ("tasks", "batch", "latency", "input_size")
+            if name in ceiling
+        }
         for number in range(count):
             first_ours = number % 2 == 0
             if first_ours:
@@ -40,8 +44,11 @@ class Pairs:
         return statistics.median(value(a) / value(b) for a, b in zip(self.ours, self.ceilings))
 
     def numbers(self, **more):
-        return {"ours": [_plain(report) for report in self.ours], "ceiling": [_plain(r) for r in self.ceilings],
-                "cpu_us": {"ours": median_cpu(self.ours), "the ceiling": median_cpu(self.ceilings)}} | more
+        return {
+            "ours": [_plain(report) for report in self.ours],
+            "ceiling": [_plain(r) for r in self.ceilings],
+            "cpu_us": {"ours": median_cpu(self.ours), "the ceiling": median_cpu(self.ceilings)},
+        } | more
 
 
 def _plain(report):

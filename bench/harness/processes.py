@@ -74,16 +74,23 @@ class CpuWatch:
         return self
 
     def __exit__(self, *error):
-        self.seconds = {name: sum(cpu_seconds(pid) - self.before.get(pid, 0.0) for pid in pids)
-                        for name, pids in self.pids().items()}
+        self.seconds = {
+            name: sum(cpu_seconds(pid) - self.before.get(pid, 0.0) for pid in pids)
+            for name, pids in self.pids().items()
+        }
 
 
 def run_timed(command, env=None, timeout=600):
     """(exit code, stdout, stderr, CPU seconds) of one process, waited for."""
     read_out, write_out = os.pipe()
     read_err, write_err = os.pipe()
-    process = subprocess.Popen([str(word) for word in command], env=env, stdout=write_out, stderr=write_err,
-                               stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        env=env,
+        stdout=write_out,
+        stderr=write_err,
+        stdin=subprocess.DEVNULL,
+    )
     os.close(write_out)
     os.close(write_err)
     try:

@@ -18,8 +18,8 @@ class Row:
     what: str
     budget: str
     measured: str = ""
-    ceiling: str = ""          # of the ceiling
-    good: bool | None = None   # None: no budget, or not measured
+    ceiling: str = ""  # of the ceiling
+    good: bool | None = None  # None: no budget, or not measured
     numbers: dict = dataclasses.field(default_factory=dict)
 
     @property
@@ -29,7 +29,10 @@ class Row:
 
 def table(rows):
     lines = ["| what | budget | measured | of the ceiling | |", "|---|---|---|---|---|"]
-    lines += [f"| {row.what} | {row.budget} | {row.measured} | {row.ceiling} | {row.verdict} |" for row in rows]
+    lines += [
+        f"| {row.what} | {row.budget} | {row.measured} | {row.ceiling} | {row.verdict} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -46,13 +49,26 @@ def cpu_table(rows):
 
 
 def machine():
-    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.machine())
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
     memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) // 1024
-    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout.split()
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "memory_mib": memory, "kernel": platform.release(),
-            "redis": next((word[2:] for word in redis if word.startswith("v=")), "unknown"),
-            "load_before": os.getloadavg()[0]}
+    redis = subprocess.run(
+        ["redis-server", "--version"], capture_output=True, text=True, check=False
+    ).stdout.split()
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mib": memory,
+        "kernel": platform.release(),
+        "redis": next((word[2:] for word in redis if word.startswith("v=")), "unknown"),
+        "load_before": os.getloadavg()[0],
+    }
 
 
 def git(*words):
@@ -71,15 +87,35 @@ def store(folder, rows, command, seconds, about):
     now = datetime.datetime.now(datetime.timezone.utc)
     at = commit()
     name = f"{now:%Y-%m-%d}-{at.rstrip('+')}" + ("" if "long" not in command else "-long")
-    text = [f"# Bench of {at}, {now:%Y-%m-%d %H:%M} UTC", "",
-            f"`{command}` in {seconds:.0f} s on {about['cores']} cores of {about['cpu']}, "
-            f"{about['memory_mib']} MiB, Linux {about['kernel']}, Redis {about['redis']}; "
-            f"load before it began {about['load_before']:.1f}.", "", table(rows), "",
-            "CPU per task, microseconds (user and system, all threads):", "", cpu_table(rows), ""]
+    text = [
+        f"# Bench of {at}, {now:%Y-%m-%d %H:%M} UTC",
+        "",
+        f"`{command}` in {seconds:.0f} s on {about['cores']} cores of {about['cpu']}, "
+        f"{about['memory_mib']} MiB, Linux {about['kernel']}, Redis {about['redis']}; "
+        f"load before it began {about['load_before']:.1f}.",
+        "",
+        table(rows),
+        "",
+        "CPU per task, microseconds (user and system, all threads):",
+        "",
+        cpu_table(rows),
+        "",
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.md"
     path.write_text("\n".join(text))
-    path.with_suffix(".json").write_text(json.dumps(
-        {"commit": at, "date": now.isoformat(timespec="seconds"), "command": command, "machine": about,
-         "seconds": round(seconds, 1), "rows": [dataclasses.asdict(row) for row in rows]}, indent=1) + "\n")
+    path.with_suffix(".json").write_text(
+        json.dumps(
+            {
+                "commit": at,
+                "date": now.isoformat(timespec="seconds"),
+                "command": command,
+                "machine": about,
+                "seconds": round(seconds, 1),
+                "rows": [dataclasses.asdict(row) for row in rows],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     return path

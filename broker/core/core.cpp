@@ -28,9 +28,11 @@ Overload(F...) -> Overload<F...>;  // clang 14 does not find it by itself
 void answer_bad_frame(State& state, const BadFrame& bad) {
   state.totals.rejected[std::string(proto::name_of(bad.error.code))]++;
   // Without a link of its own: the peer may not even speak our version.
-  state.actions.push_back(
-      Send{bad.port, bad.peer, {0, 0},
-           proto::ErrorReply{0, bad.error.code, bad.error.message, bad.error.retry_after_ms, 0, 0}});
+  state.actions.push_back(Send{
+      bad.port,
+      bad.peer,
+      {0, 0},
+      proto::ErrorReply{0, bad.error.code, bad.error.message, bad.error.retry_after_ms, 0, 0}});
 }
 
 }  // namespace
@@ -41,17 +43,18 @@ Core::Core(CoreConfig config) {
 }
 
 void Core::on(Event event, const proto::Now& now) {
-  std::visit(Overload{[&](PeerMessage& m) {
-                        auto handle = m.port == Port::kClients ? on_client_message : on_executor_message;
-                        handle(state_, m.peer, m.envelope, std::move(m.message), now);
-                      },
-                      [&](BadFrame& bad) { answer_bad_frame(state_, bad); },
-                      [&](PeerGone& gone) {
-                        auto handle = gone.port == Port::kClients ? on_client_gone : on_executor_gone;
-                        handle(state_, gone.peer);
-                      },
-                      [&](StoreEvent& store) { on_store(std::move(store), now); }},
-             event);
+  std::visit(
+      Overload{[&](PeerMessage& m) {
+                 auto handle = m.port == Port::kClients ? on_client_message : on_executor_message;
+                 handle(state_, m.peer, m.envelope, std::move(m.message), now);
+               },
+               [&](BadFrame& bad) { answer_bad_frame(state_, bad); },
+               [&](PeerGone& gone) {
+                 auto handle = gone.port == Port::kClients ? on_client_gone : on_executor_gone;
+                 handle(state_, gone.peer);
+               },
+               [&](StoreEvent& store) { on_store(std::move(store), now); }},
+      event);
 }
 
 void Core::on_store(StoreEvent event, const proto::Now& now) {
@@ -64,8 +67,9 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                [&](StoreHealth& e) {
                  if (e.writable != state_.health.writable || e.busy != state_.health.busy) {
                    note(state_, !e.writable || e.busy,
-                        e.writable ? (e.busy ? "store busy: " + e.error.message : "store writable again")
-                                   : "store not writable: " + e.error.message);
+                        e.writable
+                            ? (e.busy ? "store busy: " + e.error.message : "store writable again")
+                            : "store not writable: " + e.error.message);
                  }
                  state_.health = std::move(e);
                },
@@ -95,7 +99,8 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
 }
 
 void Core::tick(const proto::Now& now, bool drained) {
-  // A broker that was paused must not kill its cluster on waking: its own gap is added to every lease.
+  // A broker that was paused must not kill its cluster on waking: its own gap is added to every
+  // lease.
   int64_t gap = state_.last_tick_us == 0 ? 0 : now.mono_us - state_.last_tick_us;
   if (gap > 5 * kTickUs) {
     for (auto& [id, executor] : state_.executors) executor.lease_until_us += gap;
@@ -144,7 +149,8 @@ void Core::leave() {
 }
 
 bool Core::accepts_clients() const {
-  // Without a store nothing fills: submits are refused with a reason instead of waiting in a socket.
+  // Without a store nothing fills: submits are refused with a reason instead of waiting in a
+  // socket.
   return !state_.health.writable || !state_.submits_filling.full();
 }
 bool Core::accepts_executors() const { return !state_.results_filling.full(); }

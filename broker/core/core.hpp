@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The broker's decisions: a pure state machine. Events in, actions out; no socket, no Redis, no clock, no thread.
-// The shell (broker/app) and the simulation (tests/sim) drive it the same way:
+// The broker's decisions: a pure state machine. Events in, actions out; no socket, no Redis, no
+// clock, no thread. The shell (broker/app) and the simulation (tests/sim) drive it the same way:
 //
 //   for each thing that happened:  core.on(event, now)
 //   at the end of the turn:        core.tick(now, sockets were drained)
@@ -59,8 +59,8 @@ class Core {
   bool accepts_executors() const;
 
   const State& state() const { return state_; }
-  /// Every task in exactly one place, counters equal what is there: for tests and the simulation. Empty if all is
-  /// well, else a sentence.
+  /// Every task in exactly one place, counters equal what is there: for tests and the simulation.
+  /// Empty if all is well, else a sentence.
   std::string broken_invariant() const;
 
  private:

@@ -45,9 +45,9 @@ void write_demand(State& state, const proto::Now& now) {
   bool refresh = now.mono_us >= state.demand_refresh_us;
   if (refresh) state.demand_refresh_us = now.mono_us + proto::kUsPerSecond;
   for (const auto& [name, demand] : demands(state)) {
-    proto::Map row = {{"pending", demand.pending},   {"running", demand.running},
-                      {"bound", demand.bound},       {"sessions", demand.sessions},
-                      {"slots", state.slots},        {"backlog_seconds", backlog_seconds(demand)}};
+    proto::Map row = {{"pending", demand.pending}, {"running", demand.running},
+                      {"bound", demand.bound},     {"sessions", demand.sessions},
+                      {"slots", state.slots},      {"backlog_seconds", backlog_seconds(demand)}};
     std::string value = proto::encode_value(row);
     auto& written = state.demand_written[name];
     if (value == written && !(refresh && demand.sessions > 0)) continue;

@@ -6,7 +6,8 @@
 
 namespace flame::broker {
 
-/// flame:demand and flame:executors: written when changed, at most five times a second; demand's time once a second.
+/// flame:demand and flame:executors: written when changed, at most five times a second; demand's
+/// time once a second.
 void write_demand(State& state, const proto::Now& now);
 
 }  // namespace flame::broker

@@ -20,7 +20,8 @@ void plan(State& state, const proto::Now& now);
 void dispatch(State& state, Session& session, const proto::Now& now);
 void on_inputs_read(State& state, InputsRead read, const proto::Now& now);
 
-/// Closes the batch: seals, plans, dispatches, writes counters. Nothing if there is nothing to write.
+/// Closes the batch: seals, plans, dispatches, writes counters. Nothing if there is nothing to
+/// write.
 std::optional<Batch> close_batch(State& state, const proto::Now& now);
 /// What depended on the batch leaves.
 void on_batch_stored(State& state, uint64_t number, const proto::Now& now);

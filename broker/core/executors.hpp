@@ -14,15 +14,16 @@ void on_executor_message(State& state, const Peer& peer, const proto::Envelope& 
 /// libzmq says that nobody is connected under this address any more.
 void on_executor_gone(State& state, const Peer& peer);
 
-/// Beats, leases, bindings that were not echoed. `drained`: the sockets are empty, so silence means something.
+/// Beats, leases, bindings that were not echoed. `drained`: the sockets are empty, so silence means
+/// something.
 void tick_executors(State& state, const proto::Now& now, bool drained);
 
 /// Its tasks go back, an attempt charged; its slots end.
-void lose_executor(State& state, Executor& executor, proto::ExecutorState into, const std::string& why,
-                   const proto::Now& now);
+void lose_executor(State& state, Executor& executor, proto::ExecutorState into,
+                   const std::string& why, const proto::Now& now);
 
-/// True if the executor has, or was just sent, what an instance of the session needs. False: the common data is
-/// being read back; plan again when it came.
+/// True if the executor has, or was just sent, what an instance of the session needs. False: the
+/// common data is being read back; plan again when it came.
 bool offer_context(State& state, Executor& executor, Session& session);
 void on_common_read(State& state, CommonRead read);
 /// One slot less of a session on this executor.

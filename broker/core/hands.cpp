@@ -35,8 +35,8 @@ uint64_t max_attempts(const State& state, const Session& session) {
 }
 
 // Parked: a task that kills whoever runs it must not be retried for ever.
-void fail(State& state, Session& session, const Hand& hand, proto::Code code, const std::string& reason,
-          const proto::Now& now) {
+void fail(State& state, Session& session, const Hand& hand, proto::Code code,
+          const std::string& reason, const proto::Now& now) {
   Outcome outcome;
   outcome.run = hand.run;
   outcome.head.attempt = hand.attempt;
@@ -99,8 +99,8 @@ void drop_empty_share(Executor& executor, proto::SessionUid uid) {
   if (share->second.slots_wanted == 0 && share->second.hands.empty()) executor.shares.erase(share);
 }
 
-void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge, proto::Code code,
-             const std::string& reason, const proto::Now& now) {
+void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
+             proto::Code code, const std::string& reason, const proto::Now& now) {
   PutAttempts attempts{session.name, {}};
   for (const auto& hand : hands) {
     FLAME_ASSERT(session.counters.running >= hand.run.count);

@@ -15,15 +15,16 @@ std::vector<Hand> take_hands(Share& share, const proto::Run& run);
 /// All of them.
 std::vector<Hand> take_all_hands(Share& share);
 void add_hand(Share& share, Hand hand);
-/// A share without slots and hands ends: an executor does not remember every session it ever served.
+/// A share without slots and hands ends: an executor does not remember every session it ever
+/// served.
 void drop_empty_share(Executor& executor, proto::SessionUid uid);
 
 enum class Charge : uint8_t { kNo, kYes };
 
-/// Running ids go back to the front of the queue. Charged ones that reached max_attempts fail with `code` and
-/// `reason` instead.
-void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge, proto::Code code,
-             const std::string& reason, const proto::Now& now);
+/// Running ids go back to the front of the queue. Charged ones that reached max_attempts fail with
+/// `code` and `reason` instead.
+void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
+             proto::Code code, const std::string& reason, const proto::Now& now);
 
 /// Every executor that has something of the session forgets it.
 void cancel_hands(State& state, Session& session);

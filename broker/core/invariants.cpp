@@ -45,14 +45,17 @@ std::string check_session(const State& state, const Session& session) {
     places.push_back(waiting.run);
     pending += waiting.run.count;
   }
-  if (session.tasks.waiting_count() + [&] {
-        uint64_t fresh = 0;
-        for (const auto& run : session.fresh) fresh += run.run.count;
-        return fresh;
-      }() != pending) {
+  if (session.tasks.waiting_count() +
+          [&] {
+            uint64_t fresh = 0;
+            for (const auto& run : session.fresh) fresh += run.run.count;
+            return fresh;
+          }() !=
+      pending) {
     return where(session, "the waiting count is wrong");
   }
-  for (const auto& orphan : session.tasks.orphans()) places.push_back(orphan), running += orphan.count;
+  for (const auto& orphan : session.tasks.orphans())
+    places.push_back(orphan), running += orphan.count;
   for (const auto& [id, executor] : state.executors) {
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end()) continue;
@@ -83,8 +86,9 @@ std::string Core::broken_invariant() const {
     uint64_t slots = 0;
     for (const auto& [id, executor] : state_.executors) {
       if (executor.state != proto::ExecutorState::kConnected) continue;
-      slots += static_cast<uint64_t>(std::count_if(executor.slots.begin(), executor.slots.end(),
-                                                   [uid = uid](const Slot& s) { return s.wanted == uid; }));
+      slots += static_cast<uint64_t>(
+          std::count_if(executor.slots.begin(), executor.slots.end(),
+                        [uid = uid](const Slot& s) { return s.wanted == uid; }));
     }
     if (slots != session->slots_bound) return where(*session, "slots_bound is wrong");
     if (session->spec.max_instances != 0 && slots > session->spec.max_instances) {

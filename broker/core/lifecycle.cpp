@@ -37,9 +37,10 @@ proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
     std::vector<std::string> names;
     for (const auto& [name, unused] : state.applications) names.push_back(name);
     auto near = proto::nearest(spec.application, names);
-    return Error{Code::kNotFound, "no application '" + proto::printable(spec.application, 60) + "'" +
-                                      (near.empty() ? "; flmctl list application shows all"
-                                                    : "; did you mean '" + std::string(near) + "'?")};
+    return Error{Code::kNotFound,
+                 "no application '" + proto::printable(spec.application, 60) + "'" +
+                     (near.empty() ? "; flmctl list application shows all"
+                                   : "; did you mean '" + std::string(near) + "'?")};
   }
   if (spec.max_instances != 0 && spec.min_instances > spec.max_instances) {
     return Error{Code::kBadRequest, "min_instances is above max_instances"};
@@ -64,15 +65,18 @@ std::string difference(const proto::SessionSpec& a, const proto::SessionSpec& b)
   if (a.min_instances != b.min_instances) return "min_instances " + std::to_string(a.min_instances);
   if (a.max_instances != b.max_instances) return "max_instances " + std::to_string(a.max_instances);
   if (a.priority != b.priority) return "priority " + std::to_string(a.priority);
-  if (a.durability != b.durability) return "durability " + std::string(proto::name_of(a.durability));
+  if (a.durability != b.durability)
+    return "durability " + std::string(proto::name_of(a.durability));
   if (a.retention != b.retention) return "retention " + a.retention;
-  if (a.results_ttl_ms != b.results_ttl_ms) return "results_ttl_ms " + std::to_string(a.results_ttl_ms);
+  if (a.results_ttl_ms != b.results_ttl_ms)
+    return "results_ttl_ms " + std::to_string(a.results_ttl_ms);
   return "resources '" + a.resources + "'";
 }
 
 proto::Result<Session*> open_existing(Session& session, const proto::CreateSession& message) {
   if (!message.open_or_create) {
-    return Error{Code::kAlreadyExists, "session '" + session.name + "' exists already; open it, or "
+    return Error{Code::kAlreadyExists, "session '" + session.name +
+                                           "' exists already; open it, or "
                                            "leave the id out to get a fresh one"};
   }
   if (session.spec != message.spec) {
@@ -80,16 +84,16 @@ proto::Result<Session*> open_existing(Session& session, const proto::CreateSessi
                                            difference(session.spec, message.spec)};
   }
   if (session.finished() || session.state == SessionState::kClosing) {
-    return Error{Code::kWrongState, "session '" + session.name + "' is " +
-                                        std::string(proto::name_of(session.state))};
+    return Error{Code::kWrongState,
+                 "session '" + session.name + "' is " + std::string(proto::name_of(session.state))};
   }
   return &session;
 }
 
 }  // namespace
 
-proto::Result<Session*> create_session(State& state, Client& client, const proto::CreateSession& message,
-                                       const proto::Now& now) {
+proto::Result<Session*> create_session(State& state, Client& client,
+                                       const proto::CreateSession& message, const proto::Now& now) {
   if (!message.session.empty()) {
     auto name = proto::check_name("session", message.session);
     if (!name) return name.error();
@@ -103,7 +107,8 @@ proto::Result<Session*> create_session(State& state, Client& client, const proto
                                       " bytes; at most " + std::to_string(proto::kCommonBytesMax)};
   }
   auto session = std::make_unique<Session>();
-  session->name = message.session.empty() ? made_name(state, message.spec.application) : message.session;
+  session->name =
+      message.session.empty() ? made_name(state, message.spec.application) : message.session;
   session->uid = state.epoch_number << 32 | ++state.sessions_created;
   session->spec = message.spec;
   session->owner = client.user;
@@ -114,7 +119,8 @@ proto::Result<Session*> create_session(State& state, Client& client, const proto
   Session* raw = session.get();
   state.names[raw->name] = raw->uid;
   state.sessions[raw->uid] = std::move(session);
-  state.ops.push_back(PutSession{raw->name, raw->created_ms, fields_of(*raw, true), message.payload});
+  state.ops.push_back(
+      PutSession{raw->name, raw->created_ms, fields_of(*raw, true), message.payload});
   add_event(state, *raw, now, "created", "by " + raw->owner);
   state.plan_due = true;
   return raw;
@@ -158,7 +164,8 @@ void delete_session(State& state, Session& session) {
                proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
   }
   if (session.counters.tasks > 0) {
-    state.ops.push_back(DropSegments{session.name, 0, proto::segment_of(session.counters.tasks), true});
+    state.ops.push_back(
+        DropSegments{session.name, 0, proto::segment_of(session.counters.tasks), true});
   }
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
@@ -170,7 +177,8 @@ void delete_session(State& state, Session& session) {
   state.sessions.erase(session.uid);  // last: `session` ends here
 }
 
-void suspend_session(State& state, Session& session, const std::string& reason, const proto::Now& now) {
+void suspend_session(State& state, Session& session, const std::string& reason,
+                     const proto::Now& now) {
   auto next = proto::next_state(session.state, SessionEvent::kSuspend);
   if (!next) return;
   session.state = *next;
@@ -190,7 +198,8 @@ void on_tasks_finished(State& state, Session& session) {
     touch(state, session);
     for (const auto& [peer, watcher] : session.watchers) {
       send_after(state, Port::kClients, peer,
-                 proto::SessionChanged{session.uid, session.state, session.counters, session.done_end, ""});
+                 proto::SessionChanged{session.uid, session.state, session.counters,
+                                       session.done_end, ""});
     }
   }
   std::erase_if(session.waiting, [&](const WaitingRequest& waiting) {
@@ -228,10 +237,12 @@ void apply_retention(State& state, const proto::Now& now) {
     uint64_t results = session->spec.results_ttl_ms;
     if (results == 0) results = known ? application->second.results_ttl_ms : proto::kResultsTtlMs;
     uint64_t summary = known ? application->second.summary_ttl_ms : proto::kSummaryTtlMs;
-    auto closed_for = static_cast<uint64_t>(std::max<int64_t>(0, now.wall_ms() - session->closed_ms));
+    auto closed_for =
+        static_cast<uint64_t>(std::max<int64_t>(0, now.wall_ms() - session->closed_ms));
     if (closed_for >= std::max(summary, results)) {
       over.push_back(session.get());
-    } else if (closed_for >= results && !session->results_dropped && session->reads_in_flight == 0) {
+    } else if (closed_for >= results && !session->results_dropped &&
+               session->reads_in_flight == 0) {
       session->results_dropped = true;
       session->done_first = session->done_end;
       session->done_runs.clear();
@@ -247,9 +258,11 @@ void apply_retention(State& state, const proto::Now& now) {
   forget_executors(state, now);
   for (auto& [uid, session] : state.sessions) {
     for (auto entry = session->submits.begin(); entry != session->submits.end();) {
-      // A dirty one was used since the last batch, which is when used_ms is set: the first one still has 0.
-      bool old = !entry->second.dirty && now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
-                                             static_cast<int64_t>(proto::kClientTtlMs);
+      // A dirty one was used since the last batch, which is when used_ms is set: the first one
+      // still has 0.
+      bool old = !entry->second.dirty &&
+                 now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
+                     static_cast<int64_t>(proto::kClientTtlMs);
       if (old && !session->finished()) {
         state.ops.push_back(PutSubmits{session->name, entry->first, ""});
         entry = session->submits.erase(entry);
@@ -268,8 +281,9 @@ proto::Status register_application(State& state, const proto::Value& value) {
     if (found->second == *application) return {};
     for (const auto& [uid, session] : state.sessions) {
       if (session->spec.application != application->name || session->finished()) continue;
-      return Error{Code::kWrongState, "application '" + application->name + "' is in use by session '" +
-                                          session->name + "'; close it before changing the application"};
+      return Error{Code::kWrongState, "application '" + application->name +
+                                          "' is in use by session '" + session->name +
+                                          "'; close it before changing the application"};
     }
   }
   state.ops.push_back(
@@ -347,11 +361,16 @@ proto::SessionInfo info_of(const State&, const Session& session, uint64_t reques
 TextFields fields_of(const Session& session, bool all) {
   auto text = [](uint64_t number) { return std::to_string(number); };
   const proto::Counters& c = session.counters;
-  TextFields fields = {{"tasks", text(c.tasks)},       {"pending", text(c.pending)},
-                       {"running", text(c.running)},   {"succeed", text(c.succeed)},
-                       {"failed", text(c.failed)},     {"cancelled", text(c.cancelled)},
+  TextFields fields = {{"tasks", text(c.tasks)},
+                       {"pending", text(c.pending)},
+                       {"running", text(c.running)},
+                       {"succeed", text(c.succeed)},
+                       {"failed", text(c.failed)},
+                       {"cancelled", text(c.cancelled)},
                        {"done_first", text(session.done_first)}};
-  auto add = [&](const char* name, std::string value) { fields.emplace_back(name, std::move(value)); };
+  auto add = [&](const char* name, std::string value) {
+    fields.emplace_back(name, std::move(value));
+  };
   if (all || session.state != SessionState::kOpen) {
     add("state", std::string(proto::name_of(session.state)));
     add("closed", std::to_string(session.closed_ms));

@@ -8,17 +8,19 @@
 
 namespace flame::broker {
 
-proto::Result<Session*> create_session(State& state, Client& client, const proto::CreateSession& message,
-                                       const proto::Now& now);
+proto::Result<Session*> create_session(State& state, Client& client,
+                                       const proto::CreateSession& message, const proto::Now& now);
 /// Pending tasks become cancelled, running ones finish. Idempotent.
 void close_session(State& state, Session& session, const proto::Now& now);
 /// The session and its keys go with the batch that fills now.
 void delete_session(State& state, Session& session);
 /// Nothing more is dispatched; `reason` says why.
-void suspend_session(State& state, Session& session, const std::string& reason, const proto::Now& now);
+void suspend_session(State& state, Session& session, const std::string& reason,
+                     const proto::Now& now);
 /// After tasks ended: answers those who wait, closes a closing session.
 void on_tasks_finished(State& state, Session& session);
-/// Once a second: results and summaries of closed sessions whose time is over, silent clients' entries.
+/// Once a second: results and summaries of closed sessions whose time is over, silent clients'
+/// entries.
 void apply_retention(State& state, const proto::Now& now);
 
 proto::Status register_application(State& state, const proto::Value& value);

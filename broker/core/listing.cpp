@@ -24,7 +24,8 @@ Value session_row(const Session& session) {
   Map row = {{"id", session.name}};
   for (const auto& [name, text] : fields_of(session, true)) {
     auto number = proto::parse_number<int64_t>(text);
-    bool is_text = name == "reason" || name == "application" || name == "owner" || name == "resources";
+    bool is_text =
+        name == "reason" || name == "application" || name == "owner" || name == "resources";
     row.emplace_back(name, number && !is_text ? Value(*number) : Value(text));
   }
   row.emplace_back("slots", session.slots_bound);
@@ -37,7 +38,8 @@ std::string why(const State& state, const Session& session) {
   if (session.state == proto::SessionState::kSuspended) return "suspended: " + session.reason;
   if (session.counters.unfinished() == 0) return "no task is pending or running";
   if (!session.reason.empty()) return session.reason;
-  if (session.counters.running > 0) return "running on " + std::to_string(session.slots_bound) + " slots";
+  if (session.counters.running > 0)
+    return "running on " + std::to_string(session.slots_bound) + " slots";
   if (state.slots == 0) return "no executor is connected; start one, or flmctl up --executors 1";
   if (session.slots_bound == 0) return "waits for a slot: others are served before it";
   return "its slots are being bound";
@@ -71,10 +73,12 @@ Error unknown_kind(const std::string& kind) {
 
 // Exact name, else the only one that begins with it.
 template <class Things>
-proto::Result<std::string> find_name(const Things& things, const char* kind, const std::string& name) {
+proto::Result<std::string> find_name(const Things& things, const char* kind,
+                                     const std::string& name) {
   if (things.contains(name)) return name;
   std::vector<std::string> matches;
-  for (auto at = things.lower_bound(name); at != things.end() && at->first.starts_with(name); ++at) {
+  for (auto at = things.lower_bound(name); at != things.end() && at->first.starts_with(name);
+       ++at) {
     matches.push_back(at->first);
     if (matches.size() > 3) break;
   }
@@ -83,7 +87,8 @@ proto::Result<std::string> find_name(const Things& things, const char* kind, con
   if (matches.empty() || name.empty()) {
     return Error{Code::kNotFound, "no " + shown + "; flmctl list " + kind + " shows all"};
   }
-  return Error{Code::kNotFound, shown + " is not unique: " + matches[0] + ", " + matches[1] + " ..."};
+  return Error{Code::kNotFound,
+               shown + " is not unique: " + matches[0] + ", " + matches[1] + " ..."};
 }
 
 }  // namespace
@@ -106,7 +111,8 @@ void on_list(State& state, Client& client, const proto::ListKind& message) {
   auto rows = rows_of(state, message.kind, message.all);
   if (!rows) return refuse(state, client, message.request, unknown_kind(message.kind));
   bool cut = rows->size() > proto::kListRowsMax;
-  if (cut) rows->erase(rows->begin(), rows->end() - static_cast<std::ptrdiff_t>(proto::kListRowsMax));
+  if (cut)
+    rows->erase(rows->begin(), rows->end() - static_cast<std::ptrdiff_t>(proto::kListRowsMax));
   send_now(state, client, proto::Listing{message.request, std::move(*rows), cut});
 }
 
@@ -122,14 +128,16 @@ void on_view(State& state, Client& client, const proto::View& message) {
   if (message.kind == "application") {
     auto name = find_name(state.applications, "application", message.id);
     if (!name) return refuse(state, client, message.request, name.error());
-    return send_now(state, client,
-                    proto::Listing{message.request, {proto::to_value(state.applications[*name])}, false});
+    return send_now(
+        state, client,
+        proto::Listing{message.request, {proto::to_value(state.applications[*name])}, false});
   }
   if (message.kind == "executor") {
     auto id = find_name(state.executors, "executor", message.id);
     if (!id) return refuse(state, client, message.request, id.error());
-    return send_now(state, client,
-                    proto::Listing{message.request, {row_of(state, state.executors.at(*id))}, false});
+    return send_now(
+        state, client,
+        proto::Listing{message.request, {row_of(state, state.executors.at(*id))}, false});
   }
   refuse(state, client, message.request, unknown_kind(message.kind));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
 
-// The thin part around the scheduler's pure function: what it is told, and how its answer becomes Bind messages.
+// The thin part around the scheduler's pure function: what it is told, and how its answer becomes
+// Bind messages.
 
 #include <algorithm>
 
@@ -42,7 +43,8 @@ void join_the_queue(State& state, Session& session) {
   if (least != INT64_MAX) session.served_us = std::max(session.served_us, least);
 }
 
-PlanSession plan_session(const State& state, const Session& session, uint64_t wanted, int64_t now_us) {
+PlanSession plan_session(const State& state, const Session& session, uint64_t wanted,
+                         int64_t now_us) {
   PlanSession plan;
   plan.uid = session.uid;
   plan.application = session.spec.application;
@@ -118,8 +120,8 @@ void plan(State& state, const proto::Now& now) {
       const Slot& slot = executor.slots[i];
       Session* session = state.session(slot.wanted);
       auto share = executor.shares.find(slot.wanted);
-      bool busy = share != executor.shares.end() && share->second.tasks >= share->second.slots_wanted &&
-                  share->second.tasks > 0;
+      bool busy = share != executor.shares.end() &&
+                  share->second.tasks >= share->second.slots_wanted && share->second.tasks > 0;
       slots.push_back({executor.only_application, session == nullptr ? 0 : slot.wanted,
                        session == nullptr ? slot.warm : session->spec.application, busy});
       places.emplace_back(&executor, i);

@@ -41,7 +41,8 @@ void read_fields(Session& session, const RecoveredSession& from) {
   session.spec.retention = text(fields, "retention");
   session.spec.results_ttl_ms = number(fields, "results_ttl_ms");
   session.spec.resources = text(fields, "resources");
-  session.state = proto::session_state_from(text(fields, "state")).value_or(proto::SessionState::kOpen);
+  session.state =
+      proto::session_state_from(text(fields, "state")).value_or(proto::SessionState::kOpen);
   session.reason = text(fields, "reason");
   session.created_ms = static_cast<int64_t>(number(fields, "created"));
   session.closed_ms = static_cast<int64_t>(number(fields, "closed"));
@@ -49,12 +50,14 @@ void read_fields(Session& session, const RecoveredSession& from) {
   session.has_common = number(fields, "common") != 0;
   session.done_first = number(fields, "done_first");
   session.done_end = session.done_confirmed = session.done_first + from.done_length;
-  session.counters = {number(fields, "tasks"),   0, 0, number(fields, "succeed"), number(fields, "failed"),
-                      number(fields, "cancelled")};
+  session.counters = {
+      number(fields, "tasks"),    0, 0, number(fields, "succeed"), number(fields, "failed"),
+      number(fields, "cancelled")};
   if (session.spec.retention == "read") session.done_runs.resize(from.done_length);
 }
 
-// The letters are the truth; counters follow from them (a session whose letters are dropped keeps its fields').
+// The letters are the truth; counters follow from them (a session whose letters are dropped keeps
+// its fields').
 void read_letters(Session& session, const RecoveredSession& from) {
   proto::Counters counted{session.counters.tasks, 0, 0, 0, 0, 0};
   for (const auto& [segment, letters] : from.states) {
@@ -70,9 +73,15 @@ void read_letters(Session& session, const RecoveredSession& from) {
           counted.running += run.count;
           session.tasks.orphans().push_back(run);
           break;
-        case TaskState::kSucceed: counted.succeed += run.count; break;
-        case TaskState::kFailed: counted.failed += run.count; break;
-        case TaskState::kCancelled: counted.cancelled += run.count; break;
+        case TaskState::kSucceed:
+          counted.succeed += run.count;
+          break;
+        case TaskState::kFailed:
+          counted.failed += run.count;
+          break;
+        case TaskState::kCancelled:
+          counted.cancelled += run.count;
+          break;
       }
       at = end;
     }
@@ -124,8 +133,8 @@ void read_clients(Session& session, const RecoveredSession& from) {
   }
 }
 
-// Waiting ids whose input is not there would wait for ever: they get their recorded result when dispatch finds
-// no input run, so they need one that reads as empty.
+// Waiting ids whose input is not there would wait for ever: they get their recorded result when
+// dispatch finds no input run, so they need one that reads as empty.
 void cover_lost_inputs(Session& session) {
   for (const auto& waiting : session.tasks.waiting()) {
     for (proto::TaskId id = waiting.run.first; id < waiting.run.end();) {
@@ -135,9 +144,11 @@ void cover_lost_inputs(Session& session) {
         continue;
       }
       auto& inputs = session.tasks.inputs();
-      auto after = std::upper_bound(inputs.begin(), inputs.end(), id,
-                                    [](proto::TaskId i, const InputRun& in) { return i < in.first; });
-      proto::TaskId end = std::min({waiting.run.end(), proto::segment_end(id), id + proto::kRunTasksMax});
+      auto after =
+          std::upper_bound(inputs.begin(), inputs.end(), id,
+                           [](proto::TaskId i, const InputRun& in) { return i < in.first; });
+      proto::TaskId end =
+          std::min({waiting.run.end(), proto::segment_end(id), id + proto::kRunTasksMax});
       if (after != inputs.end()) end = std::min(end, after->first);
       InputRun lost;
       lost.first = id;
@@ -152,7 +163,8 @@ void recover_session(State& state, RecoveredSession from, const proto::Now& now)
   auto session = std::make_unique<Session>();
   read_fields(*session, from);
   if (session->uid == 0) {
-    return note(state, true, "session '" + proto::printable(from.session) + "' has no uid: left alone");
+    return note(state, true,
+                "session '" + proto::printable(from.session) + "' has no uid: left alone");
   }
   read_letters(*session, from);
   read_inputs(*session, from);
@@ -187,7 +199,8 @@ void recover_executor(State& state, const std::string& id, const std::string& by
   executor.address = text("address");
   executor.version = text("version");
   executor.only_application = text("application");
-  executor.state = text("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
+  executor.state =
+      text("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
   executor.connected_ms = number("connected");
   executor.seen_ms = number("seen");
   state.executors[id] = std::move(executor);
@@ -252,8 +265,8 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
     if (application) {
       state.applications[name] = std::move(*application);
     } else {
-      note(state, true, "application '" + name + "' in Redis is not readable: " +
-                            application.error().message);
+      note(state, true,
+           "application '" + name + "' in Redis is not readable: " + application.error().message);
     }
   }
   for (const auto& [id, row] : recovered.executors) recover_executor(state, id, row);

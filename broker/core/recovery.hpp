@@ -6,8 +6,8 @@
 
 namespace flame::broker {
 
-/// Builds the state from what Redis has: waiting ids go out at once, running ones wait for their executors to
-/// claim them until readopt.
+/// Builds the state from what Redis has: waiting ids go out at once, running ones wait for their
+/// executors to claim them until readopt.
 void recover(State& state, Recovered recovered, const proto::Now& now);
 /// Redis lost confirmed writes: until somebody accepts that, reads only.
 void on_lineage_broken(State& state, const std::string& reason);

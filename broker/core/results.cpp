@@ -18,7 +18,8 @@ using proto::TaskState;
 namespace {
 
 void set_outcome_letters(Session& session, const Outcome& outcome) {
-  set_letters(session, outcome.run, outcome.cancelled ? TaskState::kCancelled : TaskState::kSucceed);
+  set_letters(session, outcome.run,
+              outcome.cancelled ? TaskState::kCancelled : TaskState::kSucceed);
   if (outcome.cancelled) return;
   for (const auto& exception : outcome.head.exceptions) {
     set_letters(session, {exception.id, 1}, TaskState::kFailed);
@@ -96,7 +97,8 @@ void record(State& state, Session& session, Outcome outcome, const proto::Now&) 
   forget_charges(state, session, outcome.run);
   uint64_t elements = outcome.cancelled ? 0 : outcome.run.count;
   state.ops.push_back(PutOutput{session.name, outcome.run,
-                                proto::encode_output_head(outcome.head, elements), outcome.elements});
+                                proto::encode_output_head(outcome.head, elements),
+                                outcome.elements});
   state.results_filling.tasks += elements;
   state.results_filling.bytes += outcome.elements.size();
   uint64_t index = session.done_end++;
@@ -104,7 +106,8 @@ void record(State& state, Session& session, Outcome outcome, const proto::Now&) 
   touch(state, session);
   proto::Results message = message_of(session, index, std::move(outcome));
   for (auto& [peer, watcher] : session.watchers) {
-    if (watcher.next != index || watcher.reading != 0 || !has_room(watcher, cost(message))) continue;
+    if (watcher.next != index || watcher.reading != 0 || !has_room(watcher, cost(message)))
+      continue;
     book(watcher, message);
     send_durable(state, session, Port::kClients, peer, message);
   }
@@ -125,9 +128,14 @@ std::vector<uint64_t> stamps_of(const State& state, Session& session, const prot
     start = m.base_ms * 1000 + m.times.front().start_us;
     end = m.base_ms * 1000 + m.times.back().end_us;
   }
-  return {static_cast<uint64_t>(input->sent_us), static_cast<uint64_t>(input->received_us),
-          static_cast<uint64_t>(stored.written_us), static_cast<uint64_t>(stored.stored_us), start, end,
-          0, 0};
+  return {static_cast<uint64_t>(input->sent_us),
+          static_cast<uint64_t>(input->received_us),
+          static_cast<uint64_t>(stored.written_us),
+          static_cast<uint64_t>(stored.stored_us),
+          start,
+          end,
+          0,
+          0};
 }
 
 int64_t service_time(const proto::TaskResults& message) {
@@ -143,13 +151,14 @@ Outcome outcome_of(State& state, Session& session, const Executor& executor,
   Outcome outcome;
   outcome.stamps = stamps_of(state, session, message);
   outcome.run = message.run;
-  outcome.head = {executor.id, message.ticket.attempt, message.base_ms, std::move(message.exceptions),
-                  std::move(message.times)};
+  outcome.head = {executor.id, message.ticket.attempt, message.base_ms,
+                  std::move(message.exceptions), std::move(message.times)};
   outcome.elements = std::move(message.payload);
   return outcome;
 }
 
-// The part of an answer that lies in `run`: its elements and its exceptions. Frame times are the whole answer's.
+// The part of an answer that lies in `run`: its elements and its exceptions. Frame times are the
+// whole answer's.
 proto::TaskResults part_of(const proto::TaskResults& message, const Run& run) {
   proto::TaskResults part = message;
   part.run = run;
@@ -188,7 +197,8 @@ bool take_plain(Session& session, Share& share, const proto::TaskResults& messag
 }
 
 // The parts of `run` that have no result yet, taken from wherever they are.
-std::vector<Run> take_unfinished(State& state, Session& session, const Executor& from, const Run& run) {
+std::vector<Run> take_unfinished(State& state, Session& session, const Executor& from,
+                                 const Run& run) {
   std::vector<Run> parts;
   for (const auto& waiting : session.tasks.take(run)) {
     session.counters.pending -= waiting.run.count;
@@ -213,10 +223,12 @@ std::vector<Run> take_unfinished(State& state, Session& session, const Executor&
   return parts;
 }
 
-// A late answer, one of another attempt, or one given to an earlier broker: the ticket proves that it was asked for.
-Code record_late(State& state, Session& session, Executor& executor, const proto::TaskResults& message,
-                 const proto::Now& now) {
-  if (!ticket_is_ours(message.ticket, state.secret, session.uid, executor.id)) return Code::kRefused;
+// A late answer, one of another attempt, or one given to an earlier broker: the ticket proves that
+// it was asked for.
+Code record_late(State& state, Session& session, Executor& executor,
+                 const proto::TaskResults& message, const proto::Now& now) {
+  if (!ticket_is_ours(message.ticket, state.secret, session.uid, executor.id))
+    return Code::kRefused;
   auto parts = take_unfinished(state, session, executor, message.run);
   uint64_t recorded = 0;
   for (const auto& part : parts) {
@@ -252,26 +264,31 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
   state.recorded[executor.id].push_back({uid, run, code});
 }
 
-// ---- delivery -------------------------------------------------------------------------------------------
+// ---- delivery
+// -------------------------------------------------------------------------------------------
 
 void on_watch(State& state, Client& client, const proto::Watch& message, const proto::Now& now) {
   Session* session = state.session(message.uid);
   if (session == nullptr) {
-    return refuse(state, client, message.request, {Code::kGone, "the session does not exist any more"});
+    return refuse(state, client, message.request,
+                  {Code::kGone, "the session does not exist any more"});
   }
   if (!message.lineage.empty() && message.lineage != state.lineage) {
-    return refuse(state, client, message.request,
-                  {Code::kLostLineage, "the cursor is from before Redis lost writes; start again at 0"});
+    return refuse(
+        state, client, message.request,
+        {Code::kLostLineage, "the cursor is from before Redis lost writes; start again at 0"});
   }
   if (message.index > session->done_end) {
-    return refuse(state, client, message.request,
-                  {Code::kBadRequest, "the cursor " + std::to_string(message.index) + " is ahead of the " +
-                                          std::to_string(session->done_end) + " results there are"});
+    return refuse(
+        state, client, message.request,
+        {Code::kBadRequest, "the cursor " + std::to_string(message.index) + " is ahead of the " +
+                                std::to_string(session->done_end) + " results there are"});
   }
   if (session->results_dropped) {
-    return refuse(state, client, message.request,
-                  {Code::kTrimmed, "the results were dropped " +
-                                       std::string("at the end of their time; see results_ttl_ms")});
+    return refuse(
+        state, client, message.request,
+        {Code::kTrimmed, "the results were dropped " +
+                             std::string("at the end of their time; see results_ttl_ms")});
   }
   Watcher watcher;
   watcher.reader = message.reader.substr(0, proto::kNameBytesMax);
@@ -331,8 +348,9 @@ proto::Results from_store(const Session& session, uint64_t index, const Run& run
   if (!stored) stored = proto::decode_output(value.view(), 0);  // a cancelled run has no elements
   if (!stored) {
     for (proto::TaskId id = run.first; id < run.end(); id++) {
-      results.exceptions.push_back({id, Code::kLostByStore, "the stored output is " +
-                                                                std::string(value.empty() ? "gone" : "damaged")});
+      results.exceptions.push_back(
+          {id, Code::kLostByStore,
+           "the stored output is " + std::string(value.empty() ? "gone" : "damaged")});
     }
     std::string elements;
     for (uint64_t i = 0; i < run.count; i++) proto::append_element(elements, "");
@@ -399,7 +417,8 @@ void trim_read(State& state, Session& session, const proto::Now& now) {
   while (session.done_first < until && !session.done_runs.empty() &&
          !session.done_runs.front().empty()) {
     const Run& run = session.done_runs.front();
-    if (!drop.runs.empty() && proto::segment_of(drop.runs.back().first) != proto::segment_of(run.first)) {
+    if (!drop.runs.empty() &&
+        proto::segment_of(drop.runs.back().first) != proto::segment_of(run.first)) {
       state.ops.push_back(std::exchange(drop, DropOutput{session.name, {}}));
     }
     drop.runs.push_back(run);

@@ -2,7 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// From an executor's answer to the one recorded result, and from there to whoever watches the session.
+// From an executor's answer to the one recorded result, and from there to whoever watches the
+// session.
 
 #include "broker/core/state.hpp"
 
@@ -17,15 +18,18 @@ struct Outcome {
   bool cancelled = false;
 };
 
-/// Records: letters, counters, output, done entry, inputs that are finished. Sends it to the watchers that are
-/// up to date. The caller has taken the ids out of the running (or pending) counter.
+/// Records: letters, counters, output, done entry, inputs that are finished. Sends it to the
+/// watchers that are up to date. The caller has taken the ids out of the running (or pending)
+/// counter.
 void record(State& state, Session& session, Outcome outcome, const proto::Now& now);
 
-/// An executor's results: the parts that have no result yet are recorded, the rest is answered as duplicate.
+/// An executor's results: the parts that have no result yet are recorded, the rest is answered as
+/// duplicate.
 void on_task_results(State& state, Executor& executor, proto::TaskResults message,
                      const proto::Now& now);
 
-// ---- delivery -------------------------------------------------------------------------------------------
+// ---- delivery
+// -------------------------------------------------------------------------------------------
 
 void on_watch(State& state, Client& client, const proto::Watch& message, const proto::Now& now);
 void on_results_ack(State& state, Client& client, const proto::ResultsAck& message,

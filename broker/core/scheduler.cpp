@@ -16,9 +16,14 @@ constexpr size_t kNone = SIZE_MAX;
 
 class Planner {
  public:
-  Planner(const std::vector<PlanSession>& sessions, const std::vector<PlanSlot>& slots, int64_t now_us)
-      : sessions_(sessions), slots_(slots), now_us_(now_us), deserved_(sessions.size()),
-        kept_(sessions.size()), owner_(slots.size(), kNone) {
+  Planner(const std::vector<PlanSession>& sessions, const std::vector<PlanSlot>& slots,
+          int64_t now_us)
+      : sessions_(sessions),
+        slots_(slots),
+        now_us_(now_us),
+        deserved_(sessions.size()),
+        kept_(sessions.size()),
+        owner_(slots.size(), kNone) {
     for (size_t i = 0; i < sessions.size(); i++) by_uid_.emplace(sessions[i].uid, i);
   }
 
@@ -59,7 +64,8 @@ class Planner {
     return since != 0 && now_us_ < since + int64_t{proto::kQuantumUs};
   }
 
-  // Minimums first, then one slot each in turn until the slots or the wishes are used up: water-filling.
+  // Minimums first, then one slot each in turn until the slots or the wishes are used up:
+  // water-filling.
   void share_slots() {
     auto turn = order();
     uint64_t left = slots_.size();
@@ -88,7 +94,8 @@ class Planner {
            slots_[slot].only_application == sessions_[session].application;
   }
 
-  // A slot stays where it is while its session deserves it; busy ones are kept rather than idle ones.
+  // A slot stays where it is while its session deserves it; busy ones are kept rather than idle
+  // ones.
   void keep_slots() {
     for (bool busy : {true, false}) {
       for (size_t s = 0; s < slots_.size(); s++) {
@@ -103,7 +110,8 @@ class Planner {
     }
   }
 
-  // What is still deserved goes to slots nobody keeps: idle before busy, same application (a warm process) first.
+  // What is still deserved goes to slots nobody keeps: idle before busy, same application (a warm
+  // process) first.
   void fill_slots() {
     for (size_t i = 0; i < sessions_.size(); i++) {
       while (kept_[i] < deserved_[i]) {

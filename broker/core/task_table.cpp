@@ -42,7 +42,8 @@ void TaskTable::wait_front(const WaitingRun& waiting) {
   waiting_count_ += waiting.run.count;
   auto at = waiting_.begin();
   while (at != waiting_.end() && at->run.first < waiting.run.first) ++at;
-  if (at != waiting_.end() && waiting.run.end() == at->run.first && waiting.charged == at->charged) {
+  if (at != waiting_.end() && waiting.run.end() == at->run.first &&
+      waiting.charged == at->charged) {
     at->run.first = waiting.run.first;
     at->run.count += waiting.run.count;
     return;

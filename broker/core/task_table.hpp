@@ -2,11 +2,12 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The tasks of one session as runs: which inputs are stored, which ids wait, in what order. No structure per task:
-// 10 million queued tasks in runs of 64 cost about 15 MB here.
+// The tasks of one session as runs: which inputs are stored, which ids wait, in what order. No
+// structure per task: 10 million queued tasks in runs of 64 cost about 15 MB here.
 //
-// Every id below `next` is in exactly one place: waiting here, orphaned here (running somewhere when the broker
-// started, not claimed yet), in some executor's hand (broker/core/executor.hpp), or finished (nowhere).
+// Every id below `next` is in exactly one place: waiting here, orphaned here (running somewhere
+// when the broker started, not claimed yet), in some executor's hand (broker/core/executor.hpp), or
+// finished (nowhere).
 
 #include <cstdint>
 #include <deque>
@@ -28,8 +29,8 @@ struct InputRun {
   /// Where the last slice ended: the next one usually begins there, so lengths are walked once.
   uint32_t cut_tasks = 0;
   uint32_t cut_bytes = 0;
-  bool keep = false;      ///< a task of it failed: the input stays until retention ends
-  bool in_memory = false; ///< `body` holds the elements; else they are read back before dispatch
+  bool keep = false;       ///< a task of it failed: the input stays until retention ends
+  bool in_memory = false;  ///< `body` holds the elements; else they are read back before dispatch
   bool reading = false;
   proto::Bytes body;
   // For the stamps of results; 0 where the client did not ask.
@@ -65,7 +66,8 @@ class TaskTable {
   const std::deque<WaitingRun>& waiting() const { return waiting_; }
   /// Takes `count` ids off the front run.
   void take_front(uint64_t count);
-  /// Takes the ids of `run` out of the queue, wherever they are; returns the parts that were waiting.
+  /// Takes the ids of `run` out of the queue, wherever they are; returns the parts that were
+  /// waiting.
   std::vector<WaitingRun> take(const proto::Run& run);
   std::vector<WaitingRun> take_all();
 
@@ -78,8 +80,8 @@ class TaskTable {
   /// The elements of `slice` (inside one input run that is in memory).
   proto::Bytes elements_of(InputRun& input, const proto::Run& slice);
 
-  /// Marks ids of `run` finished; appends the input runs of which nothing is left to `done` (their bodies are
-  /// dropped). `failed`: keep the input.
+  /// Marks ids of `run` finished; appends the input runs of which nothing is left to `done` (their
+  /// bodies are dropped). `failed`: keep the input.
   void finish(const proto::Run& run, bool failed, std::vector<proto::Run>& done);
 
   /// Bytes of inputs held in memory.

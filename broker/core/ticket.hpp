@@ -9,10 +9,12 @@
 
 namespace flame::broker {
 
-/// SipHash-2-4 with 128 bits of output (Aumasson, Bernstein 2012; reference code's siphash.c). `key` has 16 bytes.
+/// SipHash-2-4 with 128 bits of output (Aumasson, Bernstein 2012; reference code's siphash.c).
+/// `key` has 16 bytes.
 std::string siphash128(std::string_view key, std::string_view bytes);
 
-/// Signs what was dispatched: any later broker of the lineage can check a result without having stored anything.
+/// Signs what was dispatched: any later broker of the lineage can check a result without having
+/// stored anything.
 void sign_ticket(proto::Ticket& ticket, std::string_view secret, proto::SessionUid uid,
                  std::string_view executor);
 bool ticket_is_ours(const proto::Ticket& ticket, std::string_view secret, proto::SessionUid uid,

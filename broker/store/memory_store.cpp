@@ -169,7 +169,8 @@ bool MemoryStore::replay(uint64_t from) {
   if (!ring_) return true;
   for (const auto& batch : ring_->batches) {
     if (batch.number < from) continue;
-    if (redis_.submit_now(meta_.epoch, batch).outcome == MemoryRedis::Outcome::kRefused) return false;
+    if (redis_.submit_now(meta_.epoch, batch).outcome == MemoryRedis::Outcome::kRefused)
+      return false;
     confirmed_ = std::max(confirmed_, batch.number);
   }
   return true;

@@ -57,10 +57,15 @@ def some(items):
 
 def inputs_of(journal):
     """Task id -> the begin of its output."""
-    expect(sorted(journal.acknowledged) == sorted(journal.submitted), "a submit was never acknowledged")
+    expect(
+        sorted(journal.acknowledged) == sorted(journal.submitted), "a submit was never acknowledged"
+    )
     inputs = {}
     for submit, ids in journal.acknowledged.items():
-        expect(len(ids) == journal.submitted[submit], f"submit {submit} was acknowledged with another count")
+        expect(
+            len(ids) == journal.submitted[submit],
+            f"submit {submit} was acknowledged with another count",
+        )
         for place, task in enumerate(ids):
             expect(task not in inputs, f"id {task} was given to two submits")
             inputs[task] = f"{submit}.{place}."
@@ -72,7 +77,10 @@ def received_of(journal):
     expect(indexes == list(range(len(indexes))), "the client received an index twice or never")
     received = {}
     for index, ids, _, outputs in journal.received:
-        expect(len(ids) == len(outputs), f"entry {index} has {len(outputs)} outputs for {len(ids)} tasks")
+        expect(
+            len(ids) == len(outputs),
+            f"entry {index} has {len(outputs)} outputs for {len(ids)} tasks",
+        )
         for task, output in zip(ids, outputs):
             expect(task not in received, f"the client received task {task} twice")
             received[task] = output
@@ -106,7 +114,10 @@ def recorded_of(redis):
 
 
 def letters_of(redis, count):
-    letters = b"".join(redis("GET", f"flame:{{{SESSION}}}:state:{k}") for k in range((count - 1) // SEGMENT_TASKS + 1))
+    letters = b"".join(
+        redis("GET", f"flame:{{{SESSION}}}:state:{k}")
+        for k in range((count - 1) // SEGMENT_TASKS + 1)
+    )
     expect(len(letters) == count, f"{len(letters)} state letters for {count} tasks")
     return letters.decode()
 
@@ -130,8 +141,14 @@ def check(world):
         left = redis("HLEN", f"flame:{{{SESSION}}}:attempts")
         fsync = redis("CONFIG", "GET", "appendfsync")[1].decode()
     ran = runs_of(world.ran)
-    expect(not set(inputs) - set(recorded), f"acknowledged, without a result: {some(set(inputs) - set(recorded))}")
-    expect(not set(recorded) - set(inputs), f"recorded, never acknowledged: {some(set(recorded) - set(inputs))}")
+    expect(
+        not set(inputs) - set(recorded),
+        f"acknowledged, without a result: {some(set(inputs) - set(recorded))}",
+    )
+    expect(
+        not set(recorded) - set(inputs),
+        f"recorded, never acknowledged: {some(set(recorded) - set(inputs))}",
+    )
     expect(set(received) == set(inputs), f"not received: {some(set(inputs) - set(received))}")
     expect(not set(ran) - set(inputs), f"run, never acknowledged: {some(set(ran) - set(inputs))}")
     failed = 0
@@ -139,20 +156,55 @@ def check(world):
         result = recorded[task]
         if isinstance(result, tuple):
             failed += 1
-            expect(letters[task - 1] == "F", f"task {task} failed, its letter is {letters[task - 1]}")
-            expect(received[task].startswith("!"), f"task {task} failed, the client received {received[task]}")
-            expect(attempts[task] == MAX_ATTEMPTS, f"task {task} failed at attempt {attempts[task]}: {result}")
+            expect(
+                letters[task - 1] == "F", f"task {task} failed, its letter is {letters[task - 1]}"
+            )
+            expect(
+                received[task].startswith("!"),
+                f"task {task} failed, the client received {received[task]}",
+            )
+            expect(
+                attempts[task] == MAX_ATTEMPTS,
+                f"task {task} failed at attempt {attempts[task]}: {result}",
+            )
             continue
-        expect(letters[task - 1] == "S", f"task {task} has a result and the letter {letters[task - 1]}")
-        expect(result.startswith(begin) and result.endswith("=ok"), f"task {task} ({begin}) has the output {result}")
-        expect(received[task] == result, f"task {task}: received {received[task]}, recorded {result}")
+        expect(
+            letters[task - 1] == "S", f"task {task} has a result and the letter {letters[task - 1]}"
+        )
+        expect(
+            result.startswith(begin) and result.endswith("=ok"),
+            f"task {task} ({begin}) has the output {result}",
+        )
+        expect(
+            received[task] == result, f"task {task}: received {received[task]}, recorded {result}"
+        )
         expect(ran[task] >= 1, f"task {task} has a result and was never run")
     expect(session["state"] == "Closed", f"the session is {session['state']}")
-    numbers = {name: int(session[name]) for name in ("tasks", "pending", "running", "succeed", "failed", "cancelled")}
-    expect(numbers == {"tasks": len(inputs), "pending": 0, "running": 0, "succeed": len(inputs) - failed,
-                       "failed": failed, "cancelled": 0}, f"the session's counters: {numbers}")
+    numbers = {
+        name: int(session[name])
+        for name in ("tasks", "pending", "running", "succeed", "failed", "cancelled")
+    }
+    expect(
+        numbers
+        == {
+            "tasks": len(inputs),
+            "pending": 0,
+            "running": 0,
+            "succeed": len(inputs) - failed,
+            "failed": failed,
+            "cancelled": 0,
+        },
+        f"the session's counters: {numbers}",
+    )
     expect(left == 0, f"{left} charged attempts are left behind")
     expect(fsync == world.fsync, f"appendfsync was {world.fsync} and is {fsync}")
-    return {"tasks": len(inputs), "submits": len(journal.submitted), "runs": len(done), "failed": failed,
-            "executed": sum(ran.values()), "run_again": sum(ran.values()) - len(ran),
-            "retried": sum(1 for task in attempts if attempts[task] > 1), "links": journal.links}
+    return {
+        "tasks": len(inputs),
+        "submits": len(journal.submitted),
+        "runs": len(done),
+        "failed": failed,
+        "executed": sum(ran.values()),
+        "run_again": sum(ran.values()) - len(ran),
+        "retried": sum(1 for task in attempts if attempts[task] > 1),
+        "links": journal.links,
+    }

@@ -21,9 +21,24 @@ from check import check  # noqa: E402
 from world import Failure, World, lives  # noqa: E402
 
 # Who is killed, in this order. A pair dies within a moment; `x x` is killed again while it comes back.
-DECK = ["client", "service", "executor", "broker", "redis", "broker redis", "executor broker", "client broker",
-        "redis broker", "redis executor", "service service service", "broker broker", "redis redis",
-        "client redis broker", "executor executor executor", "executor service client"]
+DECK = [
+    "client",
+    "service",
+    "executor",
+    "broker",
+    "redis",
+    "broker redis",
+    "executor broker",
+    "client broker",
+    "redis broker",
+    "redis executor",
+    "service service service",
+    "broker broker",
+    "redis redis",
+    "client redis broker",
+    "executor executor executor",
+    "executor service client",
+]
 NO_PROGRESS = 90
 
 
@@ -44,7 +59,9 @@ def pick(world, word, taken):
 
 def strike(world, words, say):
     """One kill of the count: everybody in `words`. Returns (name, pid) of those hit."""
-    before = world.wait(world.busy, f"tasks wait and run again before the kill of {words}", NO_PROGRESS)
+    before = world.wait(
+        world.busy, f"tasks wait and run again before the kill of {words}", NO_PROGRESS
+    )
     world.sleep(world.rng.uniform(0, 1.2))
     pending, running = world.counters()
     if pending == 0 or running == 0:  # it just ended that way: look again
@@ -59,8 +76,10 @@ def strike(world, words, say):
         if lives(pid) and name != "service":
             raise Failure(f"{name} {pid} lives after SIGKILL")
         hit.append((name, pid))
-    say(f"killed {', '.join(f'{name} ({pid})' for name, pid in hit)}; pending {pending}, running {running}, "
-        f"before {before}")
+    say(
+        f"killed {', '.join(f'{name} ({pid})' for name, pid in hit)}; pending {pending}, running {running}, "
+        f"before {before}"
+    )
     return hit, pending, running
 
 
@@ -78,7 +97,9 @@ def finish(world):
             size, since = now, time.monotonic()
         if time.monotonic() - since > NO_PROGRESS:
             view = world.flmctl("view", "session", "last", "-o", "yaml")
-            raise Failure(f"nothing moves for {NO_PROGRESS} s\n{view.stdout}{view.stderr}\n{world.tails()}")
+            raise Failure(
+                f"nothing moves for {NO_PROGRESS} s\n{view.stdout}{view.stderr}\n{world.tails()}"
+            )
         time.sleep(0.05)
 
 
@@ -105,9 +126,14 @@ def run(kills, seed, fsync="everysec", tasks=100_000, executors=3, slots=16, kee
         finish(world)
         numbers = {"kills": len(hits), "processes_killed": sum(map(len, hits))} | check(world)
         replays = forgotten(world)
-        numbers |= {"replays": len(replays), "replays_of_answered": sum(1 for n in replays if n > 0),
-                    "answered_batches_replayed": sum(replays), "seconds": round(time.monotonic() - started, 1),
-                    "seed": seed, "fsync": fsync}
+        numbers |= {
+            "replays": len(replays),
+            "replays_of_answered": sum(1 for n in replays if n > 0),
+            "answered_batches_replayed": sum(replays),
+            "seconds": round(time.monotonic() - started, 1),
+            "seed": seed,
+            "fsync": fsync,
+        }
         if numbers["kills"] < kills or numbers["tasks"] < tasks:
             raise Failure(f"too little happened: {numbers}")
         if fsync == "slow" and numbers["replays_of_answered"] == 0:
@@ -128,7 +154,9 @@ def run(kills, seed, fsync="everysec", tasks=100_000, executors=3, slots=16, kee
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--fsync", choices=["everysec", "slow", "always"], default="everysec")
@@ -139,8 +167,16 @@ def main():
     options = parser.parse_args()
     begin = time.monotonic()
     try:
-        numbers = run(options.kills, options.seed, options.fsync, options.tasks, options.executors, options.slots,
-                      options.keep, lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True))
+        numbers = run(
+            options.kills,
+            options.seed,
+            options.fsync,
+            options.tasks,
+            options.executors,
+            options.slots,
+            options.keep,
+            lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True),
+        )
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return 1

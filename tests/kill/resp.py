@@ -53,7 +53,9 @@ class Redis:
         return dict(zip(flat[::2], flat[1::2]))
 
     def fields(self, key):
-        return {name.decode(): value.decode(errors="replace") for name, value in self.hash(key).items()}
+        return {
+            name.decode(): value.decode(errors="replace") for name, value in self.hash(key).items()
+        }
 
 
 def unpack(data, at=0):
@@ -72,10 +74,30 @@ def unpack(data, at=0):
         return tag - 256, at
     if tag in (0xC0, 0xC2, 0xC3):
         return {0xC0: None, 0xC2: False, 0xC3: True}[tag], at
-    numbers = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h",
-               0xD2: ">i", 0xD3: ">q"}
-    lengths = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I",
-               0xDE: ">H", 0xDF: ">I"}
+    numbers = {
+        0xCA: ">f",
+        0xCB: ">d",
+        0xCC: ">B",
+        0xCD: ">H",
+        0xCE: ">I",
+        0xCF: ">Q",
+        0xD0: ">b",
+        0xD1: ">h",
+        0xD2: ">i",
+        0xD3: ">q",
+    }
+    lengths = {
+        0xC4: ">B",
+        0xC5: ">H",
+        0xC6: ">I",
+        0xD9: ">B",
+        0xDA: ">H",
+        0xDB: ">I",
+        0xDC: ">H",
+        0xDD: ">I",
+        0xDE: ">H",
+        0xDF: ">I",
+    }
     form = numbers.get(tag) or lengths[tag]
     number = struct.unpack_from(form, data, at)[0]
     at += struct.calcsize(form)
@@ -87,7 +109,7 @@ def unpack(data, at=0):
 
 
 def _bytes(data, at, size, text):
-    value = data[at:at + size]
+    value = data[at : at + size]
     if len(value) != size:
         raise ValueError("cut off")
     return (value.decode(errors="replace") if text else value), at + size

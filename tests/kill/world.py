@@ -89,8 +89,14 @@ class Process:
         with open(self.log, "ab") as log:
             log.write(f"=== start {self.starts} at {time.time():.3f}\n".encode())
             log.flush()
-            self.child = subprocess.Popen(self.argv, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                          preexec_fn=die_with_runner)
+            self.child = subprocess.Popen(
+                self.argv,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=die_with_runner,
+            )
 
     def tail(self, size=1500):
         if not self.log.exists():
@@ -99,8 +105,18 @@ class Process:
 
 
 class World:
-    def __init__(self, seed, fsync="everysec", executors=3, slots=16, tasks=100_000, ring_size="256MiB",
-                 slow_ms=1500, client=True, loss=False):
+    def __init__(
+        self,
+        seed,
+        fsync="everysec",
+        executors=3,
+        slots=16,
+        tasks=100_000,
+        ring_size="256MiB",
+        slow_ms=1500,
+        client=True,
+        loss=False,
+    ):
         self.rng = random.Random(seed)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
         for name in ("logs", "redis", "ring"):
@@ -112,22 +128,91 @@ class World:
         self.until = self.folder / "until"
         self.fsync = "always" if fsync == "always" else "everysec"
         self.processes = {}
-        env = {"LD_PRELOAD": str(BIN / "kill_slow_fsync.so"), "SLOW_FSYNC_MS": str(slow_ms)} if fsync == "slow" else {}
-        self.add("redis", ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder / "redis",
-                           "--save", "", "--appendonly", "yes", "--appendfsync", self.fsync,
-                           "--maxmemory-policy", "noeviction"], env)
-        self.add("broker", [BIN / "flame-broker", "--listen", f"127.0.0.1:{self.port}", "--cluster", "kill",
-                            "--data", self.folder, "--ring-dir", self.folder / "ring", "--ring-size", ring_size],
-                 {"FLAME_REDIS_URL": f"unix://{self.socket}"})
+        env = (
+            {"LD_PRELOAD": str(BIN / "kill_slow_fsync.so"), "SLOW_FSYNC_MS": str(slow_ms)}
+            if fsync == "slow"
+            else {}
+        )
+        self.add(
+            "redis",
+            [
+                "redis-server",
+                "--port",
+                "0",
+                "--unixsocket",
+                self.socket,
+                "--dir",
+                self.folder / "redis",
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                self.fsync,
+                "--maxmemory-policy",
+                "noeviction",
+            ],
+            env,
+        )
+        self.add(
+            "broker",
+            [
+                BIN / "flame-broker",
+                "--listen",
+                f"127.0.0.1:{self.port}",
+                "--cluster",
+                "kill",
+                "--data",
+                self.folder,
+                "--ring-dir",
+                self.folder / "ring",
+                "--ring-size",
+                ring_size,
+            ],
+            {"FLAME_REDIS_URL": f"unix://{self.socket}"},
+        )
         for i in range(1, executors + 1):
-            self.add(f"executor-{i}", [BIN / "flame-executor", "--broker", f"tcp://127.0.0.1:{self.port + 1}",
-                                       "--id", f"executor-{i}", "--slots", slots,
-                                       "--work-dir", self.folder / f"executor-{i}"])
+            self.add(
+                f"executor-{i}",
+                [
+                    BIN / "flame-executor",
+                    "--broker",
+                    f"tcp://127.0.0.1:{self.port + 1}",
+                    "--id",
+                    f"executor-{i}",
+                    "--slots",
+                    slots,
+                    "--work-dir",
+                    self.folder / f"executor-{i}",
+                ],
+            )
         if client:
-            self.add("client", [BIN / "kill_client", "--endpoint", self.endpoint, "--client", f"{seed:032x}",
-                                "--session", SESSION, "--application", APPLICATION, "--common", self.ran,
-                                "--journal", self.journal, "--until", self.until, "--tasks", tasks, "--seed", seed,
-                                "--loss", int(loss)])
+            self.add(
+                "client",
+                [
+                    BIN / "kill_client",
+                    "--endpoint",
+                    self.endpoint,
+                    "--client",
+                    f"{seed:032x}",
+                    "--session",
+                    SESSION,
+                    "--application",
+                    APPLICATION,
+                    "--common",
+                    self.ran,
+                    "--journal",
+                    self.journal,
+                    "--until",
+                    self.until,
+                    "--tasks",
+                    tasks,
+                    "--seed",
+                    seed,
+                    "--loss",
+                    int(loss),
+                ],
+            )
 
     def add(self, name, argv, env=None):
         self.processes[name] = Process(name, argv, self.folder, env)
@@ -189,15 +274,22 @@ class World:
 
     def register(self):
         manifest = self.folder / "kill.yaml"
-        manifest.write_text(f"metadata: {{name: {APPLICATION}}}\n"
-                            f"spec: {{shim: native, command: {BIN / 'kill_service'}}}\n")
+        manifest.write_text(
+            f"metadata: {{name: {APPLICATION}}}\n"
+            f"spec: {{shim: native, command: {BIN / 'kill_service'}}}\n"
+        )
         done = self.flmctl("register", "-f", manifest)
         if done.returncode != 0:
             raise Failure(f"register: {done.stdout}{done.stderr}")
 
     def flmctl(self, *words):
-        return subprocess.run([str(BIN / "flmctl"), *map(str, words), "--endpoint", self.endpoint], text=True,
-                              capture_output=True, timeout=60, check=False)
+        return subprocess.run(
+            [str(BIN / "flmctl"), *map(str, words), "--endpoint", self.endpoint],
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
 
     # ---- looking
 
@@ -211,7 +303,9 @@ class World:
     def http(self, path):
         """(status, text); (0, why) where nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + 80}{path}", timeout=3) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port + 80}{path}", timeout=3
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -229,7 +323,9 @@ class World:
         """(pending, running) of the session as Redis has them now; (0, 0) while it does not answer."""
         try:
             with self.redis() as redis:
-                pending, running = redis("HMGET", f"flame:{{{SESSION}}}:session", "pending", "running")
+                pending, running = redis(
+                    "HMGET", f"flame:{{{SESSION}}}:session", "pending", "running"
+                )
                 return int(pending or 0), int(running or 0)
         except (OSError, RedisError):
             return 0, 0

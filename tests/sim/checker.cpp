@@ -17,7 +17,8 @@ namespace {
 uint64_t digest_of(const proto::Bytes& payload, const std::vector<proto::Exception>& exceptions) {
   std::hash<std::string_view> hash;
   uint64_t digest = hash(payload.view());
-  for (const auto& e : exceptions) digest = digest * 31 + e.id + hash(e.reason) + static_cast<uint64_t>(e.code);
+  for (const auto& e : exceptions)
+    digest = digest * 31 + e.id + hash(e.reason) + static_cast<uint64_t>(e.code);
   return digest;
 }
 
@@ -28,7 +29,8 @@ uint64_t Checker::attempt(proto::SessionUid uid) {
   return tasks_.size() - 1;
 }
 
-void Checker::session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec) {
+void Checker::session(proto::SessionUid uid, const std::string& name,
+                      const proto::SessionSpec& spec) {
   SessionLog& log = logs_[uid];
   if (!log.name.empty() && log.name != name) return fail(log, "is also " + name);
   log.name = name;
@@ -48,17 +50,20 @@ void Checker::told_lost(proto::SessionUid uid, const proto::Run& run) {
   if (!log.relaxed) fail(log, "a client was told that " + to_string(run) + " is lost");
 }
 
-void Checker::acknowledged(proto::SessionUid uid, const proto::Run& run, const std::vector<uint64_t>& numbers) {
+void Checker::acknowledged(proto::SessionUid uid, const proto::Run& run,
+                           const std::vector<uint64_t>& numbers) {
   SessionLog& log = logs_[uid];
   if (run.count != numbers.size()) {
-    return fail(log, "acknowledged " + to_string(run) + " for " + std::to_string(numbers.size()) + " tasks");
+    return fail(log, "acknowledged " + to_string(run) + " for " + std::to_string(numbers.size()) +
+                         " tasks");
   }
   for (size_t i = 0; i < numbers.size(); i++) {
     TaskLog& task = tasks_[numbers[i]];
     proto::TaskId id = run.first + i;
     acknowledgements_++;
     if (log.relaxed) continue;
-    if (task.acknowledged) return fail(log, "task number " + std::to_string(numbers[i]) + " is acknowledged twice");
+    if (task.acknowledged)
+      return fail(log, "task number " + std::to_string(numbers[i]) + " is acknowledged twice");
     auto known = log.number_of.find(id);
     if (known != log.number_of.end() && known->second != numbers[i]) {
       return fail(log, "id " + std::to_string(id) + " was given to two tasks");
@@ -74,7 +79,8 @@ void Checker::acknowledged(proto::SessionUid uid, const proto::Run& run, const s
 // A result names the input it was made from.
 void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task) {
   std::string name = "id " + std::to_string(id);
-  if (task.number >= tasks_.size()) return fail(log, name + ": a result of a task that nobody submitted");
+  if (task.number >= tasks_.size())
+    return fail(log, name + ": a result of a task that nobody submitted");
   TaskLog& of = tasks_[task.number];
   if (of.uid != uid) return fail(log, name + ": the output belongs to another session's task");
   if (of.id != 0 && of.id != id) {
@@ -97,8 +103,10 @@ bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
     auto output = reader.next();
     bool excepted = exception != results.exceptions.end() && exception->id == id;
     Code code = cancelled ? Code::kTaskCancelled : excepted ? exception++->code : Code::kOk;
-    if (code == Code::kTaskCancelled && !log.may_cancel) fail(log, "id " + std::to_string(id) + " is cancelled");
-    if (code == Code::kLostByStore && !store_lost_) fail(log, "id " + std::to_string(id) + " is lost by the store");
+    if (code == Code::kTaskCancelled && !log.may_cancel)
+      fail(log, "id " + std::to_string(id) + " is cancelled");
+    if (code == Code::kLostByStore && !store_lost_)
+      fail(log, "id " + std::to_string(id) + " is lost by the store");
     if (code != Code::kOk) continue;
     auto task = output ? task_of_output(*output) : std::nullopt;
     if (!task) {
@@ -117,8 +125,8 @@ void Checker::delivered(const std::string& watcher, const proto::Results& result
   if (!fresh) {
     bool same = at->second.run == entry.run && at->second.digest == entry.digest;
     if (!same && !log.relaxed) {
-      fail(log, watcher + " got another entry " + std::to_string(results.index) + " (" + to_string(results.run) + ", was " +
-                    to_string(at->second.run) + ")");
+      fail(log, watcher + " got another entry " + std::to_string(results.index) + " (" +
+                    to_string(results.run) + ", was " + to_string(at->second.run) + ")");
     }
     at->second = entry;
     if (same) return;
@@ -129,10 +137,12 @@ void Checker::delivered(const std::string& watcher, const proto::Results& result
     if (first) {
       results_++;
       auto known = log.number_of.find(id);
-      if (known != log.number_of.end() && tasks_[known->second].acknowledged && log.waiting > 0) log.waiting--;
+      if (known != log.number_of.end() && tasks_[known->second].acknowledged && log.waiting > 0)
+        log.waiting--;
     } else if (before->second != results.index && !log.relaxed) {
-      return fail(log, "id " + std::to_string(id) + " has two results: entries " + std::to_string(before->second) +
-                           " and " + std::to_string(results.index));
+      return fail(log, "id " + std::to_string(id) + " has two results: entries " +
+                           std::to_string(before->second) + " and " +
+                           std::to_string(results.index));
     }
   }
 }
@@ -144,11 +154,13 @@ bool Checker::forgives(proto::SessionUid uid) const {
 
 bool Checker::complete(proto::SessionUid uid) const {
   auto found = logs_.find(uid);
-  return found == logs_.end() || found->second.is_deleted || found->second.relaxed || found->second.waiting == 0;
+  return found == logs_.end() || found->second.is_deleted || found->second.relaxed ||
+         found->second.waiting == 0;
 }
 
 bool Checker::complete() const {
-  return std::all_of(logs_.begin(), logs_.end(), [this](const auto& log) { return complete(log.first); });
+  return std::all_of(logs_.begin(), logs_.end(),
+                     [this](const auto& log) { return complete(log.first); });
 }
 
 uint64_t Checker::entries_end(proto::SessionUid uid) const {
@@ -161,7 +173,8 @@ std::string Checker::unfinished() const {
   std::string text;
   for (const auto& [uid, log] : logs_) {
     if (complete(uid)) continue;
-    text += " session " + log.name + " lacks results of " + std::to_string(log.waiting) + " acknowledged tasks:";
+    text += " session " + log.name + " lacks results of " + std::to_string(log.waiting) +
+            " acknowledged tasks:";
     int shown = 0;
     for (const auto& [id, number] : log.number_of) {
       if (log.entry_of.contains(id) || !tasks_[number].acknowledged || shown++ >= 8) continue;
@@ -191,16 +204,19 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys) {
       broker::answer_read(keys, broker::ReadOutputs{0, log.name, 0, UINT64_MAX / 2, done_first}));
   for (size_t i = 0; i < read.runs.size(); i++) {
     auto entry = log.entries.find(done_first + i);
-    if (entry == log.entries.end()) return fail(log, "entry " + std::to_string(done_first + i) + " was delivered to nobody");
+    if (entry == log.entries.end())
+      return fail(log, "entry " + std::to_string(done_first + i) + " was delivered to nobody");
     auto stored = proto::decode_output(read.values[i].view(), read.runs[i].count);
     if (!stored) stored = proto::decode_output(read.values[i].view(), 0);
     if (!stored) return fail(log, "Redis holds a damaged output " + to_string(read.runs[i]));
     uint64_t digest = digest_of(proto::Bytes::copy(stored->elements), stored->head.exceptions);
     if (!(entry->second.run == read.runs[i]) || entry->second.digest != digest) {
-      return fail(log, "entry " + std::to_string(done_first + i) + " was delivered differently from what Redis holds");
+      return fail(log, "entry " + std::to_string(done_first + i) +
+                           " was delivered differently from what Redis holds");
     }
   }
-  if (done_first + read.runs.size() != (log.entries.empty() ? 0 : log.entries.rbegin()->first + 1)) {
+  if (done_first + read.runs.size() !=
+      (log.entries.empty() ? 0 : log.entries.rbegin()->first + 1)) {
     return fail(log, "Redis has another number of results than were delivered");
   }
   if (!session->attempts.empty()) fail(log, "attempts of finished tasks are still in Redis");
@@ -209,8 +225,8 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys) {
       proto::TaskId id = segment * proto::kSegmentTasks + at + 1;
       bool finished = letters[at] == 'S' || letters[at] == 'F' || letters[at] == 'C';
       if (finished != log.entry_of.contains(id)) {
-        return fail(log, "id " + std::to_string(id) + " is '" + letters[at] + "' in Redis, and was " +
-                             (finished ? "never" : "") + " delivered");
+        return fail(log, "id " + std::to_string(id) + " is '" + letters[at] +
+                             "' in Redis, and was " + (finished ? "never" : "") + " delivered");
       }
     }
   }

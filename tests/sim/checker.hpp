@@ -2,7 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// What clients were promised against what they got and what Redis holds. In Jepsen's words a task is
+// What clients were promised against what they got and what Redis holds. In Jepsen's words a task
+// is
 //   attempted     handed to the client library
 //   acknowledged  its ids came back: it must get exactly one result
 //   unknown       attempted, and its client died before an answer: one result or none
@@ -26,7 +27,8 @@ class Checker {
 
   /// A number for a task of this session.
   uint64_t attempt(proto::SessionUid uid);
-  void acknowledged(proto::SessionUid uid, const proto::Run& run, const std::vector<uint64_t>& numbers);
+  void acknowledged(proto::SessionUid uid, const proto::Run& run,
+                    const std::vector<uint64_t>& numbers);
   void delivered(const std::string& watcher, const proto::Results& results);
   void session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec);
   /// Its tasks need no result any more.
@@ -75,7 +77,9 @@ class Checker {
     uint64_t waiting = 0;  ///< acknowledged without a result
   };
 
-  void fail(const SessionLog& log, const std::string& what) { world_.fail("session " + log.name + ": " + what); }
+  void fail(const SessionLog& log, const std::string& what) {
+    world_.fail("session " + log.name + ": " + what);
+  }
   bool check_outcomes(SessionLog& log, const proto::Results& results);
   void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task);
   void compare(SessionLog& log, const broker::MemoryKeys& keys);

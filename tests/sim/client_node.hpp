@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// A program that uses the real client core: it creates sessions, submits, watches, closes and deletes; it may die and
-// come back, with the cursor it had written down.
+// A program that uses the real client core: it creates sessions, submits, watches, closes and
+// deletes; it may die and come back, with the cursor it had written down.
 
 #include <map>
 #include <memory>
@@ -28,9 +28,9 @@ struct JobPlan {
   int64_t pause_us_max = 20'000;
   bool watches = true;
   std::string reader;
-  bool closes = false;       ///< when its own tasks are submitted
+  bool closes = false;        ///< when its own tasks are submitted
   bool closes_early = false;  ///< when half of them are
-  bool deletes = false;      ///< after it closed
+  bool deletes = false;       ///< after it closed
 };
 
 class ClientNode : public Dialer {

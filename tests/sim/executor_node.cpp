@@ -106,7 +106,8 @@ void ExecutorNode::perform(executor::Action& action) {
     wire_->open();
   } else if (auto start = std::get_if<Start>(&action)) {
     services_[start->instance];
-    if (cluster_.world.rng().chance(plan_.start_failure)) exit(start->instance, "no such file", 100);
+    if (cluster_.world.rng().chance(plan_.start_failure))
+      exit(start->instance, "no such file", 100);
   } else if (auto entered = std::get_if<Enter>(&action)) {
     enter(entered->instance);
   } else if (auto invoke = std::get_if<Invoke>(&action)) {
@@ -144,7 +145,8 @@ void ExecutorNode::enter(executor::InstanceId instance) {
   yield(instance, shims::Entered{}, rng.between(10, 20'000));
 }
 
-void ExecutorNode::exit(executor::InstanceId instance, const std::string& reason, int64_t after_us) {
+void ExecutorNode::exit(executor::InstanceId instance, const std::string& reason,
+                        int64_t after_us) {
   auto service = services_.find(instance);
   if (service == services_.end() || service->second.ends) return;
   service->second.ends = true;
@@ -166,7 +168,8 @@ void ExecutorNode::work(executor::InstanceId instance) {
   while (results.count < frame.count && spent_us < kGatherUs) {
     auto input = reader.next();
     auto task = input ? Task::parse(*input) : std::nullopt;
-    if (!task) return cluster_.world.fail(plan_.id + ": a service got an input that nobody submitted");
+    if (!task)
+      return cluster_.world.fail(plan_.id + ": a service got an input that nobody submitted");
     spent_us += static_cast<int64_t>(task->run_us);
     executed_++;
     dies = task->kind == 'p' || cluster_.world.rng().chance(plan_.crash);
@@ -178,9 +181,11 @@ void ExecutorNode::work(executor::InstanceId instance) {
   }
   if (dies) {
     exit(instance, "signal 11", spent_us + 1);
-    if (results.count == 0 || cluster_.world.rng().chance(0.5)) return;  // what it gathered dies with it
+    if (results.count == 0 || cluster_.world.rng().chance(0.5))
+      return;  // what it gathered dies with it
   }
-  frame.elements = frame.elements.slice(frame.elements.size() - reader.rest().size(), reader.rest().size());
+  frame.elements =
+      frame.elements.slice(frame.elements.size() - reader.rest().size(), reader.rest().size());
   frame.first += results.count;
   frame.count -= results.count;
   if (frame.count == 0) service.frames.pop_front();

@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// An executor machine: the real executor core, with services that are a few lines of arithmetic. It may crash, be
-// drained, stand still, and start again as another process under the same id.
+// An executor machine: the real executor core, with services that are a few lines of arithmetic. It
+// may crash, be drained, stand still, and start again as another process under the same id.
 
 #include <deque>
 #include <map>
@@ -19,7 +19,7 @@ namespace flame::sim {
 struct ExecutorPlan {
   std::string id;
   uint64_t slots = 1;
-  std::string application;  ///< serves only this one; "" for all
+  std::string application;   ///< serves only this one; "" for all
   double start_failure = 0;  ///< a service does not start, or refuses the session
   double crash = 0;          ///< a service dies at a task
 };

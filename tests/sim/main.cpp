@@ -3,7 +3,8 @@
 
 // flame_sim --seed N [--verbose]         one run again
 // flame_sim --fixed FILE                 every seed of a file, one a line
-// flame_sim --seconds S [--base TEXT]    new seeds for S seconds, derived from TEXT (a commit), else from the time
+// flame_sim --seconds S [--base TEXT]    new seeds for S seconds, derived from TEXT (a commit),
+// else from the time
 
 #include <signal.h>
 #include <unistd.h>
@@ -27,8 +28,10 @@ uint64_t running_seed = 0;
 // An assertion of ours ends the process: its seed must be known all the same.
 void on_abort(int) {
   char text[160];
-  int size = std::snprintf(text, sizeof text, "\nseed %llu ended in an assertion; replay it with\n    flame_sim --seed %llu --verbose\n",
-                           static_cast<unsigned long long>(running_seed), static_cast<unsigned long long>(running_seed));
+  int size = std::snprintf(
+      text, sizeof text,
+      "\nseed %llu ended in an assertion; replay it with\n    flame_sim --seed %llu --verbose\n",
+      static_cast<unsigned long long>(running_seed), static_cast<unsigned long long>(running_seed));
   if (write(STDERR_FILENO, text, static_cast<size_t>(size)) < 0) _exit(1);
   _exit(1);
 }
@@ -49,18 +52,24 @@ bool run(uint64_t seed, bool verbose, Sum& sum) {
   sum.events += outcome.events;
   sum.simulated_s += static_cast<double>(outcome.simulated_us) / 1e6;
   if (outcome.failure.empty()) return true;
-  std::printf("seed %llu FAILED %s\nreplay it with\n    flame_sim --seed %llu --verbose\nand add it to tests/sim/seeds.txt\n",
-              static_cast<unsigned long long>(seed), outcome.failure.c_str(), static_cast<unsigned long long>(seed));
+  std::printf(
+      "seed %llu FAILED %s\nreplay it with\n    flame_sim --seed %llu --verbose\nand add it to "
+      "tests/sim/seeds.txt\n",
+      static_cast<unsigned long long>(seed), outcome.failure.c_str(),
+      static_cast<unsigned long long>(seed));
   return false;
 }
 
 int report(const Sum& sum, double seconds, bool good) {
-  std::printf("%s: %llu runs, %.0f simulated s in %.1f s, %llu events, %llu faults, %llu tasks acknowledged, "
-              "%llu results, %llu executions\n",
-              good ? "passed" : "failed", static_cast<unsigned long long>(sum.runs), sum.simulated_s, seconds,
-              static_cast<unsigned long long>(sum.events), static_cast<unsigned long long>(sum.faults),
-              static_cast<unsigned long long>(sum.acknowledged), static_cast<unsigned long long>(sum.results),
-              static_cast<unsigned long long>(sum.executed));
+  std::printf(
+      "%s: %llu runs, %.0f simulated s in %.1f s, %llu events, %llu faults, %llu tasks "
+      "acknowledged, "
+      "%llu results, %llu executions\n",
+      good ? "passed" : "failed", static_cast<unsigned long long>(sum.runs), sum.simulated_s,
+      seconds, static_cast<unsigned long long>(sum.events),
+      static_cast<unsigned long long>(sum.faults),
+      static_cast<unsigned long long>(sum.acknowledged),
+      static_cast<unsigned long long>(sum.results), static_cast<unsigned long long>(sum.executed));
   return good ? 0 : 1;
 }
 
@@ -108,12 +117,16 @@ std::optional<Options> parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   auto options = parse(argc, argv);
   if (!options) {
-    std::fprintf(stderr, "usage: flame_sim --seed N [--verbose] | --fixed FILE | --seconds S [--base TEXT]  [--keep-going]\n");
+    std::fprintf(stderr,
+                 "usage: flame_sim --seed N [--verbose] | --fixed FILE | --seconds S [--base TEXT] "
+                 " [--keep-going]\n");
     return 2;
   }
   signal(SIGABRT, on_abort);
   auto start = std::chrono::steady_clock::now();
-  auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  auto elapsed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   Sum sum;
   bool good = true;
   auto goes_on = [&](uint64_t seed) {
@@ -130,8 +143,10 @@ int main(int argc, char** argv) {
     }
     good = good && sum.runs > 0;
   } else {
-    uint64_t from = hash(options->base.empty() ? std::to_string(std::chrono::system_clock::now().time_since_epoch().count())
-                                               : options->base);
+    uint64_t from =
+        hash(options->base.empty()
+                 ? std::to_string(std::chrono::system_clock::now().time_since_epoch().count())
+                 : options->base);
     while (elapsed() < options->seconds && goes_on((from++) % 1'000'000'000'000)) {
     }
   }

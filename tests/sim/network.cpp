@@ -65,16 +65,19 @@ std::vector<int64_t> Network::arrivals(int64_t& last_us, bool cut) {
   bool overtakes = weather.overtake > 0 && rng.chance(weather.overtake);
   if (!overtakes) at = last_us = std::max(at, last_us);
   std::vector<int64_t> times = {at};
-  if (weather.duplicate > 0 && rng.chance(weather.duplicate)) times.push_back(at + rng.between(0, 5'000));
+  if (weather.duplicate > 0 && rng.chance(weather.duplicate))
+    times.push_back(at + rng.between(0, 5'000));
   return times;
 }
 
 bool Network::survives_codec(const proto::Envelope& envelope, const proto::Message& message) {
   const proto::Bytes* payload = proto::payload_of(message);
-  auto decoded = proto::decode(proto::encode(envelope, message), payload == nullptr ? proto::Bytes() : *payload);
+  auto decoded = proto::decode(proto::encode(envelope, message),
+                               payload == nullptr ? proto::Bytes() : *payload);
   if (decoded && decoded->envelope == envelope && decoded->message == message) return true;
-  world_.fail("a " + std::string(proto::name_of(proto::type_of(message))) + " does not survive the codec: " +
-              (decoded ? "it is another one" : decoded.error().message));
+  world_.fail(
+      "a " + std::string(proto::name_of(proto::type_of(message))) +
+      " does not survive the codec: " + (decoded ? "it is another one" : decoded.error().message));
   return false;
 }
 

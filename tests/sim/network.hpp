@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// The sockets between brokers, executors and clients. Worse than TCP on purpose: a message may be lost, come twice
-// or overtake another; a connection may be cut without anybody being told; a new connection has a new address.
+// The sockets between brokers, executors and clients. Worse than TCP on purpose: a message may be
+// lost, come twice or overtake another; a connection may be cut without anybody being told; a new
+// connection has a new address.
 
 #include <map>
 #include <memory>

@@ -88,7 +88,8 @@ std::vector<std::vector<JobPlan>> draw_clients(Rng& rng, int64_t faults_end_us) 
   return clients;
 }
 
-// min_instances come first: with no slot beyond them other sessions wait for ever, and that is right.
+// min_instances come first: with no slot beyond them other sessions wait for ever, and that is
+// right.
 void leave_room(Scenario& scenario) {
   uint64_t reserved = 0;
   for (const auto& jobs : scenario.clients) {
@@ -119,14 +120,17 @@ Scenario Scenario::draw(Rng& rng) {
 }
 
 bool Scenario::has(Fault fault) const {
-  return std::any_of(faults.begin(), faults.end(), [fault](const auto& f) { return f.first == fault; });
+  return std::any_of(faults.begin(), faults.end(),
+                     [fault](const auto& f) { return f.first == fault; });
 }
 
 std::string Scenario::text() const {
-  std::string text = std::to_string(executors.size()) + " executors, " + std::to_string(clients.size()) +
-                     " clients, " + std::to_string(faults_end_us / proto::kUsPerSecond) + " s of faults:";
+  std::string text = std::to_string(executors.size()) + " executors, " +
+                     std::to_string(clients.size()) + " clients, " +
+                     std::to_string(faults_end_us / proto::kUsPerSecond) + " s of faults:";
   for (const auto& [fault, mean_us] : faults) {
-    text += " " + std::string(kFaultNames[static_cast<size_t>(fault)]) + " every " + std::to_string(mean_us / 1000) + " ms,";
+    text += " " + std::string(kFaultNames[static_cast<size_t>(fault)]) + " every " +
+            std::to_string(mean_us / 1000) + " ms,";
   }
   if (weather.loss > 0) text += " loss " + std::to_string(weather.loss);
   if (weather.duplicate > 0) text += " duplicates " + std::to_string(weather.duplicate);

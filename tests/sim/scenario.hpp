@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// What a seed means: a cluster, its work, and what goes wrong with it. Each run leaves most kinds of faults out
-// (swarm testing, Groce et al. 2012): a fault that always happens hides what only happens without it.
+// What a seed means: a cluster, its work, and what goes wrong with it. Each run leaves most kinds
+// of faults out (swarm testing, Groce et al. 2012): a fault that always happens hides what only
+// happens without it.
 
 #include <array>
 #include <string_view>
@@ -18,7 +19,7 @@ enum class Fault : uint8_t {
   kBrokerCrash,
   kBrokerLeave,
   kBrokerPause,
-  kTakeover,      ///< a second broker starts while the first one lives
+  kTakeover,  ///< a second broker starts while the first one lives
   kRedisDown,
   kRedisForgets,  ///< killed and started again without its last writes
   kBothForget,    ///< broker and Redis together
@@ -32,9 +33,9 @@ enum class Fault : uint8_t {
   kWireCut,    ///< a connection stays, and nothing comes through
 };
 inline constexpr std::array<std::string_view, 15> kFaultNames = {
-    "broker crash",   "broker leave",  "broker pause",    "takeover",     "redis down",
-    "redis forgets",  "both forget",   "redis refuses",   "redis slow",   "executor crash",
-    "executor drain", "executor pause", "client crash",   "wire break",   "wire cut"};
+    "broker crash",   "broker leave",   "broker pause",  "takeover",   "redis down",
+    "redis forgets",  "both forget",    "redis refuses", "redis slow", "executor crash",
+    "executor drain", "executor pause", "client crash",  "wire break", "wire cut"};
 
 struct Scenario {
   Weather weather;

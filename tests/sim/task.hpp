@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// What a simulated task is: its input says who it is, how long it runs and how it ends, so that an output can be
-// traced to its input.
+// What a simulated task is: its input says who it is, how long it runs and how it ends, so that an
+// output can be traced to its input.
 
 #include <cstdint>
 #include <optional>

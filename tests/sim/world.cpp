@@ -37,7 +37,8 @@ void World::fail(const std::string& what) {
 }
 
 void World::say(const std::string& who, const std::string& what) {
-  if (verbose_) std::printf("%12.6f %-12s %s\n", static_cast<double>(now_us_) / 1e6, who.c_str(), what.c_str());
+  if (verbose_)
+    std::printf("%12.6f %-12s %s\n", static_cast<double>(now_us_) / 1e6, who.c_str(), what.c_str());
 }
 
 }  // namespace flame::sim

@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Virtual time, chance and failure of one simulated cluster. Everything that happens is an event of one queue; two
-// runs of a seed are the same to the last event.
+// Virtual time, chance and failure of one simulated cluster. Everything that happens is an event of
+// one queue; two runs of a seed are the same to the last event.
 
 #include <cstdint>
 #include <functional>

@@ -61,8 +61,15 @@ class Cluster:
         self.env.pop("XDG_STATE_HOME", None)
 
     def run(self, *command, timeout=120, stdin="", **env):
-        done = subprocess.run([str(word) for word in command], env=self.env | env, input=stdin,
-                              text=True, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            [str(word) for word in command],
+            env=self.env | env,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def flmctl(self, *words, **kwargs):
@@ -81,8 +88,14 @@ class Cluster:
     def up_in_foreground(self, *flags):
         """Its process; stdout is read by the caller."""
         words = ["flmctl", "up", "--data", str(self.data), "--port", "0", *map(str, flags)]
-        self.foreground = subprocess.Popen(words, env=self.env, text=True, stdout=subprocess.PIPE,
-                                           stderr=subprocess.STDOUT, start_new_session=True)
+        self.foreground = subprocess.Popen(
+            words,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         wait_until(lambda: self.state == "running", "the cluster runs")
         self.env["FLAME_ENDPOINT"] = self.file["endpoint"]
         return self.foreground

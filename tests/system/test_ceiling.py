@@ -24,7 +24,18 @@ SESSION = re.compile(r"\{[^}]+\}")
 # Written now and then whatever the load, not part of a batch's work: at most five times a second.
 NOW_AND_THEN = ("flame:demand", "flame:executors", "flame:owner")
 # MONITOR shows the questions of other connections between a MULTI and what it holds.
-WRITES = (b"HSET", b"HDEL", b"RPUSH", b"LTRIM", b"SETRANGE", b"ZADD", b"ZREM", b"XADD", b"SET", b"UNLINK")
+WRITES = (
+    b"HSET",
+    b"HDEL",
+    b"RPUSH",
+    b"LTRIM",
+    b"SETRANGE",
+    b"ZADD",
+    b"ZREM",
+    b"XADD",
+    b"SET",
+    b"UNLINK",
+)
 
 
 def unescape(word):
@@ -33,6 +44,7 @@ def unescape(word):
         if text[:1] == b"x" and len(text) == 3:
             return bytes([int(text[1:], 16)])
         return {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}.get(text, text)
+
     return ESCAPE.sub(one, word)
 
 
@@ -106,9 +118,18 @@ def shape(words):
 
 def kind(transaction):
     """What a batch is about: tasks that come, results, results that were read."""
-    commands = {(words[0].upper(), key_of(words).split(":")[2]) for words in transaction if b"{" in words[1]}
-    return "+".join(name for name, command in (("submit", (b"HSET", "input")), ("result", (b"HSET", "output")),
-                                               ("read", (b"LTRIM", "done"))) if command in commands)
+    commands = {
+        (words[0].upper(), key_of(words).split(":")[2]) for words in transaction if b"{" in words[1]
+    }
+    return "+".join(
+        name
+        for name, command in (
+            ("submit", (b"HSET", "input")),
+            ("result", (b"HSET", "output")),
+            ("read", (b"LTRIM", "done")),
+        )
+        if command in commands
+    )
 
 
 def usual(transactions):
@@ -116,13 +137,21 @@ def usual(transactions):
     by_kind = collections.defaultdict(lambda: collections.defaultdict(list))
     for transaction in transactions:
         by_kind[kind(transaction)][tuple(map(shape, transaction))].append(transaction)
-    best = {name: max(shapes.items(), key=lambda item: len(item[1])) for name, shapes in by_kind.items() if name}
+    best = {
+        name: max(shapes.items(), key=lambda item: len(item[1]))
+        for name, shapes in by_kind.items()
+        if name
+    }
     return {name: found for name, found in best.items() if len(found[1]) > 2}
 
 
 def sizes(transactions, where):
-    return [len(words[3]) for transaction in transactions for words in transaction
-            if words[0].upper() == b"HSET" and where in key_of(words)]
+    return [
+        len(words[3])
+        for transaction in transactions
+        for words in transaction
+        if words[0].upper() == b"HSET" and where in key_of(words)
+    ]
 
 
 @pytest.fixture
@@ -134,6 +163,7 @@ def ours_and_bare(running):
         with Ceiling(BIN) as bare, Monitor(bare.socket) as ceiling:
             bare.run(**bare_words)
         return ours.transactions(), ceiling.transactions()
+
     return run
 
 
@@ -153,7 +183,14 @@ def test_a_stream_has_no_other_commands(ours_and_bare):
     ours, bare = ours_and_bare(["-t", 100_000], tasks=100_000)
 
     def commands(transactions):
-        return {(words[0].upper(), key_of(words)) for transaction in transactions if kind(transaction)
-                for words in transaction}
-    mine = {command for command in commands(ours) if not command[1].endswith((":events", ":common"))}
+        return {
+            (words[0].upper(), key_of(words))
+            for transaction in transactions
+            if kind(transaction)
+            for words in transaction
+        }
+
+    mine = {
+        command for command in commands(ours) if not command[1].endswith((":events", ":common"))
+    }
     assert mine == commands(bare)

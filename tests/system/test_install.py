@@ -14,24 +14,34 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def call(*words):
-    done = subprocess.run([str(word) for word in words], text=True, capture_output=True,
-                          timeout=600, check=False)
+    done = subprocess.run(
+        [str(word) for word in words], text=True, capture_output=True, timeout=600, check=False
+    )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def sanitized():
     cache = (BIN.parent / "CMakeCache.txt").read_text()
-    return any(line.startswith("FLAME_SANITIZE:") and not line.endswith("=")
-               for line in cache.splitlines())
+    return any(
+        line.startswith("FLAME_SANITIZE:") and not line.endswith("=") for line in cache.splitlines()
+    )
 
 
 @pytest.mark.skipif(sanitized(), reason="a user's project has no sanitizer")
 def test_a_project_is_built_from_the_installed_files_and_runs(running, tmp_path):
     prefix, build = tmp_path / "prefix", tmp_path / "build"
     call("cmake", "--install", BIN.parent, "--prefix", prefix)
-    call("cmake", "-S", HERE / "consumer", "-B", build, "-G", "Ninja",
-         f"-DCMAKE_PREFIX_PATH={prefix}")
+    call(
+        "cmake",
+        "-S",
+        HERE / "consumer",
+        "-B",
+        build,
+        "-G",
+        "Ninja",
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+    )
     call("cmake", "--build", build)
     done = running.run(build / "ask", build / "reverse", "abc", "", "level!")
     assert (done.code, done.out) == (0, "cba\n\n!level\n"), done
@@ -46,8 +56,20 @@ def test_a_project_is_built_from_the_installed_files_and_runs(running, tmp_path)
 def test_every_installed_header_stands_alone():
     include = HERE.parents[1] / "client/cpp/include"
     for header in sorted((include / "flame").glob("*.hpp")):
-        call("c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{include}",
-             "-include", header, "-x", "c++", "/dev/null")
+        call(
+            "c++",
+            "-std=c++20",
+            "-fsyntax-only",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            f"-I{include}",
+            "-include",
+            header,
+            "-x",
+            "c++",
+            "/dev/null",
+        )
 
 
 def test_hello(running):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """Nothing acknowledged is lost, one result per task, whoever is killed. A failing run prints its seed; the same
-again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to run, targets do not)."""
+again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to run, targets do not).
+"""
 
 import os
 import pathlib
@@ -95,7 +96,9 @@ def test_without_its_ring_a_broker_serves_reads_only_until_a_person_accepts_the_
     assert done.returncode == 0, done
     before = lineage(world)
     lose_the_ring(world)
-    world.wait(lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing")
+    world.wait(
+        lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
+    )
     assert world.http("/readyz")[0] == 503
     listed = world.flmctl("list", "-o", "json")
     assert listed.returncode == 0 and "lossy" in listed.stdout, listed
@@ -139,7 +142,9 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
     world.wait(lambda: SESSION.encode() in on_disk(world), "the session is on disk")
     wait_for_something_to_forget(world)
     lose_the_ring(world)
-    world.wait(lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing")
+    world.wait(
+        lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
+    )
     with world.redis() as redis:
         kept = int(redis("HGET", f"flame:{{{SESSION}}}:session", "tasks") or 0)
     acknowledged = Journal(world.journal).acknowledged
@@ -169,7 +174,9 @@ def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named
         if path.is_file():
             path.unlink()
     world.processes["redis"].start()
-    world.wait(lambda: "were confirmed" in world.http("/readyz")[1], "the broker says what is missing")
+    world.wait(
+        lambda: "were confirmed" in world.http("/readyz")[1], "the broker says what is missing"
+    )
     refused = world.flmctl("create", "-a", "kill")
     assert refused.returncode != 0 and "were confirmed" in refused.stderr, refused
     assert world.flmctl("recover", "--accept-loss").returncode == 0

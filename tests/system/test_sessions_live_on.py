@@ -15,8 +15,9 @@ def ping(cluster, tasks, *flags):
 
 def ping_in_background(cluster, tasks, *flags):
     words = ["flmping", "-t", str(tasks), "-o", "json", *map(str, flags)]
-    return subprocess.Popen(words, env=cluster.env, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        words, env=cluster.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def finished(cluster, process):
@@ -27,9 +28,17 @@ def finished(cluster, process):
 
 def wait_for_results(cluster, least):
     """A session with at least so many results and some tasks still to come."""
+
     def found():
-        return next((row for row in cluster.sessions()
-                     if row["succeed"] >= least and row["pending"] + row["running"] > 0), None)
+        return next(
+            (
+                row
+                for row in cluster.sessions()
+                if row["succeed"] >= least and row["pending"] + row["running"] > 0
+            ),
+            None,
+        )
+
     return wait_until(found, f"a session is in the middle of its tasks\n{cluster.logs()}")
 
 

@@ -22,8 +22,9 @@ def test_a_session_from_register_to_delete(running, tmp_path):
     manifest = tmp_path / "app.yaml"
     manifest.write_text(MANIFEST)
     done = running.flmctl("register", "-f", manifest)
-    assert done.out == ("Application <upper> was registered.\n"
-                        "Application <broken> was registered.\n"), done
+    assert done.out == (
+        "Application <upper> was registered.\n" "Application <broken> was registered.\n"
+    ), done
     session = running.flmctl("create", "-a", "upper", "--name", "up-1").out.strip()
     assert session == "up-1"
     assert running.flmctl("submit", session, "one", "two").out == "1-2\n"
@@ -79,16 +80,17 @@ def test_lists_and_views_are_data(running):
 
 def test_wrong_questions_have_clear_answers(running):
     for words, code, text in (
-            (["view", "nothing"], 3, "no session 'nothing'"),
-            (["create", "-a", "nothing"], 3, "nothing"),
-            (["create"], 2, "which application?"),
-            (["create", "-a", "echo", "--name", "a/b"], 1, "a/b"),
-            (["create", "-a", "echo", "--durability", "solid"], 2, "solid"),
-            (["results", "last", "--after", "x:y"], 1, "x:y"),
-            (["clsoe", "x"], 2, "did you mean 'close'?"),
-            (["list", "--endpont", "x"], 2, "--endpoint"),
-            (["list", "-o", "xml"], 2, "xml"),
-            (["recover"], 0, "")):
+        (["view", "nothing"], 3, "no session 'nothing'"),
+        (["create", "-a", "nothing"], 3, "nothing"),
+        (["create"], 2, "which application?"),
+        (["create", "-a", "echo", "--name", "a/b"], 1, "a/b"),
+        (["create", "-a", "echo", "--durability", "solid"], 2, "solid"),
+        (["results", "last", "--after", "x:y"], 1, "x:y"),
+        (["clsoe", "x"], 2, "did you mean 'close'?"),
+        (["list", "--endpont", "x"], 2, "--endpoint"),
+        (["list", "-o", "xml"], 2, "xml"),
+        (["recover"], 0, ""),
+    ):
         done = running.flmctl(*words)
         assert done.code == code and text in done.err, (words, done)
 
@@ -100,9 +102,26 @@ def test_no_broker_is_exit_5_and_says_what_to_do(running):
         assert "No broker at tcp://127.0.0.1:1. Start one: flmctl up" in done.err, done
 
 
-PING_KEYS = {"session", "tasks", "succeeded", "failed", "duplicates", "retried", "seconds",
-             "setup_seconds", "tasks_per_second", "latency_ms", "input_size", "output_size", "shim",
-             "durability", "executors", "slots", "stages", "version"}
+PING_KEYS = {
+    "session",
+    "tasks",
+    "succeeded",
+    "failed",
+    "duplicates",
+    "retried",
+    "seconds",
+    "setup_seconds",
+    "tasks_per_second",
+    "latency_ms",
+    "input_size",
+    "output_size",
+    "shim",
+    "durability",
+    "executors",
+    "slots",
+    "stages",
+    "version",
+}
 
 
 def test_flmping_reports_one_object(running):
@@ -127,8 +146,9 @@ def test_flmping_in_its_other_forms(running):
     assert last.startswith("<10> tasks was completed in <")
     assert running.run("flmping", "-t", 50, "--latency", "-o", "json").json["succeeded"] == 50
     assert running.run("flmping", "-t", 20, "--shim", "shell", "-o", "json").json["succeeded"] == 20
-    large = running.run("flmping", "-t", 8, "--input-size", "1MiB", "--output-size", "2MiB",
-                        "-o", "json")
+    large = running.run(
+        "flmping", "-t", 8, "--input-size", "1MiB", "--output-size", "2MiB", "-o", "json"
+    )
     assert (large.json["input_size"], large.json["output_size"]) == (1 << 20, 2 << 20), large
     assert large.json["succeeded"] == 8
     assert "Throughput:" in running.run("flmping", "-t", 1000, "-p").out
@@ -141,8 +161,13 @@ def test_flmping_gives_up_without_progress(cluster):
 
 
 def test_a_signal_closes_flmpings_session(running):
-    process = subprocess.Popen(["flmping", "-t", "1000", "-d", "50"], env=running.env, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ["flmping", "-t", "1000", "-d", "50"],
+        env=running.env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     wait_until(lambda: any(s["succeed"] > 0 for s in running.sessions()), "a task is done")
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)

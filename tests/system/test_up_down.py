@@ -28,8 +28,14 @@ def test_up_starts_everything_and_says_where(cluster):
 def test_the_folder_is_private_and_complete(running):
     data = running.data
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    for part in ("redis.sock", "redis", "logs", "run/redis.pid", "run/broker.pid",
-                 "run/executor-1.pid"):
+    for part in (
+        "redis.sock",
+        "redis",
+        "logs",
+        "run/redis.pid",
+        "run/broker.pid",
+        "run/executor-1.pid",
+    ):
         assert (data / part).exists()
     file = running.file
     assert file["endpoint"].startswith("tcp://127.0.0.1:")
@@ -51,8 +57,11 @@ def test_up_again_starts_what_is_missing_at_once(running):
     for _ in range(5):
         before = running.process("executor-1")["restarts"]
         running.kill("executor-1")
-        wait_until(lambda: running.process("executor-1")["restarts"] > before
-                   and running.process("executor-1")["pid"], "it was started again")
+        wait_until(
+            lambda: running.process("executor-1")["restarts"] > before
+            and running.process("executor-1")["pid"],
+            "it was started again",
+        )
     running.up()
     assert running.process("executor-1")["state"] == "running"
 
@@ -207,8 +216,12 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(cluster):
 
 def test_many_ups_at_once_make_one_cluster(cluster):
     words = ["flmctl", "up", "--detach", "--data", str(cluster.data), "--port", "0"]
-    ups = [subprocess.Popen(words, env=cluster.env, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True) for _ in range(5)]
+    ups = [
+        subprocess.Popen(
+            words, env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(5)
+    ]
     outs = [up.communicate(timeout=PATIENCE)[0] for up in ups]
     assert [up.returncode for up in ups] == [0] * 5, outs
     assert len(set(outs)) == 1
@@ -217,6 +230,7 @@ def test_many_ups_at_once_make_one_cluster(cluster):
 def test_redis_never_throws_away_and_rarely_rewrites(running):
     def setting(name):
         return running.redis("CONFIG", "GET", name).split("\n")[-1]
+
     assert setting("appendonly") == "yes"
     assert setting("appendfsync") == "everysec"
     assert setting("maxmemory-policy") == "noeviction"
@@ -239,8 +253,19 @@ def test_status_shows_memory_aof_and_disk(running):
 
 def test_the_redis_of_somebody_else_is_used_and_left_alone(cluster, tmp_path):
     path = tmp_path / "their.sock"
-    words = ["redis-server", "--port", "0", "--unixsocket", str(path), "--appendonly", "yes",
-             "--dir", str(tmp_path), "--save", ""]
+    words = [
+        "redis-server",
+        "--port",
+        "0",
+        "--unixsocket",
+        str(path),
+        "--appendonly",
+        "yes",
+        "--dir",
+        str(tmp_path),
+        "--save",
+        "",
+    ]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as theirs:
         wait_until(path.exists, "their Redis listens")
         cluster.up("--redis", f"unix://{path}")
@@ -257,13 +282,16 @@ def test_a_password_on_the_command_line_is_refused(cluster):
     assert "FLAME_REDIS_URL" in done.err and "secret" not in done.err
 
 
-@pytest.mark.parametrize("flags, named", [
-    (["--executers", "2"], "--executors"),
-    (["--slots", "0"], "--slots"),
-    (["--port", "99999"], "--port"),
-    (["--appendfsync", "never"], "everysec"),
-    (["more"], "more"),
-])
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        (["--executers", "2"], "--executors"),
+        (["--slots", "0"], "--slots"),
+        (["--port", "99999"], "--port"),
+        (["--appendfsync", "never"], "everysec"),
+        (["more"], "more"),
+    ],
+)
 def test_a_mistyped_command_line_says_what_is_right(cluster, flags, named):
     done = cluster.flmctl("up", "--data", cluster.data, *flags)
     assert done.code == 2 and named in done.err

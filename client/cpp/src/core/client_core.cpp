@@ -183,8 +183,8 @@ void ClientCore::handle(const Leave&) {
 
 Error ClientCore::not_connected() const {
   if (not_yet_.code != Code::kOk) {
-    return {not_yet_.code, "The broker at " + config_.endpoint + " does not serve yet: " +
-                               not_yet_.message};
+    return {not_yet_.code,
+            "The broker at " + config_.endpoint + " does not serve yet: " + not_yet_.message};
   }
   return {Code::kNoBroker, "No broker at " + config_.endpoint + ". Start one: flmctl up"};
 }
