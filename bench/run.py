@@ -57,7 +57,7 @@ def main():
     )
     if not (bench.bin / "flame-ceiling").exists():
         sys.exit(f"no flame-ceiling in {bench.bin}; build first: make build")
-    about = report.machine()
+    about = report.machine() | {"binaries": report.binaries(bench.bin)}
     began = time.monotonic()
     rows = []
     functions = SHORT + LONG if options.only else LONG if options.long else SHORT
