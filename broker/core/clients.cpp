@@ -147,7 +147,8 @@ bool is_next(State& state, Client& client, Session& session, const proto::Submit
   uint64_t last = found == session.submits.end() ? 0 : found->second.last();
   if (message.number == last + 1) return true;
   if (message.number > last + 1) {
-    Code code = last == 0 && session.counters.tasks > 0 ? Code::kForgotten : Code::kGap;
+    bool forgotten = found == session.submits.end() && session.counters.tasks > 0;
+    Code code = forgotten ? Code::kForgotten : Code::kGap;
     Error error{code, code == Code::kGap ? "submit " + std::to_string(last + 1) + " is missing"
                                          : "this client's earlier submits are forgotten; use a new client"};
     refuse_submit(state, client, message, error, last + 1);
@@ -185,10 +186,14 @@ void on(State& state, Client& client, const proto::Submit& message, const proto:
                          {Code::kGone, "the session does not exist any more"}, message.number);
   }
   if (!is_next(state, client, *session, message)) return;
+  // Refused for now: what follows its first submit is a gap, not a client that was forgotten.
+  auto known = [&] { session->submits.try_emplace(client.id).first->second.used(now); };
   if (auto status = can_record(state); !status) {
+    known();
     return refuse_submit(state, client, message, status.error(), message.number);
   }
   if (state.health.busy) {
+    known();
     Error busy = state.health.error;
     busy.code = Code::kBusy;
     busy.retry_after_ms = std::max(100u, busy.retry_after_ms);

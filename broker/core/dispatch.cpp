@@ -41,6 +41,10 @@ void read_ahead(State& state, Session& session, proto::TaskId from) {
     if (at->unfinished == 0) continue;
     seen++;
     if (at->reading) return;  // one read on its way is enough
+    if (!at->in_memory && at->batch > state.confirmed_batch()) {
+      state.reads_due.insert(session.uid);  // a read sees only what is confirmed
+      break;
+    }
     if (at->in_memory) {
       held++;
     } else {
@@ -308,6 +312,8 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
   if (!state.in_flight || number != state.last_batch) return;
   state.in_flight = false;
   state.batch_times[number].stored_us = now.wall_us;
+  state.ready.merge(state.reads_due);
+  state.reads_due.clear();
   for (const auto& [uid, done_end] : std::exchange(state.done_in_flight, {})) {
     Session* session = state.session(uid);
     if (session == nullptr) continue;

@@ -85,7 +85,10 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
     at = run.end();
   }
   if (at < said.run.end()) cancel.runs.push_back({at, said.run.end() - at});
-  if (!cancel.runs.empty()) send_now(state, executor, std::move(cancel));
+  // Not before their results are confirmed: until then only the executor has them for certain.
+  if (!cancel.runs.empty()) {
+    send_after(state, Port::kExecutors, executor.peer, std::move(cancel));
+  }
   touch(state, *session);
 }
 

@@ -14,21 +14,32 @@ void send_now(State& state, Executor& executor, proto::Message message) {
       Send{Port::kExecutors, executor.peer, executor.link.next(), std::move(message)});
 }
 
+namespace {
+
+proto::Link* link_of(State& state, Port port, const Peer& peer) {
+  if (port == Port::kExecutors) {
+    Executor* executor = state.executor_at(peer);
+    return executor == nullptr ? nullptr : &executor->link;
+  }
+  auto client = state.clients.find(peer);
+  return client == state.clients.end() ? nullptr : &client->second.link;
+}
+
+}  // namespace
+
 void send_after(State& state, Port port, const Peer& peer, proto::Message message) {
-  state.after.push_back(Send{port, peer, {}, std::move(message)});
+  proto::Link* link = link_of(state, port, peer);
+  if (link == nullptr) return;
+  state.after.push_back(Send{port, peer, {link->id(), 0}, std::move(message)});
 }
 
 void leave(State& state, std::vector<Send>& sends) {
   for (auto& send : sends) {
-    if (send.port == Port::kClients) {
-      auto client = state.clients.find(send.peer);
-      if (client == state.clients.end()) continue;
-      send.envelope = client->second.link.next();
-    } else {
-      Executor* executor = state.executor_at(send.peer);
-      if (executor == nullptr) continue;
-      send.envelope = executor->link.next();
-    }
+    // What was meant for an earlier link is void: the hello of the new one stated absolutes, and what it did not
+    // list went back to the queue.
+    proto::Link* link = link_of(state, send.port, send.peer);
+    if (link == nullptr || link->id() != send.envelope.link) continue;
+    send.envelope = link->next();
     state.actions.push_back(std::move(send));
   }
   sends.clear();
@@ -39,8 +50,8 @@ void send_durable(State& state, const Session& session, Port port, const Peer& p
   if (session.spec.durability != proto::Durability::kMemory) {
     return send_after(state, port, peer, std::move(message));
   }
-  std::vector<Send> now = {Send{port, peer, {}, std::move(message)}};
-  leave(state, now);
+  proto::Link* link = link_of(state, port, peer);
+  if (link != nullptr) state.actions.push_back(Send{port, peer, link->next(), std::move(message)});
 }
 
 void refuse(State& state, Client& client, uint64_t request, const proto::Error& error) {

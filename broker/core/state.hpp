@@ -67,6 +67,7 @@ struct Watcher {
 struct Submits {
   proto::SubmitHistory history;
   uint64_t last() const { return history.last.empty() ? 0 : history.last.back().number; }
+  void used(const proto::Now& now) { history.used_ms = static_cast<uint64_t>(now.wall_ms()); }
   bool dirty = false;
 };
 
@@ -270,6 +271,7 @@ struct State {
   };
   Filling submits_filling, results_filling;
   std::set<proto::SessionUid> touched;
+  std::set<proto::SessionUid> reads_due;  ///< need inputs back that are not confirmed yet
   std::set<proto::SessionUid> ready;  ///< may have something to dispatch: a window or an input changed
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_filling;
   uint64_t input_memory = 0;  ///< bytes of inputs in memory, all sessions
@@ -327,7 +329,8 @@ struct State {
 /// Leaves with this turn.
 void send_now(State& state, Client& client, proto::Message message);
 void send_now(State& state, Executor& executor, proto::Message message);
-/// Leaves when the batch that fills now is confirmed. The sequence number is drawn when it leaves.
+/// Leaves when the batch that fills now is confirmed, if the peer's link is still the same. The sequence number is
+/// drawn when it leaves.
 void send_after(State& state, Port port, const Peer& peer, proto::Message message);
 /// Leaves when the session's durability allows: at once for `memory`, else like send_after.
 void send_durable(State& state, const Session& session, Port port, const Peer& peer,

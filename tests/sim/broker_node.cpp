@@ -75,8 +75,8 @@ char letter_of(const broker::MemoryKeys& keys, const std::string& session, proto
 BrokerNode::BrokerNode(Cluster cluster, std::string name, std::shared_ptr<broker::MemoryRing> ring)
     : cluster_(cluster),
       name_(std::move(name)),
-      store_(std::make_unique<broker::MemoryStore>(cluster.redis, std::move(ring),
-                                                   broker::MemoryStoreConfig{"sim", 0})),
+      ring_(std::move(ring)),
+      store_(std::make_unique<broker::MemoryStore>(cluster.redis, ring_, broker::MemoryStoreConfig{"sim", 0})),
       core_(core_config(cluster.world)) {
   cluster_.world.say(name_, "starts");
   cluster_.network.add_listener(*this);

@@ -39,6 +39,8 @@ class BrokerNode : public Listener {
 
   bool alive() const { return alive_; }
   const broker::State& state() const { return core_.state(); }
+  /// On the disk of its machine.
+  const std::shared_ptr<broker::MemoryRing>& ring() const { return ring_; }
   /// Its sessions and executors in a few lines, for the text of a failure.
   std::string describe() const;
   /// Redis came back, or something else that only a look shows.
@@ -57,6 +59,7 @@ class BrokerNode : public Listener {
 
   Cluster cluster_;
   std::string name_;
+  std::shared_ptr<broker::MemoryRing> ring_;
   std::unique_ptr<broker::MemoryStore> store_;
   broker::Core core_;
   std::deque<broker::Event> inbox_;

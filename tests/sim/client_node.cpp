@@ -153,6 +153,7 @@ void ClientNode::perform(client::Action& action) {
     if (job == nullptr) return;
     job->tickets.erase(failed->ticket);
     job->refused = true;
+    pump_later(static_cast<size_t>(job - jobs_.data()), 0);
     bool fine = failed->error.code == Code::kWrongState || failed->error.code == Code::kGone ||
                 failed->error.code == Code::kNotFound;
     if (!fine) cluster_.world.fail(name_ + ": a submit was refused: " + failed->error.message);
@@ -171,6 +172,8 @@ void ClientNode::perform(client::Action& action) {
     Code code = failed_watch->error.code;
     if (code == Code::kGone || code == Code::kNotFound) return gone(*job);
     job->watching = false;
+    // The results of a `memory` session went with its broker, and this cursor was written down before.
+    if (code == Code::kBadRequest && checker_.forgives(job->uid)) job->consumed = 0, code = Code::kLostLineage;
     if (code == Code::kLostLineage) return watch(*job);
     cluster_.world.fail(name_ + ": a watch failed: " + failed_watch->error.message);
   } else if (auto lost = std::get_if<Lost>(&action)) {

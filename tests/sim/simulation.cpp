@@ -36,7 +36,7 @@ Outcome Simulation::run() {
   for (Fault fault : {Fault::kBrokerCrash, Fault::kBrokerLeave, Fault::kTakeover, Fault::kBothForget}) {
     if (scenario_.has(fault)) checker_.expect_memory_loss();
   }
-  start_broker(true);
+  start_broker(false);
   for (auto& executor : executors_) executor->start();
   for (auto& client : clients_) client->start();
   for (const auto& [fault, mean_us] : scenario_.faults) schedule(fault, mean_us);
@@ -58,9 +58,18 @@ Outcome Simulation::run() {
   return outcome;
 }
 
-void Simulation::start_broker(bool with_ring) {
-  brokers_.push_back(std::make_unique<BrokerNode>(Cluster{world_, network_, redis_},
-                                                  "broker-" + std::to_string(brokers_.size()), with_ring ? ring_ : nullptr));
+void Simulation::start_broker(bool elsewhere) {
+  // Started again where the last owner ran, with the ring that it left.
+  std::shared_ptr<broker::MemoryRing> ring;
+  uint64_t epoch = 0;
+  for (const auto& broker : brokers_) {
+    if (broker->state().epoch_number < epoch) continue;
+    ring = broker->ring();
+    epoch = broker->state().epoch_number;
+  }
+  if (elsewhere || ring == nullptr) ring = std::make_shared<broker::MemoryRing>();
+  std::string name = "broker-" + std::to_string(brokers_.size());
+  brokers_.push_back(std::make_unique<BrokerNode>(Cluster{world_, network_, redis_}, name, std::move(ring)));
 }
 
 BrokerNode* Simulation::a_broker() {
@@ -109,7 +118,6 @@ void Simulation::strike_broker(Fault fault) {
     // A stand-by waits for the owner after a restart of Redis (takeover_grace); the twin does not know uptimes.
     bool graced = redis_forgot_us_ == 0 || world_.now_us() > redis_forgot_us_ + 10 * proto::kUsPerSecond;
     if (!graced || brokers_.size() > 50) return;
-    ring_ = std::make_shared<broker::MemoryRing>();  // it runs on another machine
     return start_broker(true);
   }
   if (fault == Fault::kBrokerLeave) {
@@ -118,11 +126,15 @@ void Simulation::strike_broker(Fault fault) {
     broker->crash();
   }
   world_.after(chaos_.between(1'000, 4'000'000), [this] {
-    if (a_broker() == nullptr) start_broker(true);
+    if (a_broker() == nullptr) start_broker(false);
   });
 }
 
 void Simulation::strike_redis(Fault fault) {
+  bool forgets = fault == Fault::kRedisForgets || fault == Fault::kBothForget;
+  bool one_starts = std::any_of(brokers_.begin(), brokers_.end(),
+                                [](const auto& broker) { return broker->alive() && broker->state().epoch.empty(); });
+  if (forgets && one_starts && scenario_.has(Fault::kTakeover)) return;  // the same grace
   int64_t for_us = chaos_.between(1'000, 4'000'000);
   switch (fault) {
     case Fault::kRedisDown:
@@ -173,7 +185,7 @@ void Simulation::make_peace() {
   redis_.set_down(false);
   redis_.refuse(std::nullopt);
   redis_.set_delay(scenario_.redis_delay_us);
-  if (a_broker() == nullptr) start_broker(true);
+  if (a_broker() == nullptr) start_broker(false);
   for (auto& executor : executors_) {
     executor->calm();
     executor->start();
@@ -181,7 +193,7 @@ void Simulation::make_peace() {
   for (auto& client : clients_) client->start();
   // A drained executor or broker may still be on its way out.
   world_.after(12 * proto::kUsPerSecond, [this] {
-    if (a_broker() == nullptr) start_broker(true);
+    if (a_broker() == nullptr) start_broker(false);
     for (auto& executor : executors_) executor->start();
   });
 }

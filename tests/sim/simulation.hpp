@@ -25,7 +25,7 @@ class Simulation {
   Outcome run();
 
  private:
-  void start_broker(bool with_ring);
+  void start_broker(bool elsewhere);
   BrokerNode* a_broker();
   void schedule(Fault fault, int64_t mean_us);
   void strike(Fault fault);
@@ -42,7 +42,6 @@ class Simulation {
   Scenario scenario_;
   Network network_;
   broker::MemoryRedis redis_;
-  std::shared_ptr<broker::MemoryRing> ring_ = std::make_shared<broker::MemoryRing>();
   Checker checker_;
   std::vector<std::unique_ptr<BrokerNode>> brokers_;  ///< dead ones too: messages to them are on their way
   std::vector<std::unique_ptr<ExecutorNode>> executors_;
