@@ -127,82 +127,70 @@ def runs_of(path):
     return collections.Counter(task for task, _, _ in struct.iter_unpack("<QII", path.read_bytes()))
 
 
+def check_failed(task, result, attempt, letter, received):
+    expect(letter == "F", f"task {task} failed, its letter is {letter}")
+    expect(received.startswith("!"), f"task {task} failed, the client received {received}")
+    expect(attempt == MAX_ATTEMPTS, f"task {task} failed at attempt {attempt}: {result}")
+
+
+def check_succeeded(task, begin, result, letter, received):
+    expect(letter == "S", f"task {task} has a result and the letter {letter}")
+    belongs = result.startswith(begin) and result.endswith("=ok")
+    expect(belongs, f"task {task} ({begin}) has the output {result}")
+    expect(received == result, f"task {task}: received {received}, recorded {result}")
+
+
+def check_session(session, tasks, failed):
+    expect(session["state"] == "Closed", f"the session is {session['state']}")
+    expected = {"tasks": tasks, "succeed": tasks - failed, "failed": failed}
+    expected |= {"pending": 0, "running": 0, "cancelled": 0}
+    numbers = {name: int(session[name]) for name in expected}
+    expect(numbers == expected, f"the session's counters are {numbers}, not {expected}")
+
+
+def check_ids(inputs, received, recorded, ran):
+    """The same tasks everywhere; returns those that failed."""
+    missing = set(inputs) - set(recorded)
+    expect(not missing, f"acknowledged, without a result: {some(missing)}")
+    phantom = set(recorded) - set(inputs)
+    expect(not phantom, f"recorded, never acknowledged: {some(phantom)}")
+    differ = set(received) ^ set(inputs)
+    expect(not differ, f"acknowledged or received, not both: {some(differ)}")
+    expect(not set(ran) - set(inputs), f"run, never acknowledged: {some(set(ran) - set(inputs))}")
+    failed = {task for task, result in recorded.items() if isinstance(result, tuple)}
+    idle = set(inputs) - failed - set(ran)
+    expect(not idle, f"have a result and were never run: {some(idle)}")
+    return failed
+
+
 def check(world):
     """Raises Failure; returns what there was to see."""
     journal = Journal(world.journal)
     expect(not journal.wrong, f"the client says: {journal.wrong}")
     expect(journal.closed, "the client did not close the session")
     expect(len(journal.lineages) == 1, f"the lineage changed: {journal.lineages}")
-    inputs, received = inputs_of(journal), received_of(journal)
+    inputs, received, ran = inputs_of(journal), received_of(journal), runs_of(world.ran)
     with world.redis() as redis:
         recorded, attempts, done = recorded_of(redis)
         letters = letters_of(redis, len(inputs))
         session = redis.fields(f"flame:{{{SESSION}}}:session")
         left = redis("HLEN", f"flame:{{{SESSION}}}:attempts")
         fsync = redis("CONFIG", "GET", "appendfsync")[1].decode()
-    ran = runs_of(world.ran)
-    expect(
-        not set(inputs) - set(recorded),
-        f"acknowledged, without a result: {some(set(inputs) - set(recorded))}",
-    )
-    expect(
-        not set(recorded) - set(inputs),
-        f"recorded, never acknowledged: {some(set(recorded) - set(inputs))}",
-    )
-    expect(set(received) == set(inputs), f"not received: {some(set(inputs) - set(received))}")
-    expect(not set(ran) - set(inputs), f"run, never acknowledged: {some(set(ran) - set(inputs))}")
-    failed = 0
+    failed = check_ids(inputs, received, recorded, ran)
     for task, begin in inputs.items():
-        result = recorded[task]
-        if isinstance(result, tuple):
-            failed += 1
-            expect(
-                letters[task - 1] == "F", f"task {task} failed, its letter is {letters[task - 1]}"
-            )
-            expect(
-                received[task].startswith("!"),
-                f"task {task} failed, the client received {received[task]}",
-            )
-            expect(
-                attempts[task] == MAX_ATTEMPTS,
-                f"task {task} failed at attempt {attempts[task]}: {result}",
-            )
-            continue
-        expect(
-            letters[task - 1] == "S", f"task {task} has a result and the letter {letters[task - 1]}"
-        )
-        expect(
-            result.startswith(begin) and result.endswith("=ok"),
-            f"task {task} ({begin}) has the output {result}",
-        )
-        expect(
-            received[task] == result, f"task {task}: received {received[task]}, recorded {result}"
-        )
-        expect(ran[task] >= 1, f"task {task} has a result and was never run")
-    expect(session["state"] == "Closed", f"the session is {session['state']}")
-    numbers = {
-        name: int(session[name])
-        for name in ("tasks", "pending", "running", "succeed", "failed", "cancelled")
-    }
-    expect(
-        numbers
-        == {
-            "tasks": len(inputs),
-            "pending": 0,
-            "running": 0,
-            "succeed": len(inputs) - failed,
-            "failed": failed,
-            "cancelled": 0,
-        },
-        f"the session's counters: {numbers}",
-    )
+        result, letter = recorded[task], letters[task - 1]
+        if task in failed:
+            check_failed(task, result, attempts[task], letter, received[task])
+        else:
+            check_succeeded(task, begin, result, letter, received[task])
+    check_session(session, len(inputs), len(failed))
     expect(left == 0, f"{left} charged attempts are left behind")
     expect(fsync == world.fsync, f"appendfsync was {world.fsync} and is {fsync}")
     return {
         "tasks": len(inputs),
         "submits": len(journal.submitted),
         "runs": len(done),
-        "failed": failed,
+        "failed": len(failed),
         "executed": sum(ran.values()),
         "run_again": sum(ran.values()) - len(ran),
         "retried": sum(1 for task in attempts if attempts[task] > 1),

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Kills client, service, executor, broker and Redis, alone and together, at random moments of a run that never
-stops submitting, and compares afterwards what was acknowledged, received, recorded and run, task by task.
+"""Kills client, service, executor, broker and Redis, alone and together, at random moments of a run
+that never stops submitting, and compares afterwards what was acknowledged, received, recorded and
+run, task by task.
 
     tests/kill/kill.py --kills 20 --seed 7 --fsync everysec|slow|always
 
@@ -20,7 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from check import check  # noqa: E402
 from world import Failure, World, lives  # noqa: E402
 
-# Who is killed, in this order. A pair dies within a moment; `x x` is killed again while it comes back.
+# Who is killed, in this order. A pair dies within a moment; of `x x` the second hits while it is
+# coming back.
 DECK = [
     "client",
     "service",
@@ -76,10 +78,8 @@ def strike(world, words, say):
         if lives(pid) and name != "service":
             raise Failure(f"{name} {pid} lives after SIGKILL")
         hit.append((name, pid))
-    say(
-        f"killed {', '.join(f'{name} ({pid})' for name, pid in hit)}; pending {pending}, running {running}, "
-        f"before {before}"
-    )
+    names = ", ".join(f"{name} ({pid})" for name, pid in hit)
+    say(f"killed {names}; pending {pending}, running {running}, before {before}")
     return hit, pending, running
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Just enough of Redis' protocol and of msgpack to look at what the broker recorded, without its code."""
+"""Just enough of Redis' protocol and of msgpack to read what the broker recorded."""
 
 import socket
 import struct

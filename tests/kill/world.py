@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""The processes of a cluster that is about to be killed, and a supervisor that starts them again: same ids, same
-ports, same folders. Linux only: what lives is looked up in /proc."""
+"""The processes of a cluster that is about to be killed, and a supervisor that starts them again:
+same ids, same ports, same folders. Linux only: what lives is looked up in /proc."""
 
 import ctypes
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -53,7 +54,7 @@ def lives(pid):
 
 
 def free_port(rng):
-    """P with P + 1 and P + 80 free too; below the range that the kernel gives to connecting sockets."""
+    """P with P + 1 and P + 80 free too; below the range that connecting sockets draw from."""
     for _ in range(200):
         port = rng.randrange(20000, 32000)
         try:
@@ -128,94 +129,40 @@ class World:
         self.until = self.folder / "until"
         self.fsync = "always" if fsync == "always" else "everysec"
         self.processes = {}
-        env = (
-            {"LD_PRELOAD": str(BIN / "kill_slow_fsync.so"), "SLOW_FSYNC_MS": str(slow_ms)}
-            if fsync == "slow"
-            else {}
-        )
-        self.add(
-            "redis",
-            [
-                "redis-server",
-                "--port",
-                "0",
-                "--unixsocket",
-                self.socket,
-                "--dir",
-                self.folder / "redis",
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                self.fsync,
-                "--maxmemory-policy",
-                "noeviction",
-            ],
-            env,
-        )
-        self.add(
-            "broker",
-            [
-                BIN / "flame-broker",
-                "--listen",
-                f"127.0.0.1:{self.port}",
-                "--cluster",
-                "kill",
-                "--data",
-                self.folder,
-                "--ring-dir",
-                self.folder / "ring",
-                "--ring-size",
-                ring_size,
-            ],
-            {"FLAME_REDIS_URL": f"unix://{self.socket}"},
-        )
+        self.add_store(fsync, slow_ms, ring_size)
         for i in range(1, executors + 1):
             self.add(
                 f"executor-{i}",
-                [
-                    BIN / "flame-executor",
-                    "--broker",
-                    f"tcp://127.0.0.1:{self.port + 1}",
-                    "--id",
-                    f"executor-{i}",
-                    "--slots",
-                    slots,
-                    "--work-dir",
-                    self.folder / f"executor-{i}",
-                ],
+                f"{BIN}/flame-executor --broker tcp://127.0.0.1:{self.port + 1} --id executor-{i}"
+                f" --slots {slots} --work-dir {self.folder}/executor-{i}",
             )
         if client:
             self.add(
                 "client",
-                [
-                    BIN / "kill_client",
-                    "--endpoint",
-                    self.endpoint,
-                    "--client",
-                    f"{seed:032x}",
-                    "--session",
-                    SESSION,
-                    "--application",
-                    APPLICATION,
-                    "--common",
-                    self.ran,
-                    "--journal",
-                    self.journal,
-                    "--until",
-                    self.until,
-                    "--tasks",
-                    tasks,
-                    "--seed",
-                    seed,
-                    "--loss",
-                    int(loss),
-                ],
+                f"{BIN}/kill_client --endpoint {self.endpoint} --client {seed:032x}"
+                f" --session {SESSION} --application {APPLICATION} --common {self.ran}"
+                f" --journal {self.journal} --until {self.until}"
+                f" --tasks {tasks} --seed {seed} --loss {int(loss)}",
             )
 
-    def add(self, name, argv, env=None):
-        self.processes[name] = Process(name, argv, self.folder, env)
+    def add_store(self, fsync, slow_ms, ring_size):
+        slowly = {"LD_PRELOAD": f"{BIN}/kill_slow_fsync.so", "SLOW_FSYNC_MS": str(slow_ms)}
+        self.add(
+            "redis",
+            f"redis-server --port 0 --unixsocket {self.socket} --dir {self.folder}/redis"
+            f" --save '' --appendonly yes --appendfsync {self.fsync}"
+            " --maxmemory-policy noeviction",
+            slowly if fsync == "slow" else {},
+        )
+        self.add(
+            "broker",
+            f"{BIN}/flame-broker --listen 127.0.0.1:{self.port} --cluster kill"
+            f" --data {self.folder} --ring-dir {self.folder}/ring --ring-size {ring_size}",
+            {"FLAME_REDIS_URL": f"unix://{self.socket}"},
+        )
+
+    def add(self, name, command, env=None):
+        self.processes[name] = Process(name, shlex.split(command), self.folder, env)
 
     @property
     def endpoint(self):
@@ -320,7 +267,7 @@ class World:
         return {name: float(value) for name, value in pairs}
 
     def counters(self):
-        """(pending, running) of the session as Redis has them now; (0, 0) while it does not answer."""
+        """(pending, running) as Redis has them now; (0, 0) while it does not answer."""
         try:
             with self.redis() as redis:
                 pending, running = redis(
@@ -331,7 +278,7 @@ class World:
             return 0, 0
 
     def busy(self):
-        """(pending, running) while everything works: the broker serves and Redis has tasks of both kinds."""
+        """(pending, running) while everything works and there are tasks of both kinds."""
         metrics = self.metrics()
         if metrics.get("flame_redis_up") != 1 or metrics.get("flame_clients", 0) < 1:
             return None
@@ -369,7 +316,7 @@ class World:
     # ---- killing
 
     def kill(self, name, restart=(0.0, 0.4)):
-        """SIGKILL to what provably lives; `service` is any running one. None: it does not live now."""
+        """SIGKILL to what provably lives; `service` is any running one. None: nobody lives."""
         if name == "service":
             pids = [pid for pid in self.services() if lives(pid)]
             if not pids:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Nothing acknowledged is lost, one result per task, whoever is killed. A failing run prints its seed; the same
-again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to run, targets do not).
-"""
+"""Nothing acknowledged is lost, one result per task, whoever is killed. A failing run prints its
+seed; the same again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to
+run, targets do not)."""
 
 import os
 import pathlib

@@ -162,6 +162,16 @@ TEST_F(ClientCoreTest, RequestsGiveUpAtTheirDeadlineAndSayWhy) {
   EXPECT_THAT(after_ms(100), ElementsAre("answer 2 timeout"));
 }
 
+TEST_F(ClientCoreTest, SaysWhyTheBrokerThatIsThereDoesNotServeYet) {
+  on(Request{1, proto::ListKind{0, "session"}, 1'000'000});
+  hear(proto::ErrorReply{0, Code::kRecovering, "Redis is loading", 100});
+  EXPECT_EQ(core.not_connected().code, Code::kRecovering);
+  EXPECT_THAT(core.not_connected().message, testing::HasSubstr("Redis is loading"));
+  EXPECT_THAT(after_ms(100), ElementsAre("client_hello"));
+  hear(welcome());
+  EXPECT_TRUE(core.up());
+}
+
 TEST_F(ClientCoreTest, LaterMeansLater) {
   connect();
   on(Request{1, proto::ListKind{0, "session"}, 1'000'000});
