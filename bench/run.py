@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Measures the budgets and prints the table *budget | measured | of the ceiling*; keeps it in bench/results/.
+"""Measures the budgets; prints and keeps the table *budget | measured | of the ceiling*.
 
     bench/run.py                 what fits in ten minutes
     bench/run.py --long          the rest

@@ -193,11 +193,18 @@ class Broker {
     return whole;
   }
 
-  void on_read(const Head& head) {
+  void on_read(const Head& head) { read_until_ = std::max(read_until_, head.number); }
+
+  // As the store's user does it: what was read rides along every 50 ms.
+  void keep_house() {
+    constexpr int64_t kHousekeepingUs = 50'000;
+    int64_t now_us = runtime::read_clock().mono_us;
+    if (read_until_ == standing_.read_until || now_us < house_due_us_) return;
+    house_due_us_ = now_us + kHousekeepingUs;
     filling_.read = true;
-    standing_.read_until = head.number;
+    standing_.read_until = read_until_;
     Filling::Step step;
-    while (standing_.done_first < std::min(head.number, done_confirmed_)) {
+    while (standing_.done_first < std::min(read_until_, done_confirmed_)) {
       step.read.push_back(done_.front());
       done_.pop_front();
       standing_.done_first++;
@@ -231,6 +238,7 @@ class Broker {
   }
 
   void close_batch() {
+    keep_house();
     seal_fresh();
     dispatch();
     if (filling_.empty()) return;
@@ -273,6 +281,8 @@ class Broker {
   std::deque<Run> done_;  ///< entries that are stored or on their way, from done_first on
   uint64_t done_end_ = 0, done_in_flight_ = 0, done_confirmed_ = 0;
   Standing standing_;
+  uint64_t read_until_ = 0;
+  int64_t house_due_us_ = 0;
   Filling filling_;
   size_t filling_bytes_ = 0;
   std::vector<Send> filling_sends_, in_flight_;

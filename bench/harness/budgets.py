@@ -56,7 +56,8 @@ def throughput(bench, what, appendfsync, least):
         redis = bare.redis_costs(MILLION + 2000)
     ours, ratio = pairs.median(rate), pairs.ratio(rate)
     row.measured = in_millions(ours)
-    row.ceiling = f"{ratio:.2f} (of {in_millions(pairs.median(rate, 'ceilings'))} over TCP; {in_millions(unix)} over unix)"
+    tcp = in_millions(pairs.median(rate, "ceilings"))
+    row.ceiling = f"{ratio:.2f} (of {tcp} over TCP; {in_millions(unix)} over unix)"
     row.good = ours >= least or ratio >= 0.5
     row.numbers = pairs.numbers(
         ratio=ratio, tasks_per_second=ours, ceiling_unix=unix, redis_us_per_task=redis

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""What takes minutes: ten million queued tasks, the restart that has to read them, and a stream that lasts."""
+"""What takes minutes: ten million queued tasks, a restart that has to read them, a long stream."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ TEN_MILLION = 10_000_000
 
 
 def queued(cluster, run):
-    """Ten million tasks in one session that nobody runs. One submit a batch, or the broker would join them."""
+    """Ten million tasks in one session that nobody runs. One submit a batch, or they are joined."""
     return cluster.load("--queue", "--alone", "--run", run, "-t", TEN_MILLION, timeout=1800)
 
 

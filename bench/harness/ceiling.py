@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""The bare loop as four processes with a Redis of their own, which has the settings that `flmctl up` writes."""
+"""The bare loop as four processes with a Redis of their own, set as `flmctl up` sets it."""
 
 import json
 import pathlib

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""A cluster of its own, started with `flmctl up` as a user starts one, and what the bench asks of it."""
+"""A cluster of its own, started with `flmctl up`, and what the bench asks of it."""
 
 import json
 import os
@@ -64,7 +64,8 @@ class Cluster:
         code, out, err, cpu = processes.run_timed(words, env=self.env, timeout=timeout)
         if code != 0:
             raise Failed(
-                f"{pathlib.Path(str(words[0])).name} ended with {code}: {' '.join((err or out).split())[-300:]}"
+                f"{pathlib.Path(str(words[0])).name} ended with {code}: "
+                + " ".join((err or out).split())[-300:]
             )
         return out, cpu
 
@@ -92,7 +93,7 @@ class Cluster:
         return Redis(self.file["redis"].removeprefix("unix://"))
 
     def measured(self, *words, timeout=600):
-        """The JSON that a tool of ours prints, with CPU seconds per process added. Checked: every task once."""
+        """JSON of a tool, with CPU seconds per process. Checked: each task once."""
         with processes.CpuWatch(self.pids) as watch:
             out, client_seconds = self.run(*words, timeout=timeout)
         report = json.loads(out) | {"cpu": {"client": client_seconds} | watch.seconds}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Ours and the ceiling in turn: what the machine does meanwhile hits both, so a ratio is that of a pair."""
+"""Ours and the ceiling in turn: the machine's moods hit both, so a ratio is that of a pair."""
 
 import statistics
 
@@ -18,7 +18,7 @@ def median_cpu(reports):
 
 
 class Pairs:
-    """`ours()` runs in a cluster that stays; the ceiling starts anew for every run, as it has no second session."""
+    """`ours()` runs in a cluster that stays; the ceiling starts anew for every run."""
 
     def __init__(self, bin_folder, ours, count=5, **ceiling):
         self.ours, self.ceilings = [], []

@@ -63,7 +63,7 @@ def memory_bytes(pid):
 
 
 class CpuWatch:
-    """CPU seconds by name between start and stop. `pids()` maps a name to the processes it has now."""
+    """CPU seconds by name between start and stop. `pids()` maps a name to its processes now."""
 
     def __init__(self, pids):
         self.pids = pids

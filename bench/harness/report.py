@@ -83,18 +83,30 @@ def commit():
 
 
 def binaries(folder):
-    """When each executable was linked, and the commits since the oldest: their changes may not be in it."""
-    linked = {path.name: path.stat().st_mtime for name in ("broker", "executor", "service", "ceiling")
-              for path in folder.glob(f"flame-{name}")}
-    times = {name: f"{datetime.datetime.fromtimestamp(at):%m-%d %H:%M:%S}" for name, at in linked.items()}
-    since = git("log", "--format=%h", f"--since={int(min(linked.values()))}", "--", "*.cpp", "*.hpp").split()
+    """When each executable was linked, and the commits to sources since the oldest."""
+    linked = {
+        path.name: path.stat().st_mtime
+        for name in ("broker", "executor", "service", "ceiling")
+        for path in folder.glob(f"flame-{name}")
+    }
+    times = {name: f"{datetime.datetime.fromtimestamp(at):%m-%d %T}" for name, at in linked.items()}
+    oldest = int(min(linked.values()))
+    since = git("log", "--format=%h", f"--since={oldest}", "--", "*.cpp", "*.hpp").split()
     return {"folder": str(folder), "linked": times, "commits_since_the_oldest": since}
 
 
 def _doubt(about):
     since = about["binaries"]["commits_since_the_oldest"]
-    return ["", f"**Not the code of this commit:** an executable is older than {len(since)} commits to sources "
-                f"(linked {about['binaries']['linked']})."] if since else []
+    return (
+        [
+            "",
+            f"**Not the code of this commit:** an executable is older than "
+            f"{len(since)} commits to sources "
+            f"(linked {about['binaries']['linked']}).",
+        ]
+        if since
+        else []
+    )
 
 
 def store(folder, rows, command, seconds, about):

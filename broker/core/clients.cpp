@@ -39,17 +39,20 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
               const proto::ClientHello& hello, const proto::Now& now) {
   auto answer = [&](Code code, std::string text) {
     state.totals.rejected[std::string(proto::name_of(code))]++;
-    state.actions.push_back(Send{Port::kClients, peer, {envelope.link, 1},
+    state.actions.push_back(Send{Port::kClients,
+                                 peer,
+                                 {envelope.link, 1},
                                  proto::ErrorReply{0, code, std::move(text), kHelloRetryMs, 0, 0}});
   };
-  // Before the state is read there is no lineage to greet with, and every session would be "not found".
+  // Before the state is read there is no lineage to greet with, and every session would be "not
+  // found".
   if (state.lineage.empty()) {
     const std::string& trouble = state.health.error.message;
     return answer(Code::kRecovering, trouble.empty() ? state.not_serving_because : trouble);
   }
   if (!hello.cluster.empty() && hello.cluster != state.config.cluster) {
-    return answer(Code::kCluster, "this broker serves cluster '" + state.config.cluster + "', not '" +
-                                      proto::printable(hello.cluster, 60) + "'");
+    return answer(Code::kCluster, "this broker serves cluster '" + state.config.cluster +
+                                      "', not '" + proto::printable(hello.cluster, 60) + "'");
   }
   if (auto name = proto::check_name("client", hello.client); !name) {
     return answer(name.error().code, name.error().message);
@@ -71,26 +74,29 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   send_now(state, client, std::move(welcome));
 }
 
-// ---- submit ---------------------------------------------------------------------------------------------
+// ---- submit
+// ---------------------------------------------------------------------------------------------
 
 void refuse_submit(State& state, Client& client, const proto::Submit& message, const Error& error,
                    uint64_t number) {
   state.totals.rejected[std::string(proto::name_of(error.code))]++;
-  send_now(state, client,
-           proto::ErrorReply{0, error.code, error.message, error.retry_after_ms, message.uid, number});
+  send_now(
+      state, client,
+      proto::ErrorReply{0, error.code, error.message, error.retry_after_ms, message.uid, number});
 }
 
 Error check_submit(const Session& session, const proto::Submit& message) {
   if (!session.takes_tasks()) {
-    return {Code::kWrongState, "session '" + session.name + "' is " +
-                                   std::string(proto::name_of(session.state)) + " and takes no tasks" +
-                                   (session.reason.empty() ? "" : ": " + session.reason)};
+    return {Code::kWrongState,
+            "session '" + session.name + "' is " + std::string(proto::name_of(session.state)) +
+                " and takes no tasks" + (session.reason.empty() ? "" : ": " + session.reason)};
   }
   if (message.count == 0) return {Code::kBadRequest, "a submit without tasks"};
   bool large = message.payload.size() > proto::kRunBytesMax;
   if (message.count > proto::kRunTasksMax || (large && message.count > 1)) {
-    return {Code::kTooLarge, "a run has at most " + std::to_string(proto::kRunTasksMax) + " tasks and " +
-                                 std::to_string(proto::kRunBytesMax) + " bytes; cut it"};
+    return {Code::kTooLarge, "a run has at most " + std::to_string(proto::kRunTasksMax) +
+                                 " tasks and " + std::to_string(proto::kRunBytesMax) +
+                                 " bytes; cut it"};
   }
   if (!proto::is_elements(message.payload.view(), message.count)) {
     return {Code::kBadFrame, "the payload is not " + std::to_string(message.count) + " elements"};
@@ -121,7 +127,8 @@ void add_fresh(Session& session, const Run& run, proto::Bytes payload, const pro
 }
 
 // The ids follow all earlier ones; a run that would cross a segment is cut there.
-Run accept_tasks(State& state, Session& session, const proto::Submit& message, const proto::Now& now) {
+Run accept_tasks(State& state, Session& session, const proto::Submit& message,
+                 const proto::Now& now) {
   Run run{session.counters.tasks + 1, message.count};
   session.counters.tasks += run.count;
   session.counters.pending += run.count;
@@ -149,8 +156,9 @@ bool is_next(State& state, Client& client, Session& session, const proto::Submit
   if (message.number > last + 1) {
     bool forgotten = found == session.submits.end() && session.counters.tasks > 0;
     Code code = forgotten ? Code::kForgotten : Code::kGap;
-    Error error{code, code == Code::kGap ? "submit " + std::to_string(last + 1) + " is missing"
-                                         : "this client's earlier submits are forgotten; use a new client"};
+    Error error{code, code == Code::kGap
+                          ? "submit " + std::to_string(last + 1) + " is missing"
+                          : "this client's earlier submits are forgotten; use a new client"};
     refuse_submit(state, client, message, error, last + 1);
     return false;
   }
@@ -164,9 +172,10 @@ bool is_next(State& state, Client& client, Session& session, const proto::Submit
     }
     return false;
   }
-  refuse_submit(state, client, message,
-                {Code::kForgotten, "this submit was answered so long ago that the answer is forgotten"},
-                message.number);
+  refuse_submit(
+      state, client, message,
+      {Code::kForgotten, "this submit was answered so long ago that the answer is forgotten"},
+      message.number);
   return false;
 }
 
@@ -211,7 +220,8 @@ void on(State& state, Client& client, const proto::Submit& message, const proto:
   touch(state, *session);
 }
 
-// ---- sessions -------------------------------------------------------------------------------------------
+// ---- sessions
+// -------------------------------------------------------------------------------------------
 
 void answer_later(State& state, Client& client, const Session& session, uint64_t request) {
   send_after(state, Port::kClients, client.peer, info_of(state, session, request, client.id));
@@ -283,30 +293,35 @@ void on(State& state, Client& client, const proto::View& message, const proto::N
 template <class Change>
 void change_application(State& state, Client& client, uint64_t request, std::string text,
                         Change change) {
-  if (auto status = can_record(state); !status) return refuse(state, client, request, status.error());
+  if (auto status = can_record(state); !status)
+    return refuse(state, client, request, status.error());
   if (auto status = change(); !status) return refuse(state, client, request, status.error());
   send_after(state, Port::kClients, client.peer, proto::Ok{request, std::move(text)});
 }
 
-void on(State& state, Client& client, const proto::RegisterApplication& message, const proto::Now&) {
+void on(State& state, Client& client, const proto::RegisterApplication& message,
+        const proto::Now&) {
   change_application(state, client, message.request, "registered",
                      [&] { return register_application(state, message.application); });
 }
-void on(State& state, Client& client, const proto::UnregisterApplication& message, const proto::Now&) {
+void on(State& state, Client& client, const proto::UnregisterApplication& message,
+        const proto::Now&) {
   change_application(state, client, message.request, "unregistered",
                      [&] { return unregister_application(state, message.name); });
 }
 
 void on(State& state, Client& client, const proto::Recover& message, const proto::Now&) {
   if (!state.waits_for_recover) {
-    return send_now(state, client, proto::Ok{message.request, "nothing to recover from: nothing is missing"});
+    return send_now(state, client,
+                    proto::Ok{message.request, "nothing to recover from: nothing is missing"});
   }
   if (!message.accept_loss) {
     return refuse(state, client, message.request,
                   {Code::kLostLineage, state.not_serving_because + "; say --accept-loss to go on"});
   }
   state.actions.push_back(AcceptLoss{});
-  send_now(state, client, proto::Ok{message.request, "going on with what Redis has, under a new lineage"});
+  send_now(state, client,
+           proto::Ok{message.request, "going on with what Redis has, under a new lineage"});
 }
 
 void on(State&, Client&, const proto::Beat&, const proto::Now&) {}
@@ -337,10 +352,14 @@ void on_client_message(State& state, const Peer& peer, const proto::Envelope& en
   auto client = state.clients.find(peer);
   if (client == state.clients.end()) return ask_resync(state, peer, envelope, "unknown client");
   switch (client->second.link.receive(envelope)) {
-    case proto::Link::Verdict::kDuplicate: return;
-    case proto::Link::Verdict::kGap: return ask_resync(state, peer, envelope, "messages were lost");
-    case proto::Link::Verdict::kForeign: return ask_resync(state, peer, envelope, "another link");
-    case proto::Link::Verdict::kAccept: break;
+    case proto::Link::Verdict::kDuplicate:
+      return;
+    case proto::Link::Verdict::kGap:
+      return ask_resync(state, peer, envelope, "messages were lost");
+    case proto::Link::Verdict::kForeign:
+      return ask_resync(state, peer, envelope, "another link");
+    case proto::Link::Verdict::kAccept:
+      break;
   }
   client->second.lease_until_us = now.mono_us + kLeaseUs;
   std::visit([&](auto& m) { on(state, client->second, m, now); }, message);

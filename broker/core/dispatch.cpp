@@ -32,8 +32,9 @@ constexpr size_t kReadRuns = 64;
 
 void read_ahead(State& state, Session& session, proto::TaskId from) {
   auto& inputs = session.tasks.inputs();
-  auto at = std::upper_bound(inputs.begin(), inputs.end(), from,
-                             [](proto::TaskId id, const InputRun& input) { return id < input.first; });
+  auto at =
+      std::upper_bound(inputs.begin(), inputs.end(), from,
+                       [](proto::TaskId id, const InputRun& input) { return id < input.first; });
   if (at != inputs.begin()) --at;
   ReadInputs read{0, session.name, {}};
   uint64_t seen = 0, held = 0;
@@ -82,8 +83,8 @@ uint64_t room(const Candidate& candidate, const InputRun& input, uint64_t availa
   return crumb && share.tasks > share.window_tasks / 2 ? 0 : count;
 }
 
-void hand_over(State& state, Session& session, const Candidate& to, InputRun& input, const Run& slice,
-               proto::Attempt attempt, const proto::Now& now) {
+void hand_over(State& state, Session& session, const Candidate& to, InputRun& input,
+               const Run& slice, proto::Attempt attempt, const proto::Now& now) {
   proto::Ticket ticket{slice, attempt, state.epoch, ""};
   sign_ticket(ticket, state.secret, session.uid, to.executor->id);
   proto::Bytes payload = session.tasks.elements_of(input, slice);
@@ -156,7 +157,8 @@ void dispatch(State& state, Session& session, const proto::Now& now) {
       if (count == 0) continue;
       candidate.quota = std::max<uint64_t>(1, candidate.quota - std::min(candidate.quota, count));
       session.tasks.take_front(count);
-      hand_over(state, session, candidate, *input, {available.first, count}, front.charged + 1, now);
+      hand_over(state, session, candidate, *input, {available.first, count}, front.charged + 1,
+                now);
       progress = true;
     }
   }
@@ -200,7 +202,8 @@ void on_inputs_read(State& state, InputsRead read, const proto::Now& now) {
   if (read.error.code == proto::Code::kOk) state.ready.insert(session->uid);
 }
 
-// ---- the batch ------------------------------------------------------------------------------------------
+// ---- the batch
+// ------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -25,7 +25,9 @@ constexpr int64_t kLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
 void answer_hello(State& state, const Peer& peer, uint32_t link, const proto::Error& error) {
   state.totals.rejected[std::string(proto::name_of(error.code))]++;
   state.actions.push_back(
-      Send{Port::kExecutors, peer, {link, 1},
+      Send{Port::kExecutors,
+           peer,
+           {link, 1},
            proto::ErrorReply{0, error.code, error.message, error.retry_after_ms, 0, 0}});
 }
 
@@ -45,7 +47,8 @@ proto::Status check_hello(const State& state, const proto::ExecutorHello& hello)
   return {};
 }
 
-// The same id in another process: the old one is lost if it is gone or silent, else the new one has to wait.
+// The same id in another process: the old one is lost if it is gone or silent, else the new one has
+// to wait.
 bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, const proto::Now& now) {
   bool silent = old.lease_until_us - kLeaseUs + 2 * kBeatUs < now.mono_us;
   if (old.gone || silent) {
@@ -53,9 +56,10 @@ bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, cons
     return true;
   }
   send_now(state, old, proto::Beat{0});  // shows whether anybody is there
-  answer_hello(state, peer, link,
-               {Code::kAlreadyExists,
-                "an executor named '" + old.id + "' is connected; give this one another --id", 500});
+  answer_hello(
+      state, peer, link,
+      {Code::kAlreadyExists,
+       "an executor named '" + old.id + "' is connected; give this one another --id", 500});
   return false;
 }
 
@@ -80,8 +84,8 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
   proto::TaskId at = said.run.first;
   for (const auto& run : claimed) {
     if (at < run.first) cancel.runs.push_back({at, run.first - at});
-    add_hand(executor.shares[said.uid], {run, said.ticket.run, said.ticket.attempt, said.ticket.epoch,
-                                         said.ticket.token, 0, 0});
+    add_hand(executor.shares[said.uid], {run, said.ticket.run, said.ticket.attempt,
+                                         said.ticket.epoch, said.ticket.token, 0, 0});
     at = run.end();
   }
   if (at < said.run.end()) cancel.runs.push_back({at, said.run.end() - at});
@@ -98,7 +102,8 @@ bool may_have_slot(const Session& session) {
   return session.dispatches() && (max == 0 || session.slots_bound < max);
 }
 
-// What a slot serves already is what it should serve, as long as that session lives: its service is running.
+// What a slot serves already is what it should serve, as long as that session lives: its service is
+// running.
 void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello& hello,
                     const proto::Now& now) {
   for (auto& slot : executor.slots) slot.bound = slot.bound_generation = 0;
@@ -122,18 +127,21 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
   executor.bind_due = true;
 }
 
-// Contexts sent on an earlier link may be lost: those of sessions that no slot serves yet go out again.
-void send_contexts(State& state, Executor& executor) {
+// Contexts sent on an earlier link may be lost, also where the binding came through. An executor
+// states a window for each session that it knows; the others' contexts go out again.
+void send_contexts(State& state, Executor& executor, const proto::ExecutorHello& hello) {
   for (auto& [uid, share] : executor.shares) {
-    bool has = std::any_of(executor.slots.begin(), executor.slots.end(),
-                           [uid = uid](const Slot& slot) { return slot.bound == uid; });
+    bool has = std::any_of(hello.windows.begin(), hello.windows.end(),
+                           [uid = uid](const auto& window) { return window.uid == uid; });
     share.has_context = has;
     Session* session = state.session(uid);
-    if (share.slots_wanted > 0 && !has && session != nullptr) offer_context(state, executor, *session);
+    if (share.slots_wanted > 0 && !has && session != nullptr)
+      offer_context(state, executor, *session);
   }
 }
 
-// A process has the slots it began with; one that says otherwise must not leave its sessions with slots of nobody.
+// A process has the slots it began with; one that says otherwise must not leave its sessions with
+// slots of nobody.
 void resize_slots(State& state, Executor& executor, uint64_t count) {
   for (size_t i = count; i < executor.slots.size(); i++) {
     auto wanted = executor.slots[i].wanted;
@@ -204,16 +212,19 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   }
   adopt_bindings(state, executor, hello, now);
   for (const auto& window : hello.windows) {
-    executor.shares[window.uid].window_tasks = std::min(window.tasks, proto::kWindowTasksMax);
-    executor.shares[window.uid].window_bytes = std::min(window.bytes, proto::kWindowBytesMax);
+    auto share = executor.shares.find(window.uid);
+    if (share == executor.shares.end()) continue;
+    share->second.window_tasks = std::min(window.tasks, proto::kWindowTasksMax);
+    share->second.window_bytes = std::min(window.bytes, proto::kWindowBytesMax);
     state.ready.insert(window.uid);
   }
-  send_contexts(state, executor);
+  send_contexts(state, executor, hello);
   send_bind(state, executor, now);
   state.plan_due = true;
 }
 
-// ---- messages on a link ---------------------------------------------------------------------------------
+// ---- messages on a link
+// ---------------------------------------------------------------------------------
 
 void on(State& state, Executor& executor, proto::Beat beat, const proto::Now&) {
   (void)state;
@@ -248,8 +259,8 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   bool charged = message.code == Code::kTaskCrashed || message.code == Code::kTaskTimeout;
   auto reason = message.reason.substr(0, proto::kReasonBytesMax);
   if (!reason.empty()) session->reason = reason;
-  requeue(state, *session, std::move(back), charged ? Charge::kYes : Charge::kNo, message.code, reason,
-          now);
+  requeue(state, *session, std::move(back), charged ? Charge::kYes : Charge::kNo, message.code,
+          reason, now);
 }
 
 void on(State& state, Executor& executor, const proto::Bound& message, const proto::Now& now) {
@@ -283,7 +294,8 @@ void on(State& state, Executor& executor, const proto::Draining& message, const 
   if (executor.state != ExecutorState::kConnected) return;
   executor.state = ExecutorState::kDraining;
   executor.dirty = true;
-  note(state, false, "executor " + executor.id + " drains: " + proto::printable(message.reason, 200));
+  note(state, false,
+       "executor " + executor.id + " drains: " + proto::printable(message.reason, 200));
   for (auto& slot : executor.slots) {
     if (Session* session = state.session(slot.wanted)) {
       session->slots_bound--;
@@ -305,10 +317,10 @@ template <class Other>
 void on(State& state, Executor& executor, const Other&, const proto::Now&) {
   state.totals.rejected["bad_request"]++;
   send_now(state, executor,
-           proto::ErrorReply{0, Code::kBadRequest,
-                             std::string(proto::name_of(Other::kType)) +
-                                 " is not a message an executor sends",
-                             0, 0, 0});
+           proto::ErrorReply{
+               0, Code::kBadRequest,
+               std::string(proto::name_of(Other::kType)) + " is not a message an executor sends", 0,
+               0, 0});
 }
 
 void ask_resync(State& state, const Peer& peer, const proto::Envelope& envelope, const char* why) {
@@ -326,10 +338,14 @@ void on_executor_message(State& state, const Peer& peer, const proto::Envelope& 
   Executor* executor = state.executor_at(peer);
   if (executor == nullptr) return ask_resync(state, peer, envelope, "unknown executor");
   switch (executor->link.receive(envelope)) {
-    case proto::Link::Verdict::kDuplicate: return;
-    case proto::Link::Verdict::kGap: return ask_resync(state, peer, envelope, "messages were lost");
-    case proto::Link::Verdict::kForeign: return ask_resync(state, peer, envelope, "another link");
-    case proto::Link::Verdict::kAccept: break;
+    case proto::Link::Verdict::kDuplicate:
+      return;
+    case proto::Link::Verdict::kGap:
+      return ask_resync(state, peer, envelope, "messages were lost");
+    case proto::Link::Verdict::kForeign:
+      return ask_resync(state, peer, envelope, "another link");
+    case proto::Link::Verdict::kAccept:
+      break;
   }
   executor->lease_until_us = now.mono_us + kLeaseUs;
   executor->seen_ms = now.wall_ms();
@@ -343,8 +359,8 @@ void on_executor_gone(State& state, const Peer& peer) {
 
 void lose_executor(State& state, Executor& executor, ExecutorState into, const std::string& why,
                    const proto::Now& now) {
-  note(state, into == ExecutorState::kLost, "executor " + executor.id + " " +
-                                                std::string(proto::name_of(into)) + ": " + why);
+  note(state, into == ExecutorState::kLost,
+       "executor " + executor.id + " " + std::string(proto::name_of(into)) + ": " + why);
   state.executor_peers.erase(executor.peer);
   executor.state = into;
   executor.dirty = true;
@@ -359,8 +375,8 @@ void lose_executor(State& state, Executor& executor, ExecutorState into, const s
     if (session == nullptr) continue;
     std::erase(session->at, executor.id);
     if (hands.empty()) continue;
-    requeue(state, *session, std::move(hands), lost ? Charge::kYes : Charge::kNo, Code::kTaskCrashed,
-            "executor " + executor.id + " was lost: " + why, now);
+    requeue(state, *session, std::move(hands), lost ? Charge::kYes : Charge::kNo,
+            Code::kTaskCrashed, "executor " + executor.id + " was lost: " + why, now);
   }
   executor.shares.clear();
   state.plan_due = true;

@@ -3,7 +3,6 @@
 #include "broker/core/scheduler.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <unordered_map>
 
 #include "proto/limits.hpp"
@@ -24,7 +23,23 @@ class Planner {
         deserved_(sessions.size()),
         kept_(sessions.size()),
         owner_(slots.size(), kNone) {
-    for (size_t i = 0; i < sessions.size(); i++) by_uid_.emplace(sessions[i].uid, i);
+    for (size_t i = 0; i < sessions.size(); i++) {
+      by_uid_.emplace(sessions[i].uid, i);
+      auto [at, fresh] = applications_.try_emplace(sessions[i].application, room_.only.size());
+      application_of_.push_back(at->second);
+      if (fresh) room_.only.push_back(0), room_.of_application.push_back(0);
+      // Sessions of one application are told the same limit.
+      uint64_t& limit = room_.of_application[at->second];
+      limit = std::max(limit, sessions[i].application_max);
+    }
+    for (const auto& slot : slots) {
+      auto only = applications_.find(slot.only_application);
+      if (slot.only_application.empty()) {
+        room_.any++;
+      } else if (only != applications_.end()) {
+        room_.only[only->second]++;
+      }
+    }
   }
 
   Plan run() {
@@ -32,21 +47,38 @@ class Planner {
     keep_slots();
     fill_slots();
     Plan plan;
-    plan.look_again_us = look_again_us_;
     for (size_t i = 0; i < slots_.size(); i++) plan.wanted.push_back(after(i));
+    plan.look_again_us = look_again_us_;
     return plan;
   }
 
  private:
-  bool waits(size_t session) const { return sessions_[session].wanted > 0; }
+  // What is still to give. A slot that serves one application only is given first: others cannot
+  // use it. So a count that fits here has a placing.
+  struct Room {
+    uint64_t any = 0;
+    std::vector<uint64_t> only;            // by application
+    std::vector<uint64_t> of_application;  // until its max_instances
+    bool take(size_t application) {
+      if (of_application[application] == 0) return false;
+      uint64_t& from = only[application] > 0 ? only[application] : any;
+      if (from == 0) return false;
+      from--;
+      of_application[application]--;
+      return true;
+    }
+  };
 
   // Those whose turn it is first: a session inside its quantum, then the ones served least.
   std::vector<size_t> order() {
     std::vector<size_t> order;
+    Room room = room_;
+    bool scarce = false;
     for (size_t i = 0; i < sessions_.size(); i++) {
-      if (waits(i)) order.push_back(i);
+      if (sessions_[i].wanted == 0) continue;
+      order.push_back(i);
+      if (!room.take(application_of_[i])) scarce = true;
     }
-    bool scarce = order.size() > slots_.size();
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       bool keeps_a = scarce && in_quantum(a), keeps_b = scarce && in_quantum(b);
       if (keeps_a != keeps_b) return keeps_a;
@@ -68,23 +100,22 @@ class Planner {
   // water-filling.
   void share_slots() {
     auto turn = order();
-    uint64_t left = slots_.size();
     auto give = [&](size_t i) {
-      uint64_t& of_application = given_[sessions_[i].application];
-      if (left == 0 || deserved_[i] >= sessions_[i].wanted) return false;
-      if (of_application >= sessions_[i].application_max) return false;
-      of_application++;
+      if (deserved_[i] >= sessions_[i].wanted || !room_.take(application_of_[i])) return false;
       deserved_[i]++;
-      left--;
       return true;
     };
     for (size_t i : turn) {
       while (deserved_[i] < sessions_[i].min && give(i)) {
       }
     }
-    for (uint64_t level = 0; left > 0 && level < slots_.size(); level++) {
+    uint64_t highest = 0;
+    for (size_t i : turn) highest = std::max(highest, sessions_[i].min);
+    bool given = true;
+    for (uint64_t level = 0; given || level <= highest; level++) {
+      given = false;
       for (size_t i : turn) {
-        if (deserved_[i] <= level) give(i);
+        if (deserved_[i] <= level) given |= give(i);
       }
     }
   }
@@ -110,24 +141,50 @@ class Planner {
     }
   }
 
-  // What is still deserved goes to slots nobody keeps: idle before busy, same application (a warm
-  // process) first.
+  // What is still deserved goes to slots nobody keeps: those of its application alone before all
+  // others, idle before busy, a warm process of the application before none.
   void fill_slots() {
+    std::vector<size_t> by_rank[16];
     for (size_t i = 0; i < sessions_.size(); i++) {
-      while (kept_[i] < deserved_[i]) {
-        size_t best = kNone;
-        int best_rank = 99;
-        for (size_t s = 0; s < slots_.size(); s++) {
-          if (owner_[s] != kNone || !fits(i, s)) continue;
-          int rank = (slots_[s].busy ? 4 : 0) + (lingers(s) ? 2 : 0) +
-                     (slots_[s].application == sessions_[i].application ? 0 : 1);
-          if (rank < best_rank) best = s, best_rank = rank;
+      if (kept_[i] >= deserved_[i]) continue;
+      for (auto& slots : by_rank) slots.clear();
+      for (size_t s = 0; s < slots_.size(); s++) {
+        if (owner_[s] != kNone || !fits(i, s)) continue;
+        size_t rank = (slots_[s].only_application.empty() ? 8 : 0) + (slots_[s].busy ? 4 : 0) +
+                      (lingers(s) ? 2 : 0) +
+                      (slots_[s].application == sessions_[i].application ? 0 : 1);
+        by_rank[rank].push_back(s);
+      }
+      for (const auto& slots : by_rank) {
+        for (size_t s : slots) {
+          if (kept_[i] == deserved_[i]) break;
+          owner_[s] = i;
+          kept_[i]++;
         }
-        if (best == kNone) break;
-        owner_[best] = i;
-        kept_[i]++;
+      }
+      while (kept_[i] < deserved_[i] && displace(i)) {
       }
     }
+  }
+
+  // Another session moves to a slot of its application alone and leaves its own to `session`.
+  bool displace(size_t session) {
+    std::vector<size_t> free(room_.only.size(), kNone);
+    for (size_t s = 0; s < slots_.size(); s++) {
+      auto only = applications_.find(slots_[s].only_application);
+      bool is_free = owner_[s] == kNone && only != applications_.end();
+      if (is_free && !slots_[s].only_application.empty()) free[only->second] = s;
+    }
+    for (size_t s = 0; s < slots_.size(); s++) {
+      if (owner_[s] == kNone || owner_[s] == session || !fits(session, s)) continue;
+      size_t to = free[application_of_[owner_[s]]];
+      if (to == kNone) continue;
+      owner_[to] = owner_[s];
+      owner_[s] = session;
+      kept_[session]++;
+      return true;
+    }
+    return false;
   }
 
   bool lingers(size_t slot) const {
@@ -141,7 +198,9 @@ class Planner {
     if (found == by_uid_.end()) return 0;
     const PlanSession& session = sessions_[found->second];
     // Nobody else needs it: an instance stays where its next task may come, a busy one finishes.
-    if (session.linger_until_us > now_us_) {
+    uint64_t& room = room_.of_application[application_of_[found->second]];
+    if (session.linger_until_us > now_us_ && room > 0) {
+      room--;
       look_again_at(session.linger_until_us);
       return session.uid;
     }
@@ -156,7 +215,9 @@ class Planner {
   int64_t now_us_;
   std::vector<uint64_t> deserved_, kept_;
   std::vector<size_t> owner_;
-  std::unordered_map<std::string, uint64_t> given_;  // slots by application
+  std::unordered_map<std::string, size_t> applications_;  // to its number
+  std::vector<size_t> application_of_;                    // by session
+  Room room_;
   std::unordered_map<proto::SessionUid, size_t> by_uid_;
   int64_t look_again_us_ = 0;
 };

@@ -35,8 +35,8 @@ void send_after(State& state, Port port, const Peer& peer, proto::Message messag
 
 void leave(State& state, std::vector<Send>& sends) {
   for (auto& send : sends) {
-    // What was meant for an earlier link is void: the hello of the new one stated absolutes, and what it did not
-    // list went back to the queue.
+    // What was meant for an earlier link is void: the hello of the new one stated absolutes, and
+    // what it did not list went back to the queue.
     proto::Link* link = link_of(state, send.port, send.peer);
     if (link == nullptr || link->id() != send.envelope.link) continue;
     send.envelope = link->next();
@@ -81,8 +81,8 @@ void set_letters(Session& session, const proto::Run& run, proto::TaskState lette
   }
   if (!letters.empty()) {
     auto& [last, state] = letters.back();
-    bool joins = last.end() == run.first &&
-                 proto::segment_of(last.first) == proto::segment_of(run.first);
+    bool joins =
+        last.end() == run.first && proto::segment_of(last.first) == proto::segment_of(run.first);
     if (state == letter && last.count > 0 && joins) {
       last.count += run.count;
       return;

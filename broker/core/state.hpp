@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Everything the broker knows, as plain data, and what it wants done, as values. The reactors beside this file
-// (clients, executors, results, dispatch, lifecycle, recovery) are functions over State.
+// Everything the broker knows, as plain data, and what it wants done, as values. The reactors
+// beside this file (clients, executors, results, dispatch, lifecycle, recovery) are functions over
+// State.
 
 #include <cstdint>
 #include <deque>
@@ -29,7 +30,8 @@ namespace flame::broker {
 using Peer = std::string;
 enum class Port : uint8_t { kClients, kExecutors };
 
-// ---- what the core wants done ---------------------------------------------------------------------------
+// ---- what the core wants done
+// ---------------------------------------------------------------------------
 
 struct Send {
   Port port = Port::kClients;
@@ -50,7 +52,8 @@ struct Note {
 };
 using Action = std::variant<Send, StoreRead, Stop, AcceptLoss, Note>;
 
-// ---- sessions -------------------------------------------------------------------------------------------
+// ---- sessions
+// -------------------------------------------------------------------------------------------
 
 /// A client that wants a session's results as they come.
 struct Watcher {
@@ -60,7 +63,7 @@ struct Watcher {
   uint64_t window_bytes = 0;
   uint64_t unacked_bytes = 0;
   std::deque<std::pair<uint64_t, uint64_t>> unacked;  ///< index, bytes
-  uint64_t reading = 0;  ///< tag of a ReadOutputs on its way, or 0
+  uint64_t reading = 0;                               ///< tag of a ReadOutputs on its way, or 0
 };
 
 /// What is remembered of one client's submits to one session.
@@ -106,13 +109,14 @@ struct Session {
   uint64_t done_first = 0;      ///< index of the first kept entry
   uint64_t done_end = 0;        ///< after the last one, unconfirmed ones included
   uint64_t done_confirmed = 0;  ///< after the last one Redis confirmed
-  /// Names of kept entries from done_first on (retention `read` only; empty run: not known since a restart).
+  /// Names of kept entries from done_first on (retention `read` only; empty run: not known since a
+  /// restart).
   std::deque<proto::Run> done_runs;
   std::map<Peer, Watcher> watchers;
   std::map<std::string, std::pair<uint64_t, int64_t>> readers;  ///< reader -> index, last seen (ms)
   std::set<std::string> dirty_readers;
   uint32_t reads_in_flight = 0;  ///< trimming waits for them: it would shift their positions
-  uint64_t trimmed_in = 0;       ///< batch of the last trim: positions are right once it is confirmed
+  uint64_t trimmed_in = 0;  ///< batch of the last trim: positions are right once it is confirmed
   std::vector<WaitingRequest> waiting;
 
   std::optional<proto::Bytes> common;  ///< absent: in Redis only
@@ -120,9 +124,9 @@ struct Session {
   bool has_common = false;
 
   int64_t served_us = 0;
-  int64_t bound_us = 0;       ///< first current slot since (mono)
-  int64_t idle_since_us = 0;  ///< last moment with tasks (mono)
-  uint64_t slots_bound = 0;   ///< wanted slots
+  int64_t bound_us = 0;         ///< first current slot since (mono)
+  int64_t idle_since_us = 0;    ///< last moment with tasks (mono)
+  uint64_t slots_bound = 0;     ///< wanted slots
   std::vector<std::string> at;  ///< executors that have, or may have, a share of it
   uint64_t memory_counted = 0;
   uint64_t plan_wanted = UINT64_MAX;  ///< what the last plan was told
@@ -140,7 +144,8 @@ struct Session {
   }
 };
 
-// ---- executors ------------------------------------------------------------------------------------------
+// ---- executors
+// ------------------------------------------------------------------------------------------
 
 /// A part of a dispatched run that has no result yet.
 struct Hand {
@@ -200,7 +205,8 @@ struct Executor {
   }
 };
 
-// ---- clients --------------------------------------------------------------------------------------------
+// ---- clients
+// --------------------------------------------------------------------------------------------
 
 struct Client {
   Peer peer;
@@ -211,7 +217,8 @@ struct Client {
   int64_t beat_due_us = 0;
 };
 
-// ---- all ------------------------------------------------------------------------------------------------
+// ---- all
+// ------------------------------------------------------------------------------------------------
 
 struct CoreConfig {
   std::string cluster = "default";
@@ -255,13 +262,13 @@ struct State {
   std::map<std::string, proto::Application> applications;
   std::map<SessionName, proto::SessionUid> names;
   std::map<proto::SessionUid, std::unique_ptr<Session>> sessions;  ///< by uid: oldest first
-  std::map<std::string, Executor> executors;                      ///< by id
-  std::unordered_map<Peer, std::string> executor_peers;           ///< peer -> id
+  std::map<std::string, Executor> executors;                       ///< by id
+  std::unordered_map<Peer, std::string> executor_peers;            ///< peer -> id
   std::unordered_map<Peer, Client> clients;
 
   // The batch that fills.
   std::vector<StoreOp> ops;
-  std::vector<Send> after;            ///< leave when it is confirmed
+  std::vector<Send> after;  ///< leave when it is confirmed
   /// Submits and results have a half of the batch each: neither can keep the other out.
   struct Filling {
     uint64_t tasks = 0, bytes = 0;
@@ -272,7 +279,8 @@ struct State {
   Filling submits_filling, results_filling;
   std::set<proto::SessionUid> touched;
   std::set<proto::SessionUid> reads_due;  ///< need inputs back that are not confirmed yet
-  std::set<proto::SessionUid> ready;  ///< may have something to dispatch: a window or an input changed
+  std::set<proto::SessionUid>
+      ready;  ///< may have something to dispatch: a window or an input changed
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_filling;
   uint64_t input_memory = 0;  ///< bytes of inputs in memory, all sessions
   std::map<std::pair<Peer, proto::SessionUid>, std::vector<proto::SubmitAckItem>> acks;
@@ -284,8 +292,8 @@ struct State {
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_in_flight;
   std::map<uint64_t, BatchTimes> batch_times;
 
-  /// Sessions with readers to remember and outputs to drop. Nobody waits for that: it rides along every 50 ms, or a
-  /// client's acknowledgement would keep its next submit waiting for a batch.
+  /// Sessions with readers to remember and outputs to drop. Nobody waits for that: it rides along
+  /// every 50 ms, or a client's acknowledgement would keep its next submit waiting for a batch.
   std::set<proto::SessionUid> housekeeping;
   int64_t housekeeping_due_us = 0;
 
@@ -324,13 +332,14 @@ struct State {
   }
 };
 
-// ---- small verbs everybody needs ------------------------------------------------------------------------
+// ---- small verbs everybody needs
+// ------------------------------------------------------------------------
 
 /// Leaves with this turn.
 void send_now(State& state, Client& client, proto::Message message);
 void send_now(State& state, Executor& executor, proto::Message message);
-/// Leaves when the batch that fills now is confirmed, if the peer's link is still the same. The sequence number is
-/// drawn when it leaves.
+/// Leaves when the batch that fills now is confirmed, if the peer's link is still the same. The
+/// sequence number is drawn when it leaves.
 void send_after(State& state, Port port, const Peer& peer, proto::Message message);
 /// Leaves when the session's durability allows: at once for `memory`, else like send_after.
 void send_durable(State& state, const Session& session, Port port, const Peer& peer,
@@ -343,7 +352,8 @@ void refuse(State& state, Client& client, uint64_t request, const proto::Error& 
 void touch(State& state, Session& session);
 void set_letters(Session& session, const proto::Run& run, proto::TaskState letter);
 /// Adds to :events of the session.
-void add_event(State& state, Session& session, const proto::Now& now, std::string code, std::string text);
+void add_event(State& state, Session& session, const proto::Now& now, std::string code,
+               std::string text);
 void note(State& state, bool warning, std::string text);
 /// Deterministic (splitmix64, Steele et al. 2014) from the seed that the shell gave.
 uint64_t next_random(State& state);

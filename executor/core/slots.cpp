@@ -26,7 +26,7 @@ constexpr int64_t kGatherSlackUs = 20 * proto::kUsPerMs;
 }  // namespace
 
 // ---- bindings
-// -----------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 void Core::want(Slot& slot, const proto::SlotBinding& binding) {
   bool same = slot.wanted == binding;
@@ -227,7 +227,7 @@ void Core::on_instance(Instance& instance, const shims::Exited& exited) {
 }
 
 // ---- tasks
-// --------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 void Core::serve(Session& session) {
   while (!session.idle.empty() && !session.queue.empty() && drain_ == Drain::kNo &&
@@ -299,7 +299,7 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
 }
 
 // ---- time
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 void Core::set_deadline(Instance& instance, int64_t at_us) {
   if (instance.deadline_us == at_us) return;

@@ -27,34 +27,44 @@ broker::CoreConfig core_config(World& world) {
 std::string details(const proto::Message& message) {
   std::string text = std::string(proto::name_of(proto::type_of(message)));
   if (auto window = std::get_if<proto::Window>(&message)) {
-    for (const auto& w : window->windows) text += " " + std::to_string(w.uid & 0xffff) + ":" + std::to_string(w.tasks);
+    for (const auto& w : window->windows)
+      text += " " + std::to_string(w.uid & 0xffff) + ":" + std::to_string(w.tasks);
   } else if (auto results = std::get_if<proto::TaskResults>(&message)) {
-    text += " " + std::to_string(results->uid & 0xffff) + ":" + to_string(results->run) + " attempt " +
-            std::to_string(results->ticket.attempt) + " window " + std::to_string(results->window_tasks);
+    text += " " + std::to_string(results->uid & 0xffff) + ":" + to_string(results->run) +
+            " attempt " + std::to_string(results->ticket.attempt) + " window " +
+            std::to_string(results->window_tasks);
   } else if (auto dispatch = std::get_if<proto::Dispatch>(&message)) {
-    text += " " + std::to_string(dispatch->uid & 0xffff) + ":" + to_string(dispatch->ticket.run) + " attempt " +
-            std::to_string(dispatch->ticket.attempt);
+    text += " " + std::to_string(dispatch->uid & 0xffff) + ":" + to_string(dispatch->ticket.run) +
+            " attempt " + std::to_string(dispatch->ticket.attempt);
   } else if (auto returned = std::get_if<proto::Returned>(&message)) {
-    text += " " + std::to_string(returned->uid & 0xffff) + ":" + std::string(proto::name_of(returned->code));
+    text += " " + std::to_string(returned->uid & 0xffff) + ":" +
+            std::string(proto::name_of(returned->code));
     for (const auto& run : returned->runs) text += " " + to_string(run.run);
   } else if (auto bind = std::get_if<proto::Bind>(&message)) {
     for (const auto& b : bind->bindings) {
-      text += " [" + std::to_string(b.slot) + " " + std::to_string(b.uid & 0xffff) + "/" + std::to_string(b.generation) + "]";
+      text += " [" + std::to_string(b.slot) + " " + std::to_string(b.uid & 0xffff) + "/" +
+              std::to_string(b.generation) + "]";
     }
   } else if (auto bound = std::get_if<proto::Bound>(&message)) {
-    text += " [" + std::to_string(bound->binding.slot) + " " + std::to_string(bound->binding.uid & 0xffff) + "/" +
-            std::to_string(bound->binding.generation) + "] " + std::string(proto::name_of(bound->code));
+    text += " [" + std::to_string(bound->binding.slot) + " " +
+            std::to_string(bound->binding.uid & 0xffff) + "/" +
+            std::to_string(bound->binding.generation) + "] " +
+            std::string(proto::name_of(bound->code));
   } else if (auto submit = std::get_if<proto::Submit>(&message)) {
-    text += " " + std::to_string(submit->uid & 0xffff) + " number " + std::to_string(submit->number);
+    text +=
+        " " + std::to_string(submit->uid & 0xffff) + " number " + std::to_string(submit->number);
   } else if (auto ack = std::get_if<proto::SubmitAck>(&message)) {
-    for (const auto& item : ack->items) text += " " + std::to_string(item.number) + "=" + to_string(item.run);
+    for (const auto& item : ack->items)
+      text += " " + std::to_string(item.number) + "=" + to_string(item.run);
   } else if (auto result = std::get_if<proto::Results>(&message)) {
-    text += " " + std::to_string(result->uid & 0xffff) + " entry " + std::to_string(result->index) + " " + to_string(result->run);
+    text += " " + std::to_string(result->uid & 0xffff) + " entry " + std::to_string(result->index) +
+            " " + to_string(result->run);
   } else if (auto cancel = std::get_if<proto::CancelRuns>(&message)) {
     text += " " + std::to_string(cancel->uid & 0xffff);
     for (const auto& run : cancel->runs) text += " " + to_string(run);
   } else if (auto hello = std::get_if<proto::ExecutorHello>(&message)) {
-    for (const auto& run : hello->hand) text += " " + std::to_string(run.uid & 0xffff) + ":" + to_string(run.run);
+    for (const auto& run : hello->hand)
+      text += " " + std::to_string(run.uid & 0xffff) + ":" + to_string(run.run);
   } else if (auto error = std::get_if<proto::ErrorReply>(&message)) {
     text += " " + error->message;
   }
@@ -76,7 +86,8 @@ BrokerNode::BrokerNode(Cluster cluster, std::string name, std::shared_ptr<broker
     : cluster_(cluster),
       name_(std::move(name)),
       ring_(std::move(ring)),
-      store_(std::make_unique<broker::MemoryStore>(cluster.redis, ring_, broker::MemoryStoreConfig{"sim", 0})),
+      store_(std::make_unique<broker::MemoryStore>(cluster.redis, ring_,
+                                                   broker::MemoryStoreConfig{"sim", 0})),
       core_(core_config(cluster.world)) {
   cluster_.world.say(name_, "starts");
   cluster_.network.add_listener(*this);
@@ -148,8 +159,9 @@ bool BrokerNode::drain_inbox(const proto::Now& now) {
     broker::Event event = std::move(inbox_.front());
     inbox_.pop_front();
     auto message = std::get_if<broker::PeerMessage>(&event);
-    bool accepted = message == nullptr || (message->port == broker::Port::kClients ? core_.accepts_clients()
-                                                                                  : core_.accepts_executors());
+    bool accepted =
+        message == nullptr || (message->port == broker::Port::kClients ? core_.accepts_clients()
+                                                                       : core_.accepts_executors());
     if (accepted) {
       on(std::move(event), now);
     } else {
@@ -163,7 +175,8 @@ bool BrokerNode::drain_inbox(const proto::Now& now) {
 void BrokerNode::on(broker::Event event, const proto::Now& now) {
   if (cluster_.world.verbose()) {
     if (auto message = std::get_if<broker::PeerMessage>(&event)) {
-      cluster_.world.say(name_, "<- " + message->peer + " " + details(message->message) + " " + std::to_string(message->envelope.link) + "/" +
+      cluster_.world.say(name_, "<- " + message->peer + " " + details(message->message) + " " +
+                                    std::to_string(message->envelope.link) + "/" +
                                     std::to_string(message->envelope.sequence));
     }
   }
@@ -192,7 +205,8 @@ void BrokerNode::perform(std::vector<broker::Action> actions) {
 void BrokerNode::perform(broker::Send& send) {
   if (cluster_.world.verbose()) {
     cluster_.world.say(name_, "-> " + send.peer + " " + details(send.message) + " " +
-                                  std::to_string(send.envelope.link) + "/" + std::to_string(send.envelope.sequence));
+                                  std::to_string(send.envelope.link) + "/" +
+                                  std::to_string(send.envelope.sequence));
   }
   check_promise(send);
   if (!cluster_.network.send_down(*this, send.peer, send.envelope, send.message)) {
@@ -202,39 +216,44 @@ void BrokerNode::perform(broker::Send& send) {
 
 std::string BrokerNode::describe() const {
   const auto& state = core_.state();
-  std::string text = name_ + (state.serving ? " serves" : " does not serve: " + state.not_serving_because) +
+  std::string text = name_ +
+                     (state.serving ? " serves" : " does not serve: " + state.not_serving_because) +
                      (state.health.writable ? "" : ", the store is not writable") +
                      (state.in_flight ? ", a batch is in flight" : "") + "\n";
   auto number = [](uint64_t n) { return std::to_string(n); };
   for (const auto& [uid, s] : state.sessions) {
-    text += "  " + s->name + " " + std::string(proto::name_of(s->state)) + " pending " + number(s->counters.pending) +
-            " running " + number(s->counters.running) + " orphans " + number(s->tasks.orphans().size()) + " slots " +
-            number(s->slots_bound) + " done " + number(s->done_first) + "/" + number(s->done_confirmed) + "/" +
-            number(s->done_end) + " reads " + number(s->reads_in_flight) + "\n";
+    text += "  " + s->name + " " + std::string(proto::name_of(s->state)) + " pending " +
+            number(s->counters.pending) + " running " + number(s->counters.running) + " orphans " +
+            number(s->tasks.orphans().size()) + " slots " + number(s->slots_bound) + " done " +
+            number(s->done_first) + "/" + number(s->done_confirmed) + "/" + number(s->done_end) +
+            " reads " + number(s->reads_in_flight) + "\n";
     if (s->tasks.any_waiting()) {
-      auto input = std::find_if(s->tasks.inputs().begin(), s->tasks.inputs().end(), [&](const broker::InputRun& run) {
-        return run.run().contains(s->tasks.front().run.first);
-      });
+      auto input = std::find_if(s->tasks.inputs().begin(), s->tasks.inputs().end(),
+                                [&](const broker::InputRun& run) {
+                                  return run.run().contains(s->tasks.front().run.first);
+                                });
       text += "    next is " + to_string(s->tasks.front().run);
       if (input != s->tasks.inputs().end()) {
-        text += " of input " + to_string(input->run()) + (input->in_memory ? " in memory" : "") + (input->reading ? " being read" : "");
+        text += " of input " + to_string(input->run()) + (input->in_memory ? " in memory" : "") +
+                (input->reading ? " being read" : "");
       }
       text += "\n";
     }
     for (const auto& [peer, w] : s->watchers) {
-      text += "    watcher " + peer + " next " + number(w.next) + " acked " + number(w.acked) + " unacked " +
-              number(w.unacked_bytes) + " reading " + number(w.reading) + "\n";
+      text += "    watcher " + peer + " next " + number(w.next) + " acked " + number(w.acked) +
+              " unacked " + number(w.unacked_bytes) + " reading " + number(w.reading) + "\n";
     }
   }
   for (const auto& [id, executor] : state.executors) {
     text += "  " + id + " " + std::string(proto::name_of(executor.state));
     for (const auto& slot : executor.slots) {
-      text += " [" + number(slot.wanted & 0xffff) + "/" + number(slot.generation) + " is " + number(slot.bound & 0xffff) + "/" +
-              number(slot.bound_generation) + "]";
+      text += " [" + number(slot.wanted & 0xffff) + "/" + number(slot.generation) + " is " +
+              number(slot.bound & 0xffff) + "/" + number(slot.bound_generation) + "]";
     }
     for (const auto& [uid, share] : executor.shares) {
-      text += " share " + number(uid & 0xffff) + ": " + number(share.tasks) + " of " + number(share.window_tasks) +
-              " tasks, wanted " + number(share.slots_wanted) + " bound " + number(share.slots_bound) + (share.has_context ? " context" : "");
+      text += " share " + number(uid & 0xffff) + ": " + number(share.tasks) + " of " +
+              number(share.window_tasks) + " tasks, wanted " + number(share.slots_wanted) +
+              " bound " + number(share.slots_bound) + (share.has_context ? " context" : "");
     }
     text += "\n";
   }
@@ -242,7 +261,8 @@ std::string BrokerNode::describe() const {
 }
 
 void BrokerNode::check() {
-  if (auto wrong = core_.broken_invariant(); !wrong.empty()) cluster_.world.fail(name_ + ": " + wrong);
+  if (auto wrong = core_.broken_invariant(); !wrong.empty())
+    cluster_.world.fail(name_ + ": " + wrong);
 }
 
 // Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
@@ -257,7 +277,8 @@ void BrokerNode::check_starvation() {
     for (const auto& [uid, session] : state.sessions) {
       const auto& only = executor.only_application;
       if (!only.empty() && only != session->spec.application) continue;
-      bool more = session->slots_bound < session->counters.unfinished() && session->counters.pending > 0;
+      bool more =
+          session->slots_bound < session->counters.unfinished() && session->counters.pending > 0;
       uint64_t max = session->spec.max_instances == 0 ? UINT64_MAX : session->spec.max_instances;
       if (session->dispatches() && more && session->slots_bound < max) hungry = uid;
     }
@@ -269,11 +290,13 @@ void BrokerNode::check_starvation() {
     starving_ = hungry;
     starving_us_ = 0;
   } else if (starving_us_ > kStarvingUs) {
-    cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name + " has tasks and no slot, and a slot is free\n" + describe());
+    cluster_.world.fail(name_ + ": session " + state.sessions.at(hungry)->name +
+                        " has tasks and no slot, and a slot is free\n" + describe());
   }
 }
 
-// Nothing leaves that Redis has not confirmed. Judged only while Redis is the one this broker wrote to.
+// Nothing leaves that Redis has not confirmed. Judged only while Redis is the one this broker wrote
+// to.
 void BrokerNode::check_promise(const broker::Send& send) {
   auto ack = std::get_if<proto::SubmitAck>(&send.message);
   auto dispatch = std::get_if<proto::Dispatch>(&send.message);
@@ -282,7 +305,9 @@ void BrokerNode::check_promise(const broker::Send& send) {
   const auto& state = core_.state();
   proto::SessionUid uid = ack ? ack->uid : dispatch ? dispatch->uid : results->uid;
   auto session = state.sessions.find(uid);
-  if (session == state.sessions.end() || session->second->spec.durability == proto::Durability::kMemory) return;
+  if (session == state.sessions.end() ||
+      session->second->spec.durability == proto::Durability::kMemory)
+    return;
   auto meta = cluster_.redis.meta();
   if (meta.epoch.text() != state.epoch || meta.batch < state.confirmed_batch()) return;
   const auto& keys = cluster_.redis.keys();
@@ -291,8 +316,9 @@ void BrokerNode::check_promise(const broker::Send& send) {
     for (proto::TaskId id = run.first; id < run.end(); id++) {
       char letter = letter_of(keys, name, id);
       if (letter != 0 && letters.find(letter) != letters.npos) continue;
-      return cluster_.world.fail(name_ + ": " + what + " of " + name + " " + to_string(run) + " leaves, but Redis has '" +
-                                 std::string(1, letter == 0 ? '-' : letter) + "' for " + std::to_string(id));
+      return cluster_.world.fail(
+          name_ + ": " + what + " of " + name + " " + to_string(run) + " leaves, but Redis has '" +
+          std::string(1, letter == 0 ? '-' : letter) + "' for " + std::to_string(id));
     }
   };
   if (ack != nullptr) {

@@ -2,8 +2,9 @@
 // Copyright The Flame Authors
 #pragma once
 
-// One life of a broker process: the real core on the store's twin, driven as broker/app drives it, with every promise
-// checked as it leaves. A restarted broker is another BrokerNode on the same MemoryRedis.
+// One life of a broker process: the real core on the store's twin, driven as broker/app drives it,
+// with every promise checked as it leaves. A restarted broker is another BrokerNode on the same
+// MemoryRedis.
 
 #include <deque>
 #include <memory>

@@ -18,7 +18,8 @@ bool ClientNode::Job::done() const {
   return !(plan.closes || plan.closes_early) || end == End::kClosed;
 }
 
-ClientNode::ClientNode(Cluster cluster, Checker& checker, std::string name, std::vector<JobPlan> plans)
+ClientNode::ClientNode(Cluster cluster, Checker& checker, std::string name,
+                       std::vector<JobPlan> plans)
     : cluster_(cluster),
       checker_(checker),
       name_(std::move(name)),
@@ -63,19 +64,22 @@ void ClientNode::crash(bool new_id) {
 
 bool ClientNode::done() const {
   return alive() && std::all_of(jobs_.begin(), jobs_.end(), [this](const Job& job) {
-    if (!job.done()) return false;
-    return job.step == Step::kGone || !job.plan.watches || !job.watching || job.next >= checker_.entries_end(job.uid);
-  });
+           if (!job.done()) return false;
+           return job.step == Step::kGone || !job.plan.watches || !job.watching ||
+                  job.next >= checker_.entries_end(job.uid);
+         });
 }
 
 std::string ClientNode::unfinished() const {
   std::string text;
   for (const auto& job : jobs_) {
     if (job.done() && job.next >= checker_.entries_end(job.uid)) continue;
-    text += " " + name_ + "/" + job.plan.session + " step " + std::to_string(static_cast<int>(job.step)) + " end " +
-            std::to_string(static_cast<int>(job.end)) + " submitted " + std::to_string(job.submitted) + "/" +
-            std::to_string(job.plan.tasks) + " unanswered " + std::to_string(job.tickets.size()) + " entry " +
-            std::to_string(job.next) + "/" + std::to_string(checker_.entries_end(job.uid)) + ";";
+    text += " " + name_ + "/" + job.plan.session + " step " +
+            std::to_string(static_cast<int>(job.step)) + " end " +
+            std::to_string(static_cast<int>(job.end)) + " submitted " +
+            std::to_string(job.submitted) + "/" + std::to_string(job.plan.tasks) + " unanswered " +
+            std::to_string(job.tickets.size()) + " entry " + std::to_string(job.next) + "/" +
+            std::to_string(checker_.entries_end(job.uid)) + ";";
   }
   return text;
 }
@@ -88,10 +92,11 @@ void ClientNode::receive(const proto::Envelope& envelope, const proto::Message& 
   if (alive()) feed(client::Received{{envelope, message}});
 }
 
-// ---- the loop -------------------------------------------------------------------------------------------
+// ---- the loop
+// -------------------------------------------------------------------------------------------
 
-// What an action leads to is fed at once, and its actions are performed after those that stand already: a message must
-// not overtake another one of its link.
+// What an action leads to is fed at once, and its actions are performed after those that stand
+// already: a message must not overtake another one of its link.
 void ClientNode::feed(client::Event event) {
   core_->on(std::move(event), cluster_.world.now(), actions_);
   if (performing_) return;
@@ -172,8 +177,10 @@ void ClientNode::perform(client::Action& action) {
     Code code = failed_watch->error.code;
     if (code == Code::kGone || code == Code::kNotFound) return gone(*job);
     job->watching = false;
-    // The results of a `memory` session went with its broker, and this cursor was written down before.
-    if (code == Code::kBadRequest && checker_.forgives(job->uid)) job->consumed = 0, code = Code::kLostLineage;
+    // The results of a `memory` session went with its broker, and this cursor was written down
+    // before.
+    if (code == Code::kBadRequest && checker_.forgives(job->uid))
+      job->consumed = 0, code = Code::kLostLineage;
     if (code == Code::kLostLineage) return watch(*job);
     cluster_.world.fail(name_ + ": a watch failed: " + failed_watch->error.message);
   } else if (auto lost = std::get_if<Lost>(&action)) {
@@ -189,8 +196,8 @@ void ClientNode::deliver(const proto::Results& results) {
   Job* job = job_of(results.uid);
   if (job == nullptr) return;
   if (results.index != job->next && !checker_.forgives(results.uid)) {
-    return cluster_.world.fail(name_ + ": got entry " + std::to_string(results.index) + " instead of " +
-                               std::to_string(job->next));
+    return cluster_.world.fail(name_ + ": got entry " + std::to_string(results.index) +
+                               " instead of " + std::to_string(job->next));
   }
   job->next = results.index + 1;
   checker_.delivered(name_, results);
@@ -204,7 +211,8 @@ void ClientNode::deliver(const proto::Results& results) {
   });
 }
 
-// ---- the program ----------------------------------------------------------------------------------------
+// ---- the program
+// ----------------------------------------------------------------------------------------
 
 void ClientNode::ask(size_t index, Ask what, proto::Message message) {
   client::Ticket ticket = next_ticket_++;
@@ -226,7 +234,8 @@ void ClientNode::perform(client::Answer& answer) {
     if (what == Ask::kCreate) job.step = Step::kIdle;
     job.end = Job::End::kNot;
     if (proto::row_of(code).retry == proto::Retry::kNo) {
-      return cluster_.world.fail(name_ + ": a request was refused: " + answer.result.error().message);
+      return cluster_.world.fail(name_ +
+                                 ": a request was refused: " + answer.result.error().message);
     }
     return pump_later(index, 100'000);
   }
@@ -238,7 +247,8 @@ void ClientNode::perform(client::Answer& answer) {
   if (info == nullptr) return cluster_.world.fail(name_ + ": an answer of another kind");
   if (what == Ask::kCreate) return opened(index, *info);
   if (what == Ask::kWait && info->state != proto::SessionState::kClosed) {
-    return cluster_.world.fail(name_ + ": waited for the end of " + info->session + ", which is not closed");
+    return cluster_.world.fail(name_ + ": waited for the end of " + info->session +
+                               ", which is not closed");
   }
   job.end = what == Ask::kWait ? Job::End::kClosed : Job::End::kWaiting;
   pump_later(index, 0);
@@ -288,7 +298,8 @@ void ClientNode::create(size_t index) {
   // A session that this program has closed is not made again.
   bool again = job.uid != 0 || job.end == Job::End::kClosed;
   if (again) return ask(index, Ask::kCreate, proto::OpenSession{0, job.plan.session});
-  ask(index, Ask::kCreate, proto::CreateSession{0, job.plan.session, true, job.plan.spec, proto::Bytes::copy("common")});
+  ask(index, Ask::kCreate,
+      proto::CreateSession{0, job.plan.session, true, job.plan.spec, proto::Bytes::copy("common")});
 }
 
 void ClientNode::submit(size_t index) {
@@ -298,7 +309,8 @@ void ClientNode::submit(size_t index) {
     if (cluster_.world.now_us() < job.next_submit_us) {
       return pump_later(index, job.next_submit_us - cluster_.world.now_us());
     }
-    uint64_t count = std::min(job.plan.tasks - job.submitted, 1 + rng.below(job.plan.run_tasks_max));
+    uint64_t count =
+        std::min(job.plan.tasks - job.submitted, 1 + rng.below(job.plan.run_tasks_max));
     std::string payload;
     std::vector<uint64_t> numbers;
     for (uint64_t i = 0; i < count; i++) {
@@ -313,7 +325,8 @@ void ClientNode::submit(size_t index) {
     client::Ticket ticket = next_ticket_++;
     job.tickets[ticket] = std::move(numbers);
     bool pauses = rng.chance(0.3);
-    if (pauses) job.next_submit_us = cluster_.world.now_us() + rng.between(0, job.plan.pause_us_max);
+    if (pauses)
+      job.next_submit_us = cluster_.world.now_us() + rng.between(0, job.plan.pause_us_max);
     feed(client::SubmitRun{job.uid, ticket, count, 0, proto::Bytes::own(std::move(payload))});
     if (job.step != Step::kOpen) return;
   }
@@ -322,7 +335,8 @@ void ClientNode::submit(size_t index) {
 void ClientNode::end(size_t index) {
   Job& job = jobs_[index];
   bool half = job.plan.closes_early && job.submitted * 2 >= job.plan.tasks;
-  if (job.end == Job::End::kNot && (half || (job.plan.closes && job.finished_submits() && job.tickets.empty()))) {
+  if (job.end == Job::End::kNot &&
+      (half || (job.plan.closes && job.finished_submits() && job.tickets.empty()))) {
     job.end = Job::End::kClosing;
     checker_.closed(job.uid);
     ask(index, Ask::kClose, proto::CloseSession{0, job.plan.session});

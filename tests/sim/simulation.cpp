@@ -25,15 +25,17 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   redis_.set_delay(scenario_.redis_delay_us);
   redis_.set_unsynced_max(scenario_.redis_unsynced);
   Cluster cluster{world_, network_, redis_};
-  for (const auto& plan : scenario_.executors) executors_.push_back(std::make_unique<ExecutorNode>(cluster, plan));
+  for (const auto& plan : scenario_.executors)
+    executors_.push_back(std::make_unique<ExecutorNode>(cluster, plan));
   for (size_t i = 0; i < scenario_.clients.size(); i++) {
-    clients_.push_back(
-        std::make_unique<ClientNode>(cluster, checker_, "client-" + std::to_string(i), scenario_.clients[i]));
+    clients_.push_back(std::make_unique<ClientNode>(
+        cluster, checker_, "client-" + std::to_string(i), scenario_.clients[i]));
   }
 }
 
 Outcome Simulation::run() {
-  for (Fault fault : {Fault::kBrokerCrash, Fault::kBrokerLeave, Fault::kTakeover, Fault::kBothForget}) {
+  for (Fault fault :
+       {Fault::kBrokerCrash, Fault::kBrokerLeave, Fault::kTakeover, Fault::kBothForget}) {
     if (scenario_.has(fault)) checker_.expect_memory_loss();
   }
   start_broker(false);
@@ -46,14 +48,23 @@ Outcome Simulation::run() {
     if (!peace_ || world_.now_us() < look_us) continue;
     look_us = world_.now_us() + kLookUs;
     if (done()) break;
-    if (world_.now_us() > deadline_us) world_.fail("not done after " + std::to_string(kPeaceUs / 1'000'000) + " s of peace:" + unfinished());
+    if (world_.now_us() > deadline_us)
+      world_.fail("not done after " + std::to_string(kPeaceUs / 1'000'000) +
+                  " s of peace:" + unfinished());
   }
   // What leaves the broker last is on its way to Redis still.
-  for (int64_t end_us = world_.now_us() + proto::kUsPerSecond; world_.now_us() < end_us && world_.step();) {
+  for (int64_t end_us = world_.now_us() + proto::kUsPerSecond;
+       world_.now_us() < end_us && world_.step();) {
   }
   if (world_.failure().empty()) checker_.compare(redis_.keys());
-  Outcome outcome{world_.failure(), world_.now_us(), world_.events(), checker_.attempts(), checker_.acknowledgements(),
-                  checker_.results(), 0, faults_};
+  Outcome outcome{world_.failure(),
+                  world_.now_us(),
+                  world_.events(),
+                  checker_.attempts(),
+                  checker_.acknowledgements(),
+                  checker_.results(),
+                  0,
+                  faults_};
   for (const auto& executor : executors_) outcome.executed += executor->executed();
   return outcome;
 }
@@ -69,11 +80,13 @@ void Simulation::start_broker(bool elsewhere) {
   }
   if (elsewhere || ring == nullptr) ring = std::make_shared<broker::MemoryRing>();
   std::string name = "broker-" + std::to_string(brokers_.size());
-  brokers_.push_back(std::make_unique<BrokerNode>(Cluster{world_, network_, redis_}, name, std::move(ring)));
+  brokers_.push_back(
+      std::make_unique<BrokerNode>(Cluster{world_, network_, redis_}, name, std::move(ring)));
 }
 
 BrokerNode* Simulation::a_broker() {
-  auto alive = std::find_if(brokers_.rbegin(), brokers_.rend(), [](const auto& broker) { return broker->alive(); });
+  auto alive = std::find_if(brokers_.rbegin(), brokers_.rend(),
+                            [](const auto& broker) { return broker->alive(); });
   return alive == brokers_.rend() ? nullptr : alive->get();
 }
 
@@ -92,18 +105,23 @@ void Simulation::strike(Fault fault) {
     case Fault::kBrokerCrash:
     case Fault::kBrokerLeave:
     case Fault::kBrokerPause:
-    case Fault::kTakeover: return strike_broker(fault);
+    case Fault::kTakeover:
+      return strike_broker(fault);
     case Fault::kRedisDown:
     case Fault::kRedisForgets:
     case Fault::kBothForget:
     case Fault::kRedisRefuses:
-    case Fault::kRedisSlow: return strike_redis(fault);
+    case Fault::kRedisSlow:
+      return strike_redis(fault);
     case Fault::kExecutorCrash:
     case Fault::kExecutorDrain:
-    case Fault::kExecutorPause: return strike_executor(fault);
+    case Fault::kExecutorPause:
+      return strike_executor(fault);
     case Fault::kWireBreak:
-    case Fault::kWireCut: return strike_wire(fault);
-    case Fault::kClientCrash: break;
+    case Fault::kWireCut:
+      return strike_wire(fault);
+    case Fault::kClientCrash:
+      break;
   }
   auto& client = *clients_[chaos_.below(clients_.size())];
   client.crash(chaos_.chance(0.5));
@@ -115,8 +133,10 @@ void Simulation::strike_broker(Fault fault) {
   if (broker == nullptr) return;
   if (fault == Fault::kBrokerPause) return broker->pause(chaos_.between(10'000, 6'000'000));
   if (fault == Fault::kTakeover) {
-    // A stand-by waits for the owner after a restart of Redis (takeover_grace); the twin does not know uptimes.
-    bool graced = redis_forgot_us_ == 0 || world_.now_us() > redis_forgot_us_ + 10 * proto::kUsPerSecond;
+    // A stand-by waits for the owner after a restart of Redis (takeover_grace); the twin does not
+    // know uptimes.
+    bool graced =
+        redis_forgot_us_ == 0 || world_.now_us() > redis_forgot_us_ + 10 * proto::kUsPerSecond;
     if (!graced || brokers_.size() > 50) return;
     return start_broker(true);
   }
@@ -132,8 +152,9 @@ void Simulation::strike_broker(Fault fault) {
 
 void Simulation::strike_redis(Fault fault) {
   bool forgets = fault == Fault::kRedisForgets || fault == Fault::kBothForget;
-  bool one_starts = std::any_of(brokers_.begin(), brokers_.end(),
-                                [](const auto& broker) { return broker->alive() && broker->state().epoch.empty(); });
+  bool one_starts = std::any_of(brokers_.begin(), brokers_.end(), [](const auto& broker) {
+    return broker->alive() && broker->state().epoch.empty();
+  });
   if (forgets && one_starts && scenario_.has(Fault::kTakeover)) return;  // the same grace
   int64_t for_us = chaos_.between(1'000, 4'000'000);
   switch (fault) {
@@ -199,8 +220,8 @@ void Simulation::make_peace() {
 }
 
 bool Simulation::done() const {
-  return checker_.complete() &&
-         std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->done(); });
+  return checker_.complete() && std::all_of(clients_.begin(), clients_.end(),
+                                            [](const auto& client) { return client->done(); });
 }
 
 std::string Simulation::unfinished() const {

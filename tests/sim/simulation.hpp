@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// One run: the cluster of a seed, faults for a while, then peace, and after some time in peace everything that was
-// promised must have been kept.
+// One run: the cluster of a seed, faults for a while, then peace, and after some time in peace
+// everything that was promised must have been kept.
 
 #include <memory>
 #include <string>
@@ -34,6 +34,7 @@ class Simulation {
   void strike_executor(Fault fault);
   void strike_wire(Fault fault);
   void make_peace();
+  bool quiet() const;
   bool done() const;
   std::string unfinished() const;
 
@@ -43,7 +44,8 @@ class Simulation {
   Network network_;
   broker::MemoryRedis redis_;
   Checker checker_;
-  std::vector<std::unique_ptr<BrokerNode>> brokers_;  ///< dead ones too: messages to them are on their way
+  std::vector<std::unique_ptr<BrokerNode>>
+      brokers_;  ///< dead ones too: messages to them are on their way
   std::vector<std::unique_ptr<ExecutorNode>> executors_;
   std::vector<std::unique_ptr<ClientNode>> clients_;
   bool peace_ = false;

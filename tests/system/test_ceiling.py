@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""The ceiling of the bench writes what the store writes: the same commands in the same order, as Redis' MONITOR sees
-them. A change of the store's batches that is not made in bench/ceiling/batch.cpp too fails here."""
+"""The ceiling of the bench writes what the store writes: the same commands in the same order, as
+Redis' MONITOR sees them. A change of the store's batches must be made in bench/ceiling/ too."""
 
 import collections
 import re
@@ -133,7 +133,7 @@ def kind(transaction):
 
 
 def usual(transactions):
-    """kind -> (its most frequent shape, the transactions of that shape); kinds seen once or twice are chance."""
+    """kind -> (its most frequent shape, the transactions of that shape); others are chance."""
     by_kind = collections.defaultdict(lambda: collections.defaultdict(list))
     for transaction in transactions:
         by_kind[kind(transaction)][tuple(map(shape, transaction))].append(transaction)
