@@ -83,7 +83,10 @@ void apply(State& state, Executor& executor, size_t index, proto::SessionUid wan
            const proto::Now& now) {
   Slot& slot = executor.slots[index];
   if (slot.wanted == wanted) return;
-  if (wanted != 0 && !offer_context(state, executor, *state.session(wanted))) return;
+  // Its common data is being read back: until then the slot serves nobody. Leaving it to its old
+  // session could give that one more than its max_instances, as the plan counted it elsewhere.
+  if (wanted != 0 && !offer_context(state, executor, *state.session(wanted))) wanted = 0;
+  if (slot.wanted == wanted) return;
   if (Session* before = state.session(slot.wanted)) {
     slot.warm = before->spec.application;
     before->slots_bound--;

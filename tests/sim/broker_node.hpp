@@ -39,6 +39,7 @@ class BrokerNode : public Listener {
   void leave();
 
   bool alive() const { return alive_; }
+  bool stands_still() const { return alive_ && cluster_.world.now_us() < paused_until_us_; }
   const broker::State& state() const { return core_.state(); }
   /// On the disk of its machine.
   const std::shared_ptr<broker::MemoryRing>& ring() const { return ring_; }

@@ -220,8 +220,11 @@ void Simulation::make_peace() {
 }
 
 bool Simulation::done() const {
-  return checker_.complete() && std::all_of(clients_.begin(), clients_.end(),
-                                            [](const auto& client) { return client->done(); });
+  // A broker that was stopped in peace's first moment still has to write what it said.
+  auto awake = [](const auto& broker) { return !broker->stands_still(); };
+  auto finished = [](const auto& client) { return client->done(); };
+  return checker_.complete() && std::all_of(brokers_.begin(), brokers_.end(), awake) &&
+         std::all_of(clients_.begin(), clients_.end(), finished);
 }
 
 std::string Simulation::unfinished() const {
