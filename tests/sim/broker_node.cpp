@@ -262,7 +262,7 @@ std::string BrokerNode::describe() const {
 
 void BrokerNode::check() {
   if (auto wrong = core_.broken_invariant(); !wrong.empty())
-    cluster_.world.fail(name_ + ": " + wrong);
+    cluster_.world.fail(name_ + ": " + wrong + "\n" + describe());
 }
 
 // Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
