@@ -117,7 +117,7 @@ def shape(words):
 
 
 def kind(transaction):
-    """What a batch is about: tasks that come, results, how far somebody has read, what is dropped therefore."""
+    """What a batch is about: tasks that come, results, readers, what is dropped."""
     commands = {
         (words[0].upper(), key_of(words).split(":")[2]) for words in transaction if b"{" in words[1]
     }

@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """What a person finds again after the cluster was stopped, killed or changed under a session."""
 
+import pytest
 import subprocess
 
 from conftest import Cluster, PATIENCE, wait_until
