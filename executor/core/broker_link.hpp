@@ -44,6 +44,8 @@ class BrokerLink {
   int64_t next_deadline_us() const;
 
   bool up() const { return state_ == State::kUp; }
+  /// A hello is on its way: what it says counts until its welcome.
+  bool greeting() const { return state_ == State::kGreeting; }
   proto::Envelope next() { return link_.next(); }
 
  private:

@@ -95,6 +95,7 @@ void Core::on_message(const proto::ExecutorWelcome& message) {
   for (auto& kept : results_.unrecorded()) send_result(std::move(kept));
   for (auto& returned : unsaid_) say(std::move(returned));
   unsaid_.clear();
+  for (auto& [uid, known] : sessions_) touch(*known);  // windows may have changed since the hello
 }
 
 void Core::on_message(const proto::SessionContext& message) {

@@ -90,6 +90,13 @@ void Core::send_result(proto::TaskResults message) {
 
 void Core::send_windows() {
   proto::Window changed;
+  // Unsaid, they must stay different from what the hello on its way told; the welcome looks again.
+  if (!link_.up()) {
+    for (auto uid : touched_) {
+      if (Session* of = session(uid)) of->touched = false;
+    }
+    return;
+  }
   for (auto uid : touched_) {
     Session* of = session(uid);
     if (of == nullptr) continue;
@@ -122,9 +129,10 @@ void Core::give_back(proto::SessionUid uid, proto::Code code, const std::string&
   bool charged = code == proto::Code::kTaskCrashed || code == proto::Code::kTaskTimeout;
   if (link_.up()) {
     say(std::move(returned));
-  } else if (charged) {
+  } else if (charged || link_.greeting()) {
+    // The hello on its way lists them as in hand.
     unsaid_.push_back(std::move(returned));
-  }
+  }  // else: what the next hello does not list is given back by that
 }
 
 void Core::send_hello() {

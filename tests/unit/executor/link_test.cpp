@@ -48,6 +48,38 @@ TEST_F(LinkTest, ATimeInWhichItDidNotRunIsNotTheBrokersSilence) {
   EXPECT_THAT(after(60 * kSecond), ElementsAre("beat"));
 }
 
+TEST_F(LinkTest, AWindowThatChangesBetweenHelloAndWelcomeIsSaidAfterIt) {
+  turn();
+  welcome();
+  context(7);
+  bind(0, 1, 7);
+  turn();
+  say(proto::Resync{"messages were lost"});
+  turn();
+  EXPECT_THAT(after(10 * kMs), ElementsAre("hello slot 0=7 hand"));
+  EXPECT_EQ(last<proto::ExecutorHello>().windows.at(0).tasks, 0u);
+  entered(1);
+  EXPECT_THAT(turn(), IsEmpty());
+  welcome();
+  EXPECT_THAT(turn(), ElementsAre("window 7:1"));
+}
+
+TEST_F(LinkTest, WhatIsGivenBackBetweenHelloAndWelcomeIsSaidAfterIt) {
+  serve_session();
+  dispatch(7, {1, 3});
+  turn();
+  exited(1);
+  EXPECT_THAT(turn(), ElementsAre("returned task_crashed 1", "window 7:0"));
+  after(100 * kMs);
+  say(proto::Resync{"messages were lost"});
+  turn();
+  EXPECT_THAT(after(20 * kMs), ElementsAre("hello slot 0=7 hand 2-3"));
+  exited(2, "no license");
+  EXPECT_THAT(turn(), IsEmpty());
+  welcome();
+  EXPECT_THAT(turn(), ElementsAre("returned task_service_failed 2-3"));
+}
+
 TEST_F(LinkTest, AGapBeginsANewLinkWithEverythingInHand) {
   serve_session();
   dispatch(7, {1, 3});
