@@ -268,6 +268,12 @@ void on(State& state, Executor& executor, const proto::Bound& message, const pro
   if (said.slot >= executor.slots.size()) return;
   Slot& slot = executor.slots[said.slot];
   Session* session = state.session(said.uid);
+  if (message.code == Code::kNotFound && session != nullptr && said.uid == slot.wanted) {
+    // It does not have the context, whatever was believed: said again, and the binding with it.
+    executor.shares[said.uid].has_context = false;
+    offer_context(state, executor, *session);
+    return;
+  }
   if (message.code != Code::kOk) {
     if (session == nullptr) return;
     auto reason = message.reason.substr(0, proto::kReasonBytesMax);

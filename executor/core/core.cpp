@@ -123,13 +123,17 @@ void Core::on_message(const proto::SessionContext& message) {
 }
 
 void Core::on_message(const proto::Bind& message) {
+  // Left only once all are read: a session may move to another slot in the same message.
+  std::vector<proto::SessionUid> left;
   for (const auto& binding : message.bindings) {
     if (binding.slot >= slots_.size()) {
       note(true, "the broker bound slot " + std::to_string(binding.slot) + ", which is not here");
       continue;
     }
+    left.push_back(slots_[binding.slot].wanted.uid);
     want(slots_[binding.slot], binding);
   }
+  for (auto uid : left) forget_if_unwanted(uid);
 }
 
 void Core::on_message(const proto::Dispatch& message) {

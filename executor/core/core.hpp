@@ -80,6 +80,7 @@ class Core {
 
   // slots.cpp: bindings and instances
   void want(Slot& slot, const proto::SlotBinding& binding);
+  void forget_if_unwanted(proto::SessionUid uid);
   void advance(Slot& slot);
   void answer(Slot& slot, proto::Code code, const std::string& reason);
   void start_failed(Slot& slot, const std::string& reason);

@@ -49,12 +49,16 @@ void Core::want(Slot& slot, const proto::SlotBinding& binding) {
       count(*in_it, *next);
     }
   }
-  if (Session* last = session(before); last != nullptr && --last->wanted_slots == 0) {
-    auto runs = last->queue.take_all();
-    if (!runs.empty()) give_back(before, Code::kOk, "", std::move(runs));
-    sessions_.erase(before);
-  }
+  if (Session* last = session(before)) last->wanted_slots--;
   advance(slot);
+}
+
+void Core::forget_if_unwanted(proto::SessionUid uid) {
+  Session* of = session(uid);
+  if (of == nullptr || of->wanted_slots > 0) return;
+  auto runs = of->queue.take_all();
+  if (!runs.empty()) give_back(uid, Code::kOk, "", std::move(runs));
+  sessions_.erase(uid);
 }
 
 void Core::answer(Slot& slot, Code code, const std::string& reason) {

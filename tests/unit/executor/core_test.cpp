@@ -290,6 +290,16 @@ TEST_F(CoreTest, ABindingThatChangesBackBeforeTheFrameEndsChangesNothing) {
   EXPECT_THAT(turn(), ElementsAre("invoke 1 2"));
 }
 
+TEST_F(TwoSlots, ASessionMayMoveToAnotherSlotInOneMessage) {
+  serve_session();
+  dispatch(7, {1, 3});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1"));
+  say(proto::Bind{{{0, 2, 0}, {1, 1, 7}}});
+  EXPECT_THAT(turn(), ElementsAre("start 2 app", "enter 2 s7", "window 7:0"));
+  entered(2);
+  EXPECT_THAT(turn(), ElementsAre("invoke 2 2", "bound 1=7.1 ok", "window 7:1"));
+}
+
 TEST_F(CoreTest, ABindingWithoutContextIsRefusedUntilItComes) {
   turn();
   welcome();
