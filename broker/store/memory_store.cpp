@@ -12,6 +12,8 @@ namespace flame::broker {
 
 namespace {
 constexpr int64_t kRetryUs = 50'000;
+// As RedisStore: one that has nothing to write learns here that it was replaced.
+constexpr int64_t kOwnerLookUs = proto::kUsPerSecond;
 
 std::string draw_secret(MemoryRedis& redis) {
   std::string hex;
@@ -53,6 +55,7 @@ int64_t MemoryStore::next_us() const {
   bool looks = phase_ == Phase::kStarting || phase_ == Phase::kDown;
   if (looks && !redis_.down()) next = due_us_;
   if (in_flight_ && phase_ == Phase::kReady) next = std::min(next, in_flight_->due_us);
+  if (phase_ == Phase::kReady || phase_ == Phase::kBroken) next = std::min(next, owner_due_us_);
   if (!reads_.empty() && (phase_ == Phase::kReady || phase_ == Phase::kBroken)) {
     next = std::min(next, reads_.front().due_us);
   }
@@ -72,6 +75,7 @@ void MemoryStore::step(proto::Now now) {
   if (phase_ == Phase::kStarting && due_us_ <= now.mono_us) look(now);
   if (phase_ == Phase::kDown && due_us_ <= now.mono_us) look_again(now);
   if (phase_ == Phase::kReady && in_flight_ && in_flight_->due_us <= now.mono_us) take_answer(now);
+  if (phase_ == Phase::kReady || phase_ == Phase::kBroken) look_for_another_owner(now);
   if (phase_ == Phase::kReady || phase_ == Phase::kBroken) answer_reads(now);
   if (closing_ && phase_ == Phase::kReady && !in_flight_ && queue_.empty()) finish_close();
 }
@@ -162,6 +166,12 @@ void MemoryStore::look_again(proto::Now now) {
     in_flight_->due_us = now.mono_us;
   }
   send_next(now);
+}
+
+void MemoryStore::look_for_another_owner(proto::Now now) {
+  if (now.mono_us < owner_due_us_) return;
+  owner_due_us_ = now.mono_us + kOwnerLookUs;
+  if (!(redis_.meta().epoch == meta_.epoch)) lose_connection(now);  // a look says what happened
 }
 
 // False: Redis refuses to write now, as it would refuse any other batch.

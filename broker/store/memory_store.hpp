@@ -51,6 +51,7 @@ class MemoryStore : public Store {
   void look(proto::Now now);
   void own(const Meta& before, const Decision& decision, proto::Now now);
   void look_again(proto::Now now);
+  void look_for_another_owner(proto::Now now);
   bool replay(uint64_t from);
   void remember(const Batch& batch);
   void emit_recovered(const std::string& broken_reason);
@@ -71,6 +72,7 @@ class MemoryStore : public Store {
   uint64_t confirmed_ = 0;
   uint64_t connection_ = 0;
   int64_t due_us_ = 0;  ///< of a look
+  int64_t owner_due_us_ = 0;  ///< of a look whether another broker took over
   bool healthy_ = true;
   bool closing_ = false;
   std::optional<InFlight> in_flight_;

@@ -192,6 +192,7 @@ void RedisStore::poll_redis() {
     whole_poll_us_ = asked_us;
     request.add({"INFO"});
     request.add({"CONFIG", "GET", "appendfsync"});
+    request.add({"HGET", proto::kMetaKey, "epoch"});
     if (!config_.owner.empty()) request.add({"SET", proto::kOwnerKey, config_.owner, "PX", "5000"});
   } else {
     request.add({"INFO", "persistence"});
@@ -207,6 +208,10 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
   if (replies[0].is_error()) return schedule_poll();
   take_info(facts_, replies[0].text);
   if (whole && !replies[1].is_error()) take_config(facts_, replies[1]);
+  // One that has nothing to write would never hear from the fence that it was replaced.
+  bool serves = phase_ == Phase::kReady || phase_ == Phase::kBroken;
+  if (whole && serves && !replies[2].is_error() && replies[2].text != meta_.epoch.text())
+    return retry_later(0);
   // What the next start will trust must be what was true: look and write flame:meta again.
   if (phase_ == Phase::kReady && facts_.synced() != (meta_.fsync == "always"))
     return retry_later(0);

@@ -86,6 +86,11 @@ void Core::on_message(const proto::ErrorReply& message) {
 }
 
 void Core::on_message(const proto::ExecutorWelcome& message) {
+  if (!newest_epoch_.accept(message.lineage, message.epoch)) {
+    note(true, "a broker that was replaced answered, epoch " + proto::printable(message.epoch));
+    out_->push_back(Reconnect{});
+    return link_.lost(now_);
+  }
   link_.welcome(message.beat_ms, message.lease_ms, now_);
   broker_ = message;
   refusal_.clear();

@@ -25,6 +25,7 @@
 #include "executor/core/results.hpp"
 #include "executor/core/session.hpp"
 #include "executor/core/types.hpp"
+#include "proto/epoch.hpp"
 
 namespace flame::executor {
 
@@ -120,6 +121,7 @@ class Core {
   std::unordered_map<InstanceId, std::unique_ptr<Instance>> instances_;
   InstanceId last_instance_ = 0;
   ResultBox results_;
+  proto::NewestEpoch newest_epoch_;
   /// Attempts to be charged that could not be said: they are, after the next welcome.
   std::vector<proto::Returned> unsaid_;
 

@@ -247,6 +247,15 @@ TYPED_TEST(StoreContract, TheReplacedBrokerIsFencedAndWritesNothing) {
   EXPECT_EQ(this->world_.table()["flame:{s}:session"], "hash state=by the new one tasks=0");
 }
 
+TYPED_TEST(StoreContract, AReplacedBrokerWithNothingToWriteIsFencedToo) {
+  auto a = this->teller("a");
+  a.start();
+  auto b = this->teller("b");
+  b.start();
+  a.template wait<Fenced>();
+  b.write({session("s")});
+}
+
 TYPED_TEST(StoreContract, ARestartOfRedisIsSaidAndThenForgotten) {
   auto a = this->teller("a");
   a.start();

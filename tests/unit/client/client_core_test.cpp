@@ -377,5 +377,22 @@ TEST_F(ClientCoreTest, LeavingAcknowledgesAndSaysGoodbye) {
   EXPECT_THAT(after_ms(5'000), IsEmpty());
 }
 
+TEST_F(ClientCoreTest, WhatABrokerThatWasReplacedSaysIsNoLoss) {
+  connect_with_session();
+  auto greet = [&](const std::string& epoch) {
+    hear(proto::Resync{"again"});
+    after_ms(1000);
+    auto w = welcome();
+    w.epoch = epoch;
+    return hear(w);
+  };
+  EXPECT_THAT(greet("8-aa"), ElementsAre("up", "open_session"));
+  EXPECT_THAT(greet("6-bb"), IsEmpty());
+  EXPECT_THAT(after_ms(1000), ElementsAre("socket", "client_hello"));
+  auto w = welcome();
+  w.epoch = "9-cc";
+  EXPECT_THAT(hear(w), ElementsAre("up", "open_session"));
+}
+
 }  // namespace
 }  // namespace flame::client

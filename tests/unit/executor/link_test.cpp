@@ -80,6 +80,26 @@ TEST_F(LinkTest, WhatIsGivenBackBetweenHelloAndWelcomeIsSaidAfterIt) {
   EXPECT_THAT(turn(), ElementsAre("returned task_service_failed 2-3"));
 }
 
+TEST_F(LinkTest, ABrokerThatWasReplacedIsLeft) {
+  serve_session();
+  proto::ExecutorWelcome newest, replaced, other_lineage;
+  newest.epoch = "8-aa", replaced.epoch = "6-bb", other_lineage.epoch = "2-cc";
+  newest.lineage = replaced.lineage = "l", other_lineage.lineage = "m";
+  auto greet = [&](const proto::ExecutorWelcome& welcome) {
+    say(proto::Resync{"again"});
+    turn();
+    after(kSecond);
+    say(welcome);
+    return turn();
+  };
+  EXPECT_THAT(greet(newest), IsEmpty());
+  EXPECT_THAT(greet(replaced), ElementsAre("reconnect"));
+  after(kSecond);
+  say(newest);
+  EXPECT_THAT(turn(), IsEmpty());
+  EXPECT_THAT(greet(other_lineage), IsEmpty());
+}
+
 TEST_F(LinkTest, AGapBeginsANewLinkWithEverythingInHand) {
   serve_session();
   dispatch(7, {1, 3});

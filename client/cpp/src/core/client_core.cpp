@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "proto/text.hpp"
+
 namespace flame::client {
 
 using proto::Code;
@@ -156,6 +158,11 @@ void ClientCore::receive(const proto::Bye& bye) {
 
 void ClientCore::receive(const proto::Welcome& welcome) {
   if (phase_ != Phase::kGreeting) return;
+  if (!newest_epoch_.accept(welcome.lineage, welcome.epoch)) {
+    return drop_link("a broker that was replaced answered (epoch " +
+                         proto::printable(welcome.epoch, 60) + "); looking for its successor",
+                     true);
+  }
   phase_ = Phase::kUp;
   not_yet_ = {};
   hellos_unanswered_ = 0;

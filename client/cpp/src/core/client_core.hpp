@@ -20,6 +20,7 @@
 #include "client/cpp/src/core/request_table.hpp"
 #include "client/cpp/src/core/result_cursor.hpp"
 #include "client/cpp/src/core/submit_window.hpp"
+#include "proto/epoch.hpp"
 #include "proto/link.hpp"
 
 namespace flame::client {
@@ -115,6 +116,7 @@ class ClientCore {
   int64_t beat_us_ = int64_t{proto::kBeatMs} * proto::kUsPerMs;
   int64_t lease_us_ = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
   std::string lineage_;
+  proto::NewestEpoch newest_epoch_;
   proto::Error rejection_;
   proto::Error not_yet_;  ///< the answer to the last hello, while that is "later"
   RequestTable requests_;
