@@ -136,7 +136,7 @@ void cancel_hands(State& state, Session& session) {
     if (share == executor.shares.end() || share->second.hands.empty()) continue;
     proto::CancelRuns cancel{session.uid, {}};
     for (const auto& hand : take_all_hands(share->second)) cancel.runs.push_back(hand.run);
-    send_now(state, executor, std::move(cancel));
+    send_after(state, Port::kExecutors, executor.peer, std::move(cancel));  // behind its dispatch
   }
 }
 

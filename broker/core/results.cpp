@@ -217,7 +217,10 @@ std::vector<Run> take_unfinished(State& state, Session& session, const Executor&
       parts.push_back(hand.run);
       cancel.runs.push_back(hand.run);
     }
-    if (&executor != &from && !cancel.runs.empty()) send_now(state, executor, std::move(cancel));
+    // Behind its dispatch, which may wait for a batch still.
+    if (&executor != &from && !cancel.runs.empty()) {
+      send_after(state, Port::kExecutors, executor.peer, std::move(cancel));
+    }
   }
   std::sort(parts.begin(), parts.end());
   return parts;

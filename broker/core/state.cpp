@@ -25,6 +25,19 @@ proto::Link* link_of(State& state, Port port, const Peer& peer) {
   return client == state.clients.end() ? nullptr : &client->second.link;
 }
 
+// A result of an earlier attempt may have come while the batch of a dispatch was on its way, or its
+// session was deleted: then nobody waits for it any more.
+bool still_wanted(State& state, const Send& send) {
+  auto dispatch = std::get_if<proto::Dispatch>(&send.message);
+  if (dispatch == nullptr) return true;
+  Executor* executor = state.executor_at(send.peer);
+  auto share = executor->shares.find(dispatch->uid);
+  if (share == executor->shares.end()) return false;
+  const proto::Run& run = dispatch->ticket.run;
+  auto hand = share->second.hands.lower_bound(run.first);
+  return hand != share->second.hands.end() && hand->second.run.first < run.end();
+}
+
 }  // namespace
 
 void send_after(State& state, Port port, const Peer& peer, proto::Message message) {
@@ -39,6 +52,7 @@ void leave(State& state, std::vector<Send>& sends) {
     // what it did not list went back to the queue.
     proto::Link* link = link_of(state, send.port, send.peer);
     if (link == nullptr || link->id() != send.envelope.link) continue;
+    if (!still_wanted(state, send)) continue;
     send.envelope = link->next();
     state.actions.push_back(std::move(send));
   }

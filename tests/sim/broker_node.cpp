@@ -80,6 +80,23 @@ char letter_of(const broker::MemoryKeys& keys, const std::string& session, proto
   return at < letters.size() ? letters[at] : char{0};
 }
 
+const broker::Executor* executor_at(const broker::State& state, const broker::Peer& peer) {
+  auto id = state.executor_peers.find(peer);
+  return id == state.executor_peers.end() ? nullptr : &state.executors.at(id->second);
+}
+
+// What the executor is believed to have in hand of `run`; nothing where all of it is elsewhere.
+std::vector<proto::Run> hands_in(const broker::Executor& executor, proto::SessionUid uid,
+                                 const proto::Run& run) {
+  std::vector<proto::Run> runs;
+  auto share = executor.shares.find(uid);
+  if (share == executor.shares.end()) return runs;
+  for (const auto& [first, hand] : share->second.hands) {
+    if (auto common = hand.run.intersect(run); !common.empty()) runs.push_back(common);
+  }
+  return runs;
+}
+
 }  // namespace
 
 BrokerNode::BrokerNode(Cluster cluster, std::string name, std::shared_ptr<broker::MemoryRing> ring)
@@ -324,7 +341,15 @@ void BrokerNode::check_promise(const broker::Send& send) {
   if (ack != nullptr) {
     for (const auto& item : ack->items) expect(item.run, "PRSFC", "an acknowledgement");
   }
-  if (dispatch != nullptr) expect(dispatch->ticket.run, "R", "a dispatch");
+  if (dispatch != nullptr) {
+    // Of what an earlier attempt has answered meanwhile the letter may be final; the rest runs.
+    const auto* executor = executor_at(state, send.peer);
+    if (executor == nullptr) return cluster_.world.fail(name_ + ": a dispatch to nobody");
+    for (const auto& hand : hands_in(*executor, uid, dispatch->ticket.run)) {
+      expect(hand, "R", "a dispatch");
+    }
+    expect(dispatch->ticket.run, "RSFC", "a dispatch");
+  }
   if (results != nullptr) expect(results->run, "SFC", "a result");
 }
 
