@@ -57,6 +57,9 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   if (auto name = proto::check_name("client", hello.client); !name) {
     return answer(name.error().code, name.error().message);
   }
+  // Every hello proposes a link of its own: this one came twice.
+  auto known = state.clients.find(peer);
+  if (known != state.clients.end() && known->second.link.id() == envelope.link) return;
   on_client_gone(state, peer);  // an earlier link of the same connection: its subscriptions end
   Client& client = state.clients[peer];
   client.peer = peer;

@@ -63,6 +63,14 @@ bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, cons
   return false;
 }
 
+std::vector<Run> hands_within(const Share& share, const Run& run) {
+  std::vector<Run> found;
+  for (const auto& [first, hand] : share.hands) {
+    if (auto common = hand.run.intersect(run); !common.empty()) found.push_back(common);
+  }
+  return found;
+}
+
 // Sorts what the executor says it has in hand against what the broker believes and knows.
 void claim(State& state, Executor& executor, const proto::HandRun& said,
            std::map<proto::SessionUid, Share>& believed) {
@@ -70,7 +78,9 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
   bool ours = session != nullptr && said.ticket.run.contains(said.run) && !said.run.empty() &&
               ticket_is_ours(said.ticket, state.secret, said.uid, executor.id);
   if (!ours) return send_now(state, executor, proto::CancelRuns{said.uid, {said.run}});
-  std::vector<Run> claimed;
+  // Listed twice, it is still in hand once: a cancel would reach both.
+  std::vector<Run> claimed = hands_within(executor.shares[said.uid], said.run);
+  size_t before = claimed.size();
   for (auto& hand : take_hands(believed[said.uid], said.run)) claimed.push_back(hand.run);
   for (const auto& orphan : session->tasks.claim_orphans(said.run)) claimed.push_back(orphan);
   for (const auto& waiting : session->tasks.take(said.run)) {
@@ -79,13 +89,15 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
     set_letters(*session, waiting.run, proto::TaskState::kRunning);
     claimed.push_back(waiting.run);
   }
+  for (size_t i = before; i < claimed.size(); i++) {
+    add_hand(executor.shares[said.uid], {claimed[i], said.ticket.run, said.ticket.attempt,
+                                         said.ticket.epoch, said.ticket.token, 0, 0});
+  }
   std::sort(claimed.begin(), claimed.end());
   proto::CancelRuns cancel{said.uid, {}};
   proto::TaskId at = said.run.first;
   for (const auto& run : claimed) {
     if (at < run.first) cancel.runs.push_back({at, run.first - at});
-    add_hand(executor.shares[said.uid], {run, said.ticket.run, said.ticket.attempt,
-                                         said.ticket.epoch, said.ticket.token, 0, 0});
     at = run.end();
   }
   if (at < said.run.end()) cancel.runs.push_back({at, said.run.end() - at});
@@ -189,6 +201,11 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
                         {Code::kRecovering, state.not_serving_because, 500});
   }
   auto old = state.executors.find(hello.executor);
+  // Every hello proposes a link of its own: this one came twice.
+  if (old != state.executors.end() && old->second.serves() && old->second.peer == peer &&
+      old->second.nonce == hello.nonce && old->second.link.id() == envelope.link) {
+    return;
+  }
   if (old != state.executors.end() && old->second.serves() && old->second.nonce != hello.nonce &&
       !replaces(state, peer, envelope.link, old->second, now)) {
     return;

@@ -66,14 +66,19 @@ bool ClientNode::done() const {
   return alive() && std::all_of(jobs_.begin(), jobs_.end(), [this](const Job& job) {
            if (!job.done()) return false;
            return job.step == Step::kGone || !job.plan.watches || !job.watching ||
-                  job.next >= checker_.entries_end(job.uid);
+                  has_all_entries(job);
          });
+}
+
+// Entries of a `memory` session may have ended with the broker that delivered them.
+bool ClientNode::has_all_entries(const Job& job) const {
+  return checker_.forgives(job.uid) || job.next >= checker_.entries_end(job.uid);
 }
 
 std::string ClientNode::unfinished() const {
   std::string text;
   for (const auto& job : jobs_) {
-    if (job.done() && job.next >= checker_.entries_end(job.uid)) continue;
+    if (job.done() && has_all_entries(job)) continue;
     text += " " + name_ + "/" + job.plan.session + " step " +
             std::to_string(static_cast<int>(job.step)) + " end " +
             std::to_string(static_cast<int>(job.end)) + " submitted " +

@@ -66,6 +66,7 @@ class ClientNode : public Dialer {
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
     bool done() const;
   };
+  bool has_all_entries(const Job& job) const;
   enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kLook };
 
   void feed(client::Event event);
