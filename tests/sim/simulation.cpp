@@ -10,6 +10,8 @@ namespace {
 /// Longer than every lease, back-off and grace together, and the work that is left.
 constexpr int64_t kPeaceUs = 180 * proto::kUsPerSecond;
 constexpr int64_t kLookUs = 100 * proto::kUsPerMs;
+/// An operator reads what the broker says and types `flmctl recover --accept-loss`.
+constexpr int64_t kOperatorUs = 2 * proto::kUsPerSecond;
 }  // namespace
 
 Simulation::Simulation(uint64_t seed, bool verbose)
@@ -42,6 +44,7 @@ Outcome Simulation::run() {
   for (auto& executor : executors_) executor->start();
   for (auto& client : clients_) client->start();
   for (const auto& [fault, mean_us] : scenario_.faults) schedule(fault, mean_us);
+  operate();
   world_.at(scenario_.faults_end_us, [this] { make_peace(); });
   int64_t deadline_us = scenario_.faults_end_us + kPeaceUs, look_us = 0;
   while (world_.step()) {
@@ -82,6 +85,18 @@ void Simulation::start_broker(bool elsewhere) {
   std::string name = "broker-" + std::to_string(brokers_.size());
   brokers_.push_back(
       std::make_unique<BrokerNode>(Cluster{world_, network_, redis_}, name, std::move(ring)));
+}
+
+// A lineage that broke waits for a person. From then on what was stored may be gone.
+void Simulation::operate() {
+  world_.after(kOperatorUs, [this] {
+    operate();
+    BrokerNode* broker = a_broker();
+    if (broker == nullptr || !broker->state().waits_for_recover) return;
+    world_.say("operator", "accepts the loss");
+    checker_.store_lost();
+    for (auto& client : clients_) client->recover();
+  });
 }
 
 BrokerNode* Simulation::a_broker() {

@@ -26,6 +26,7 @@ class Simulation {
 
  private:
   void start_broker(bool elsewhere);
+  void operate();
   BrokerNode* a_broker();
   void schedule(Fault fault, int64_t mean_us);
   void strike(Fault fault);
