@@ -394,5 +394,14 @@ TEST_F(ClientCoreTest, WhatABrokerThatWasReplacedSaysIsNoLoss) {
   EXPECT_THAT(hear(w), ElementsAre("up", "open_session"));
 }
 
+TEST_F(ClientCoreTest, WhoWaitsForResultsOfADeletedSessionIsTold) {
+  connect_with_session();
+  on(WatchFrom{7, 0, "", ""});
+  hear(proto::Watching{request, 7, 0, 0});
+  on(SubmitRun{7, 1, 1, 0, proto::Bytes::copy("i")});
+  EXPECT_THAT(hear(proto::SessionChanged{7, proto::SessionState::kDeleting, {}, 0, "deleted"}),
+              ElementsAre("state Deleting", "submit 1 failed gone", "watch failed gone"));
+}
+
 }  // namespace
 }  // namespace flame::client

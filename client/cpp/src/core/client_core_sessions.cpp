@@ -147,7 +147,14 @@ void ClientCore::receive(proto::Watching& watching) {
 }
 
 void ClientCore::receive(const proto::SessionChanged& change) {
-  if (find(change.uid) != nullptr) actions_->push_back(Changed{change});
+  auto session = find(change.uid);
+  if (session == nullptr) return;
+  actions_->push_back(Changed{change});
+  // No result comes any more, and whoever waits for one must not wait for ever.
+  if (change.state == proto::SessionState::kDeleting) {
+    session_gone(change.uid, *session,
+                 {Code::kGone, "session '" + session->name + "' was deleted"});
+  }
 }
 
 }  // namespace flame::client
