@@ -28,8 +28,8 @@ EventLoop::~EventLoop() { close(epoll_); }
 
 void EventLoop::add_socket(Socket& socket, std::function<void()> handler) {
   sockets_.push_back({&socket, std::make_shared<std::function<void()>>(std::move(handler)), true});
-  // Only wakes the loop: whether a message waits is asked from the socket itself, every turn.
-  add_fd(socket.fd(), true, false, [](Ready) {});
+  // Only wakes the loop: whether a message waits is asked from the socket itself.
+  add_fd(socket.fd(), true, false, [&socket](Ready) { socket.woken(); });
 }
 
 void EventLoop::remove_socket(Socket& socket) {

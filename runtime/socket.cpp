@@ -136,6 +136,7 @@ std::string Socket::endpoint() const {
 }
 
 bool Socket::receive(Received& out) {
+  known_readable_.reset();
   out.peer.clear();
   out.header.clear();
   out.payload = {};
@@ -163,6 +164,7 @@ bool Socket::receive(Received& out) {
 }
 
 Sent Socket::send(const std::string& peer, const std::string& header, const proto::Bytes* payload) {
+  known_readable_.reset();
   // EAGAIN and EHOSTUNREACH come with the first frame; after it the rest is accepted.
   if (kind_ == Kind::kRouter && send_frame(handle_, peer, ZMQ_SNDMORE) < 0) return failure();
   if (send_frame(handle_, header, payload != nullptr ? ZMQ_SNDMORE : 0) < 0) return failure();
@@ -171,9 +173,12 @@ Sent Socket::send(const std::string& peer, const std::string& header, const prot
 }
 
 bool Socket::readable() {
+  if (known_readable_) return *known_readable_;
   int events = 0;
   size_t size = sizeof events;
-  return zmq_getsockopt(handle_, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+  known_readable_ =
+      zmq_getsockopt(handle_, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+  return *known_readable_;
 }
 
 int Socket::fd() const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -62,13 +63,18 @@ class Socket {
   /// `payload` null: one frame. A DEALER ignores `peer`.
   Sent send(const std::string& peer, const std::string& header, const proto::Bytes* payload);
 
-  /// True if a message waits. Must be asked before sleeping on fd(), which is edge-triggered.
+  /// True if a message waits. Must be asked before sleeping on fd(), which is edge-triggered. Costs
+  /// system calls only when something may have changed: after a use of the socket, or a woken().
   bool readable();
   int fd() const;
+  /// fd() is ready: libzmq has something to do.
+  void woken() { known_readable_.reset(); }
 
  private:
   void* handle_;
   Kind kind_;
+  /// What libzmq said last. While nobody uses the socket it can only change together with fd().
+  std::optional<bool> known_readable_;
 };
 
 }  // namespace flame::runtime
