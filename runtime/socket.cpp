@@ -15,8 +15,9 @@ namespace flame::runtime {
 
 namespace {
 
-// Below this a copy is cheaper than a shared owner with its atomic counts.
-constexpr size_t kShareBytesMin = 4096;
+// Below this a copy is cheaper than a shared owner with its atomic counts. What comes in below 8
+// KiB lies in libzmq's receive buffer of that size (its in_batch_size) and would keep all of it.
+constexpr size_t kShareBytesMin = 8192;
 
 void set(void* socket, int option, int value) {
   int failed = zmq_setsockopt(socket, option, &value, sizeof value);
