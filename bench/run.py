@@ -6,6 +6,7 @@
     bench/run.py                 what fits in ten minutes
     bench/run.py --long          the rest
     bench/run.py --only WORD     the measurements whose function name contains the word, not kept
+    bench/run.py --scale 0.1     a tenth of the tasks: whether it runs, not how fast; not kept
 
 FLAME_BIN: the folder of the executables (default build/release/bin)."""
 
@@ -27,6 +28,10 @@ from harness.budgets_long import LONG  # noqa: E402
 @dataclasses.dataclass
 class Bench:
     bin: pathlib.Path
+    scale: float = 1.0
+
+    def scaled(self, count, least=1000):
+        return count if self.scale == 1 else max(least, int(count * self.scale))
 
 
 def measure(function, bench):
@@ -36,10 +41,9 @@ def measure(function, bench):
         for row in function(bench):
             rows.append(row)
     except Exception as error:  # whatever it is, the other rows still count
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
         for row in rows:
             if not row.measured:
-                row.measured, row.good = f"failed: {reason}", False
+                row.fail(error)
     return rows
 
 
@@ -51,9 +55,13 @@ def main():
     parser.add_argument(
         "--only", metavar="WORD", help="only functions with this in their name; nothing is kept"
     )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="F", help="so much of every number; not kept"
+    )
     options = parser.parse_args()
     bench = Bench(
-        pathlib.Path(os.environ.get("FLAME_BIN", HERE.parent / "build/release/bin")).resolve()
+        pathlib.Path(os.environ.get("FLAME_BIN", HERE.parent / "build/release/bin")).resolve(),
+        options.scale,
     )
     if not (bench.bin / "flame-ceiling").exists():
         sys.exit(f"no flame-ceiling in {bench.bin}; build first: make build")
@@ -76,7 +84,9 @@ def main():
     print(report.table(rows))
     print()
     print(report.cpu_table(rows))
-    if not options.only:
+    print()
+    print(report.redis_table(rows))
+    if not options.only and options.scale == 1:
         command = "make bench-long" if options.long else "make bench"
         path = report.store(HERE / "results", rows, command, took, about)
         print(f"\n{took:.0f} s; kept in {path.relative_to(HERE.parent)}")

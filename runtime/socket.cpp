@@ -15,8 +15,9 @@ namespace flame::runtime {
 
 namespace {
 
-// Below this a copy is cheaper than a shared owner with its atomic counts.
-constexpr size_t kShareBytesMin = 4096;
+// Below this a copy is cheaper than a shared owner with its atomic counts. What comes in below 8
+// KiB lies in libzmq's receive buffer of that size (its in_batch_size) and would keep all of it.
+constexpr size_t kShareBytesMin = 8192;
 
 void set(void* socket, int option, int value) {
   int failed = zmq_setsockopt(socket, option, &value, sizeof value);
@@ -96,10 +97,14 @@ Socket::Socket(SocketContext& context, Kind kind)
   int64_t message_max = proto::kMessageBytesMax;
   zmq_setsockopt(handle_, ZMQ_MAXMSGSIZE, &message_max, sizeof message_max);
   set(handle_, ZMQ_HANDSHAKE_IVL, 3000);
-  set(handle_, ZMQ_HEARTBEAT_IVL, 2000);
-  set(handle_, ZMQ_HEARTBEAT_TIMEOUT, 6000);
-  set(handle_, ZMQ_HEARTBEAT_TTL, 6000);
+  // A dead host is noticed by the kernel. ZMTP's own heartbeat would do it as well, but libzmq 4.3
+  // walks over all timers of all connections for each one that it cancels (poller_base.cpp), and a
+  // heartbeat cancels two: with a few thousand connections its thread did nothing else.
   set(handle_, ZMQ_TCP_KEEPALIVE, 1);
+  set(handle_, ZMQ_TCP_KEEPALIVE_IDLE, 2);
+  set(handle_, ZMQ_TCP_KEEPALIVE_INTVL, 2);
+  set(handle_, ZMQ_TCP_KEEPALIVE_CNT, 2);
+  set(handle_, ZMQ_TCP_MAXRT, 6000);
   if (kind == Kind::kRouter) {
     set(handle_, ZMQ_ROUTER_MANDATORY, 1);
     set(handle_, ZMQ_BACKLOG, 1024);

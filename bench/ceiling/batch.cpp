@@ -66,7 +66,7 @@ class Writer {
 
   std::pair<size_t, size_t> write(uint64_t number) {
     out_.command("MULTI", 1);
-    filling_.read ? in_order() : joined();
+    filling_.trims ? in_order() : joined();
     out_.command("HSET", 4);
     out_.text(proto::kMetaKey);
     out_.text("batch");
@@ -167,7 +167,7 @@ class Writer {
       out_.text("0123456789abcdef0123456789abcdef");
       out_.text(proto::encode_submits(standing_.submits));
     }
-    if (filling_.read) {
+    if (filling_.reader) {
       begin("HSET", proto::readers_key(kSession), 2);
       out_.text(kSession);
       out_.text(std::to_string(standing_.read_until) + " " + std::to_string(standing_.wall_ms));

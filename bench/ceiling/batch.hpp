@@ -42,12 +42,14 @@ struct Filling {
   std::vector<StoredResult> results;
   std::vector<std::pair<proto::Run, proto::Bytes>> inputs;
   std::vector<std::pair<proto::Run, char>> letters;
-  bool read = false;
   bool submitted = false;
+  bool reader = false;   ///< somebody read further; goes with the next batch, makes none
+  bool trims = false;    ///< a step drops what was read: order matters then
+  bool touched = false;  ///< housekeeping, which makes a batch
   uint64_t tasks = 0;
 
   void set_letters(const proto::Run& run, char letter);
-  bool empty() const { return steps.empty() && inputs.empty() && letters.empty() && !read; }
+  bool empty() const { return steps.empty() && inputs.empty() && letters.empty() && !touched; }
 };
 
 /// What stands once in a batch, however many tasks it has.

@@ -25,6 +25,7 @@ using proto::Bytes;
 using proto::Run;
 
 constexpr int kMessagesPerTurn = 256;
+constexpr int64_t kHousekeepingUs = 50'000;
 
 struct InputRun {
   Run run;
@@ -82,7 +83,14 @@ class Broker {
     pollfd fds[3] = {
         {redis_.fd(), redis_events, 0}, {clients_.fd(), POLLIN, 0}, {executors_.fd(), POLLIN, 0}};
     bool ready = !redis_.busy() && !(filling_.empty() && fresh_.empty());
-    poll(fds, read ? 3 : 1, spin || ready ? 0 : -1);
+    poll(fds, read ? 3 : 1, spin || ready ? 0 : until_house_ms());
+  }
+
+  // A batch on its way is answered first, and its answer wakes us.
+  int until_house_ms() const {
+    if (!house_ || redis_.busy()) return -1;
+    int64_t left_us = house_due_us_ - runtime::read_clock().mono_us;
+    return static_cast<int>(std::max<int64_t>(0, left_us + 999) / 1000);
   }
 
   void read_clients() {
@@ -193,23 +201,27 @@ class Broker {
     return whole;
   }
 
-  void on_read(const Head& head) { read_until_ = std::max(read_until_, head.number); }
+  // How far somebody has read goes with the next batch, whatever that is about ...
+  void on_read(const Head& head) {
+    standing_.read_until = std::max(standing_.read_until, head.number);
+    filling_.reader = house_ = true;
+  }
 
-  // As the store's user does it: what was read rides along every 50 ms.
-  void keep_house() {
-    constexpr int64_t kHousekeepingUs = 50'000;
-    int64_t now_us = runtime::read_clock().mono_us;
-    if (read_until_ == standing_.read_until || now_us < house_due_us_) return;
+  // ... and what was read is dropped every 50 ms, if need be in a batch of its own.
+  void keep_house(int64_t now_us) {
+    if (!house_ || now_us < house_due_us_) return;
     house_due_us_ = now_us + kHousekeepingUs;
-    filling_.read = true;
-    standing_.read_until = read_until_;
+    house_ = false;
+    filling_.touched = true;
     Filling::Step step;
-    while (standing_.done_first < std::min(read_until_, done_confirmed_)) {
+    while (standing_.done_first < std::min(standing_.read_until, done_confirmed_)) {
       step.read.push_back(done_.front());
       done_.pop_front();
       standing_.done_first++;
     }
-    if (!step.read.empty()) filling_.steps.push_back(std::move(step));
+    if (step.read.empty()) return;
+    filling_.trims = true;
+    filling_.steps.push_back(std::move(step));
   }
 
   void dispatch() {
@@ -238,11 +250,11 @@ class Broker {
   }
 
   void close_batch() {
-    keep_house();
+    auto now = runtime::read_clock();
+    keep_house(now.mono_us);
     seal_fresh();
     dispatch();
     if (filling_.empty()) return;
-    const auto& now = runtime::read_clock();
     standing_.wall_ms = now.wall_ms();
     standing_.submits.used_ms = static_cast<uint64_t>(now.wall_ms());
     char* to = ring_.reserve(size_max(filling_, standing_));
@@ -281,7 +293,7 @@ class Broker {
   std::deque<Run> done_;  ///< entries that are stored or on their way, from done_first on
   uint64_t done_end_ = 0, done_in_flight_ = 0, done_confirmed_ = 0;
   Standing standing_;
-  uint64_t read_until_ = 0;
+  bool house_ = false;  ///< there is something to drop
   int64_t house_due_us_ = 0;
   Filling filling_;
   size_t filling_bytes_ = 0;

@@ -2,14 +2,14 @@
 # Copyright The Flame Authors
 """The measurements that fit in ten minutes, one function per row or group of rows."""
 
-import json
+import contextlib
 import statistics
-import subprocess
 import time
 
 from harness import processes
 from harness.ceiling import Ceiling
 from harness.cluster import Cluster, Failed, wait_for
+from harness.crowd import Crowd
 from harness.pairs import Pairs, median_cpu
 from harness.report import Row
 
@@ -29,38 +29,49 @@ def per_second(value):
     return in_millions(value) if value >= 100_000 else f"{value:,.0f} /s"
 
 
+@contextlib.contextmanager
 def warm(bin_folder, **flags):
     """A cluster whose services run already, as a ceiling's do."""
-    cluster = Cluster(bin_folder, **flags)
-    cluster.__enter__()
-    try:
+    with Cluster(bin_folder, **flags) as cluster:
         cluster.flmping("-t", 100_000)
-    except BaseException:
-        cluster.__exit__()
-        raise
-    return cluster
+        yield cluster
+
+
+def costs_of(cluster, run, tasks):
+    """What each command costs Redis per task while `run()` runs."""
+    with cluster.redis() as redis:
+        redis.ask("CONFIG", "RESETSTAT")
+        run()
+        return redis.costs(tasks)
 
 
 def throughput(bench, what, appendfsync, least):
     row = Row(what, f"≥ {least:,} tasks/s, or ≥ 0.5 of the bare loop")
     yield row
-    with_tcp = {"tasks": MILLION, "appendfsync": appendfsync}
-    cluster = warm(bench.bin, appendfsync=appendfsync)
-    try:
-        pairs = Pairs(bench.bin, lambda: cluster.flmping("-t", MILLION), PAIRS, **with_tcp)
-    finally:
-        cluster.__exit__()
+    count = bench.scaled(MILLION)
+    with warm(bench.bin, appendfsync=appendfsync) as cluster:
+        pairs = Pairs(
+            bench.bin,
+            lambda: cluster.flmping("-t", count),
+            PAIRS,
+            tasks=count,
+            appendfsync=appendfsync,
+        )
+        ours_in_redis = costs_of(cluster, lambda: cluster.flmping("-t", count), count)
     with Ceiling(bench.bin, appendfsync=appendfsync, tcp=False) as bare:
         bare.run(2000)
-        unix = rate(bare.run(MILLION))
-        redis = bare.redis_costs(MILLION + 2000)
+        unix = rate(bare.run(count))
+        redis = bare.redis_costs(count + 2000)
     ours, ratio = pairs.median(rate), pairs.ratio(rate)
     row.measured = in_millions(ours)
     tcp = in_millions(pairs.median(rate, "ceilings"))
     row.ceiling = f"{ratio:.2f} (of {tcp} over TCP; {in_millions(unix)} over unix)"
     row.good = ours >= least or ratio >= 0.5
     row.numbers = pairs.numbers(
-        ratio=ratio, tasks_per_second=ours, ceiling_unix=unix, redis_us_per_task=redis
+        ratio=ratio,
+        tasks_per_second=ours,
+        ceiling_unix=unix,
+        redis_commands={"ours": ours_in_redis, "the ceiling": redis},
     )
 
 
@@ -73,27 +84,31 @@ def no_op_always(bench):
 
 
 def many_sessions(bench):
+    """The ceiling has one session: the ratio says what the others cost."""
     rows = {
-        count: Row(
-            f"1,000,000 tasks over {count} sessions at once",
-            "≥ 600,000 tasks/s" if count == 100 else "–",
+        sessions: Row(
+            f"1,000,000 tasks over {sessions} sessions at once",
+            "≥ 600,000 tasks/s" if sessions == 100 else "–",
         )
-        for count in (100, 10)
+        for sessions in (100, 10)
     }
     yield from rows.values()
-    cluster = warm(bench.bin)
-    try:
-        for count, row in rows.items():
-            reports = [cluster.load("--sessions", count, "-t", MILLION) for _ in range(3)]
-            ours = statistics.median(map(rate, reports))
-            row.measured = in_millions(ours)
-            row.good = ours >= 600_000 if count == 100 else None
-            row.numbers = {
-                "runs": [rate(report) for report in reports],
-                "cpu_us": {"ours": median_cpu(reports)},
-            }
-    finally:
-        cluster.__exit__()
+    count = bench.scaled(MILLION)
+    with warm(bench.bin) as cluster:
+        for sessions, row in rows.items():
+            with row.filled():
+                pairs = Pairs(
+                    bench.bin,
+                    lambda: cluster.load("--sessions", sessions, "-t", count),
+                    PAIRS,
+                    tasks=count,
+                )
+                ours = pairs.median(rate)
+                row.measured = in_millions(ours)
+                bare = in_millions(pairs.median(rate, "ceilings"))
+                row.ceiling = f"{pairs.ratio(rate):.2f} (of {bare} in one session)"
+                row.good = ours >= 600_000 if sessions == 100 else None
+                row.numbers = pairs.numbers(ratio=pairs.ratio(rate), tasks_per_second=ours)
 
 
 def later_issues(bench):
@@ -108,9 +123,8 @@ def later_issues(bench):
 def round_trip(bench):
     row = Row("round trip of one task, TCP", "p50 ≤ 1.3 ×, p99 ≤ 1.6 × the bare loop")
     yield row
-    count = 3000
-    cluster = warm(bench.bin)
-    try:
+    count = bench.scaled(3000, least=300)
+    with warm(bench.bin) as cluster:
         pairs = Pairs(
             bench.bin,
             lambda: cluster.flmping("--latency", "-t", count),
@@ -118,8 +132,6 @@ def round_trip(bench):
             tasks=count,
             latency=True,
         )
-    finally:
-        cluster.__exit__()
     p50, p99 = (lambda report: report["latency_ms"]["p50"]), (
         lambda report: report["latency_ms"]["p99"]
     )
@@ -145,64 +157,84 @@ def first_task(bench):
     again, cold = [], []
     for _ in range(3):
         with Cluster(bench.bin) as cluster:
-            cold.append(from_create(cluster.flmping("-t", 1)))
+            cold.append(cluster.flmping("-t", 1))
             cluster.flmping("-t", 10_000)
-            again += [from_create(cluster.flmping("-t", 1)) for _ in range(10)]
-    for row, values, most in ((warm_row, again, 10), (cold_row, cold, 60)):
+            again += [cluster.flmping("-t", 1) for _ in range(10)]
+    for row, reports, most in ((warm_row, again, 10), (cold_row, cold, 60)):
+        values = [from_create(report) for report in reports]
+        worst = max(reports, key=from_create)
         row.measured = (
             f"median {statistics.median(values):.1f} ms, worst {max(values):.1f} of {len(values)}"
         )
         row.good = max(values) <= most
-        row.numbers = {"ms": [round(value, 2) for value in values]}
+        row.numbers = {
+            "ms": [round(value, 2) for value in values],
+            "worst": {"setup_ms": worst["setup_seconds"] * 1000, "stages": worst["stages"]},
+        }
+        if not row.good:
+            row.measured += f" ({where_it_went(worst)})"
+
+
+def where_it_went(report):
+    """Of a report with one task: the two longest parts of its time."""
+    parts = {"create": report["setup_seconds"] * 1000} | report["stages"]
+    longest = sorted(parts, key=parts.get, reverse=True)[:2]
+    return ", ".join(f"{name} {parts[name]:.1f}" for name in longest)
 
 
 def small_behind_large(bench):
+    """The large one is queued before anybody runs it and nobody reads it: nothing but the broker
+    decides how fast it goes, and what is left of it is known."""
     row = Row(
         "10 tasks in a session opened behind another's million",
         "≤ 100 ms, the other loses ≤ its fair share",
     )
     yield row
-    cluster = warm(bench.bin)
-    try:
-        alone = rate(cluster.flmping("-t", 3 * MILLION))
-        large = subprocess.Popen(
-            [cluster.bin / "flmping", "-o", "json", "-t", str(6 * MILLION)],
-            env=cluster.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            before = cluster.metric("flame_tasks_submitted_total")
-            wait_for(
-                lambda: cluster.metric("flame_tasks_submitted_total") > before + 100_000,
-                "the large session runs",
-            )
-            times = []
-            while large.poll() is None and len(times) < 20:
-                times.append(from_create(cluster.flmping("-t", 10)))
-            if large.poll() is not None:
-                times.pop()  # the large one was over meanwhile
-            out = large.communicate(timeout=120)[0]
-        finally:
-            if large.poll() is None:
-                large.kill()
-                large.wait()
-    finally:
-        cluster.__exit__()
+    backlog, in_all = bench.scaled(MILLION), bench.scaled(8 * MILLION)
+    with Cluster(bench.bin, executors=0) as cluster, cluster.redis() as redis:
+        large = cluster.load("--queue", "-t", in_all)["session"]
+
+        def finished():
+            return int(redis.ask("HGET", f"flame:{{{large}}}:session", "succeed") or 0)
+
+        cluster.add_executor()
+        wait_for(lambda: finished() > bench.scaled(100_000), "the large session runs", 60)
+        alone = speed(finished, bench.scaled(MILLION))
+        times, left = [], in_all - finished()
+        began, stood = time.monotonic(), finished()
+        while len(times) < 20:
+            took = from_create(cluster.flmping("-t", 10))
+            left = in_all - finished()
+            if left < backlog:
+                break
+            times.append(took)
+        beside = (finished() - stood) / (time.monotonic() - began)
     if not times:
-        raise Failed("the large session was over before a small one")
-    beside = json.loads(out)["tasks_per_second"]
+        raise Failed(f"the large session had {left} tasks left after the first small one")
+    share = beside / alone
     row.measured = (
         f"median {statistics.median(times):.0f} ms, worst {max(times):.0f} of {len(times)}; "
-        f"the large one {beside / alone:.2f} of its rate alone"
+        f"the large one {share:.2f} of its rate alone"
     )
-    row.good = max(times) <= 100 and beside >= alone / 2
-    row.numbers = {"ms": [round(value, 1) for value in times], "alone": alone, "beside": beside}
+    row.good = max(times) <= 100 and share >= 0.5
+    row.numbers = {
+        "ms": [round(value, 1) for value in times],
+        "alone": round(alone),
+        "beside": round(beside),
+        "left_at_the_last": left,
+    }
+
+
+def speed(finished, tasks):
+    """Tasks per second while about so many of them finish."""
+    began, stood = time.monotonic(), finished()
+    wait_for(lambda: finished() > stood + tasks, f"{tasks} more tasks are done", 60)
+    return (finished() - stood) / (time.monotonic() - began)
 
 
 def payloads(bench):
     sizes = {"1 KiB": (100_000, 1 << 10), "64 KiB": (3_000, 1 << 16), "1 MiB": (200, 1 << 20)}
+    sizes = {name: (bench.scaled(count, least=20), size) for name, (count, size) in sizes.items()}
     rows = {
         name: Row(f"{count:,} tasks of {name} in and out", "–")
         for name, (count, _) in sizes.items()
@@ -210,83 +242,70 @@ def payloads(bench):
     yield from rows.values()
     with Cluster(bench.bin) as cluster:
         for name, (count, size) in sizes.items():
-            words = ("-t", count, "--input-size", size, "--output-size", size)
-            cluster.flmping(*words)  # the buffers of this size exist now
-            pairs = Pairs(
-                bench.bin,
-                lambda: cluster.flmping(*words),
-                3,
-                tasks=count,
-                input_size=size,
-                batch=max(1, min(1024, (256 << 10) // (size + 5))),
-            )
-            each = pairs.median(rate)
-            rows[name].measured = f"{per_second(each)}, {each * size / 2**20:,.0f} MiB/s each way"
-            rows[name].ceiling = (
-                f"{pairs.ratio(rate):.2f} (of {per_second(pairs.median(rate, 'ceilings'))})"
-            )
-            rows[name].numbers = pairs.numbers(ratio=pairs.ratio(rate))
+            with rows[name].filled() as row:
+                payload_row(bench, cluster, row, count, size)
+
+
+def payload_row(bench, cluster, row, count, size):
+    words = ("-t", count, "--input-size", size, "--output-size", size)
+    cluster.flmping(*words)  # the buffers of this size exist now
+    pairs = Pairs(
+        bench.bin,
+        lambda: cluster.flmping(*words),
+        PAIRS,
+        tasks=count,
+        input_size=size,
+        batch=max(1, min(1024, (256 << 10) // (size + 5))),
+    )
+    each, ratio = pairs.median(rate), pairs.ratio(rate)
+    row.measured = f"{per_second(each)}, {each * size / 2**20:,.0f} MiB/s each way"
+    row.ceiling = f"{ratio:.2f} (of {per_second(pairs.median(rate, 'ceilings'))})"
+    row.numbers = pairs.numbers(ratio=ratio)
 
 
 def busy_slots(bench):
+    slots, task_s = 64, 0.010
     row = Row("64 slots of 10 ms tasks: busy time / (slots × wall)", "≥ 0.97")
     yield row
-    with Cluster(bench.bin, slots=64) as cluster:
-        cluster.flmping("-t", 640, "-d", 10)  # all 64 services run now
-        report = cluster.flmping("-t", 64 * 400, "-d", 10)
-    busy = report["tasks"] * 0.010 / (64 * report["seconds"])
-    row.measured = f"{busy:.3f}"
+    with Cluster(bench.bin, slots=slots) as cluster:
+        cluster.flmping("-t", 10 * slots, "-d", 10)  # all 64 services run now
+        report = cluster.flmping("-t", slots * bench.scaled(800, least=50), "-d", 10)
+    whole = slots * report["seconds"]
+    busy = report["tasks"] * task_s / whole
+    # With the way to the service and back, and however late the machine wakes a sleeper.
+    each_ms = report["stages"]["service"]
+    held = report["tasks"] * each_ms / 1000 / whole
+    row.measured = f"{busy:.3f} (a task of 10 ms takes {each_ms:.2f}: {held:.3f} with that)"
     row.good = busy >= 0.97
     row.numbers = {
         "busy": busy,
+        "held": held,
         "seconds": report["seconds"],
+        "stages": report["stages"],
         "cpu_us": {"ours": median_cpu([report])},
     }
 
 
 def idle_executors(bench):
-    count, seconds = 10_000, 10
-    row = Row(f"{count:,} connected executors, idle", "≤ 10 % of a core, Redis included")
+    count, seconds = bench.scaled(10_000, least=100), 10
+    row = Row("10,000 connected executors, idle", "≤ 10 % of a core, Redis included")
     yield row
-    with Cluster(bench.bin) as cluster:
-        host, port = cluster.file["executors_endpoint"].removeprefix("tcp://").split(":")
-        crowd = subprocess.Popen(
-            [bench.bin / "flame-bench-idle", host, port, str(count)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-
-            def connected():
-                if crowd.poll() is not None:
-                    raise Failed(f"the crowd ended: {crowd.stderr.read()[-200:]}")
-                return cluster.metric('flame_executors{state="connected"}') > count
-
-            wait_for(connected, f"{count} executors are connected", 60, 0.1)
-            time.sleep(2)  # what connecting left behind (rows in flame:executors) is written now
-            pids = {
-                name: pids for name, pids in cluster.pids().items() if name in ("broker", "redis")
-            }
-            began = time.monotonic()
-            with processes.CpuWatch(lambda: pids) as watch:
-                time.sleep(seconds)
-            took = time.monotonic() - began
-            left = cluster.metric('flame_executors{state="connected"}')
-        finally:
-            crowd.terminate()
-            said = crowd.communicate(timeout=30)[0]
+    with Cluster(bench.bin) as cluster, Crowd(bench.bin, cluster, count) as crowd:
+        crowd.wait_connected()
+        time.sleep(2)  # what connecting left behind (rows in flame:executors) is written now
+        pids = {name: pids for name, pids in cluster.pids().items() if name in ("broker", "redis")}
+        began = time.monotonic()
+        with processes.CpuWatch(lambda: pids) as watch:
+            time.sleep(seconds)
+        took = time.monotonic() - began
+        missing = count - crowd.connected()
     share = {name: 100 * value / took for name, value in watch.seconds.items()}
-    row.measured = (
-        f"{sum(share.values()):.1f} % (broker {share['broker']:.1f}, Redis {share['redis']:.1f})"
-    )
-    row.good = sum(share.values()) <= 10
-    row.numbers = {"percent": share, "crowd": said.splitlines()[-1] if said else ""}
-    if left <= count:
-        row.good, row.measured = (
-            False,
-            row.measured + f"; {count + 1 - left:.0f} were lost meanwhile",
-        )
+    whole = sum(share.values())
+    row.measured = f"{whole:.1f} % (broker {share['broker']:.1f}, Redis {share['redis']:.1f})"
+    row.good = whole <= 10 and missing <= 0
+    row.numbers = {"executors": count, "percent": share, "crowd": crowd.said}
+    if missing > 0:
+        row.measured += f"; {missing} were lost meanwhile"
 
 
 SHORT = (

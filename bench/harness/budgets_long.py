@@ -16,15 +16,15 @@ from harness.report import Row
 TEN_MILLION = 10_000_000
 
 
-def queued(cluster, run):
-    """Ten million tasks in one session that nobody runs. One submit a batch, or they are joined."""
-    return cluster.load("--queue", "--alone", "--run", run, "-t", TEN_MILLION, timeout=1800)
+def queued(cluster, run, count):
+    """Many tasks in one session that nobody runs. One submit a batch, or they are joined."""
+    return cluster.load("--queue", "--alone", "--run", run, "-t", count, timeout=1800)
 
 
-def memory(cluster, before):
+def memory(cluster, before, count):
     kinds = processes.memory_bytes(cluster.pid("broker"))
     with cluster.redis() as redis:
-        return kinds["own"], kinds["RssShmem"], (redis.info("used_memory") - before) / TEN_MILLION
+        return kinds["own"], kinds["RssShmem"], (redis.info("used_memory") - before) / count
 
 
 def ten_million_queued(bench):
@@ -44,30 +44,36 @@ def ten_million_queued(bench):
     }
     yield from rows.values()
     yield from restart.values()
+    count = bench.scaled(TEN_MILLION, least=2_000_000)
     for run, row in rows.items():
-        with Cluster(bench.bin, executors=0) as cluster:
-            with cluster.redis() as redis:
-                before = redis.info("used_memory")
-            report = queued(cluster, run)
-            time.sleep(5)  # the ring is given back once Redis has the batches on disk
-            own, ring, per_task = memory(cluster, before)
-            row.measured = (
-                f"{own / 1e6:.0f} MB; {per_task:.1f} bytes (queued at {in_millions(rate(report))})"
-            )
-            row.good = own <= 400e6 and per_task <= 84
-            row.numbers = {
-                "broker_bytes": own,
-                "ring_bytes": ring,
-                "redis_bytes_per_task": per_task,
-                "tasks_per_second": rate(report),
-            }
+        with row.filled(), Cluster(bench.bin, executors=0) as cluster:
+            session = queued_row(cluster, run, count, row)
             if run in restart:
-                restart_row(cluster, report["session"], restart[run])
+                with restart[run].filled():
+                    restart_row(cluster, session, restart[run])
+
+
+def queued_row(cluster, run, count, row):
+    with cluster.redis() as redis:
+        before = redis.info("used_memory")
+    report = queued(cluster, run, count)
+    time.sleep(5)  # the ring is given back once Redis has the batches on disk
+    own, ring, per_task = memory(cluster, before, count)
+    queued_at = in_millions(rate(report))
+    row.measured = f"{own / 1e6:.0f} MB; {per_task:.1f} bytes (queued at {queued_at})"
+    row.good = own <= 400e6 and per_task <= 84
+    row.numbers = {
+        "broker_bytes": own,
+        "ring_bytes": ring,
+        "redis_bytes_per_task": per_task,
+        "tasks_per_second": rate(report),
+    }
+    return report["session"]
 
 
 def restart_row(cluster, session, row):
     """From the start of the new process to the first result of a task that it dispatched."""
-    cluster.flmctl("up", "--detach", "--data", cluster.data, "--executors", 1)
+    cluster.add_executor()
     times, from_kill = [], []
     with cluster.redis() as redis:
 
@@ -97,12 +103,9 @@ def restart_row(cluster, session, row):
 def long_stream(bench):
     row = Row("10,000,000 no-op tasks in one go", "–")
     yield row
-    cluster = warm(bench.bin)
-    try:
-        report = cluster.flmping("-t", TEN_MILLION)
+    with warm(bench.bin) as cluster:
+        report = cluster.flmping("-t", bench.scaled(TEN_MILLION))
         kinds = processes.memory_bytes(cluster.pid("broker"))
-    finally:
-        cluster.__exit__()
     row.measured = f"{in_millions(rate(report))}; broker then {kinds['own'] / 1e6:.0f} MB"
     row.numbers = {"tasks_per_second": rate(report), "cpu_us": {"ours": median_cpu([report])}}
 

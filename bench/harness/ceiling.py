@@ -4,7 +4,6 @@
 
 import json
 import pathlib
-import re
 import shutil
 import socket
 import subprocess
@@ -136,11 +135,7 @@ class Ceiling:
     def redis_costs(self, tasks):
         """What each command cost Redis: calls and microseconds per task."""
         with Redis(self.socket) as redis:
-            text = redis.ask("INFO", "commandstats").decode()
-        costs = {}
-        for name, calls, usec in re.findall(r"cmdstat_(\w+):calls=(\d+),usec=(\d+)", text):
-            costs[name] = {"calls": int(calls), "us_per_task": round(int(usec) / tasks, 4)}
-        return costs
+            return redis.costs(tasks)
 
     def run(self, tasks, batch=1024, window=100_000, latency=False, input_size=64):
         """The client's report with CPU seconds per process added."""

@@ -66,6 +66,7 @@ class Cluster:
             raise Failed(
                 f"{pathlib.Path(str(words[0])).name} ended with {code}: "
                 + " ".join((err or out).split())[-300:]
+                + f"; the broker's log: {self.last_log('broker')}"
             )
         return out, cpu
 
@@ -107,12 +108,28 @@ class Cluster:
     def load(self, *words, timeout=600):
         return self.measured(self.bin / "flame-bench-load", *words, timeout=timeout)
 
-    def metric(self, name):
+    def add_executor(self):
+        self.flmctl("up", "--detach", "--data", self.data, "--executors", 1)
+
+    def last_log(self, name):
+        """The last line that a process of the cluster has written, for an error text."""
+        try:
+            lines = (self.data / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return "none"
+        return lines[-1][-200:] if lines else "empty"
+
+    def metrics(self, name):
+        """The lines of /metrics that begin so, without comments."""
         with urllib.request.urlopen(self.file["http"] + "/metrics", timeout=5) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(name) and not line.startswith("#"):
-                    return float(line.rsplit(" ", 1)[1])
-        raise Failed(f"no metric {name}")
+            lines = answer.read().decode().splitlines()
+        return [line for line in lines if line.startswith(name)]
+
+    def metric(self, name):
+        lines = self.metrics(name)
+        if not lines:
+            raise Failed(f"no metric {name}")
+        return float(lines[0].rsplit(" ", 1)[1])
 
     def is_ready(self):
         try:

@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """The few questions that the bench has for a Redis, over its unix socket."""
 
+import re
 import socket
 
 
@@ -46,6 +47,17 @@ class Redis:
         if kind == b"$":
             return self.file.read(int(rest) + 2)[:-2]
         return [self.read() for _ in range(int(rest))]
+
+    def costs(self, tasks):
+        """Calls and microseconds per task of each command since the statistics began."""
+        text = self.ask("INFO", "commandstats").decode()
+        return {
+            name.split("|")[0].upper(): {
+                "calls": int(calls),
+                "us_per_task": round(int(usec) / tasks, 4),
+            }
+            for name, calls, usec in re.findall(r"cmdstat_(\S+?):calls=(\d+),usec=(\d+)", text)
+        }
 
     def info(self, name, section="all"):
         for line in self.ask("INFO", section).decode().splitlines():

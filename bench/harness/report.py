@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """Rows of the table *budget | measured | of the ceiling*, and where they are kept."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -21,6 +22,18 @@ class Row:
     ceiling: str = ""  # of the ceiling
     good: bool | None = None  # None: no budget, or not measured
     numbers: dict = dataclasses.field(default_factory=dict)
+
+    def fail(self, error):
+        reason = " ".join(str(error).split())[:600] or type(error).__name__
+        self.measured, self.good = "failed: " + reason.replace("|", "/"), False
+
+    @contextlib.contextmanager
+    def filled(self):
+        """For one of many rows of a function: if it fails, the others still count."""
+        try:
+            yield self
+        except Exception as error:  # whatever it is
+            self.fail(error)
 
     @property
     def verdict(self):
@@ -46,6 +59,24 @@ def cpu_table(rows):
             cells = " | ".join(f"{value:.2f}" for value in values)
             lines.append(f"| {row.what}: {who} | {cells} | {sum(values):.2f} |")
     return "\n".join(lines) if len(lines) > 2 else "nothing measured"
+
+
+def redis_table(rows):
+    """What each command costs Redis, ours beside the ceiling's: an extra one shows here."""
+    lines = ["| run | command | ours | the ceiling |", "|---|---|---|---|"]
+    for row in rows:
+        both = row.numbers.get("redis_commands")
+        if not both:
+            continue
+        ours, bare = both["ours"], both["the ceiling"]
+        for name in sorted((ours.keys() | bare.keys()) - {"CONFIG", "INFO"}):  # the bench's own
+            cells = " | ".join(_cost(side.get(name)) for side in (ours, bare))
+            lines.append(f"| {row.what} | {name} | {cells} |")
+    return "\n".join(lines) if len(lines) > 2 else "nothing measured"
+
+
+def _cost(command):
+    return f"{command['us_per_task']:.4f} in {command['calls']:,}" if command else "–"
 
 
 def machine():
@@ -126,6 +157,10 @@ def store(folder, rows, command, seconds, about):
         "CPU per task, microseconds (user and system, all threads):",
         "",
         cpu_table(rows),
+        "",
+        "Redis' time per task and command, microseconds in calls:",
+        "",
+        redis_table(rows),
         "",
     ]
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 
 // flame-bench-idle: many connected executors that have nothing to do, in one process. Each is a TCP
 // connection that speaks ZMTP 3.0 (NULL, DEALER) by hand, because ten thousand libzmq sockets would
-// cost more than the broker that is to be measured. They say hello, beat every second, and answer
-// libzmq's PING; bindings are not asked for.
+// cost more than the broker that is to be measured. They say hello and beat every second; bindings
+// are not asked for.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -32,7 +32,6 @@ namespace {
 
 constexpr int64_t kTickUs = 10'000;
 constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
-constexpr int64_t kPingUs = 2 * proto::kUsPerSecond;  // as runtime/socket.cpp sets it
 constexpr size_t kConnectAtOnce = 64;
 constexpr char kCommand = 4;
 constexpr uint32_t kLinkStep =
@@ -75,8 +74,7 @@ class IdleExecutor {
       : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
         link_(static_cast<uint32_t>(number) + 1),
         number_(number),
-        beat_at_us_(phase_us + kBeatUs),
-        ping_at_us_(phase_us + kPingUs) {
+        beat_at_us_(phase_us + kBeatUs) {
     if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
       die("cannot connect");
     int on = 1;
@@ -114,10 +112,6 @@ class IdleExecutor {
       beat_at_us_ += kBeatUs;
       say(proto::Beat{});
     }
-    if (now_us >= ping_at_us_) {
-      ping_at_us_ += kPingUs;
-      write(frame(kCommand, std::string("\4PING\0\74", 7)));  // TTL 6 s in tenths
-    }
   }
 
   bool welcomed() const { return welcomed_; }
@@ -134,8 +128,6 @@ class IdleExecutor {
     auto body = in.substr(head, size);
     if ((in[0] & kCommand) != 0) {
       if (body.starts_with("\5READY")) say_hello();
-      if (body.starts_with("\4PING") && size >= 7)
-        write(frame(kCommand, "\4PONG" + std::string(body.substr(7))));
     } else if ((in[0] & 1) == 0) {
       on_message(std::string(body), totals);
     }
@@ -188,7 +180,7 @@ class IdleExecutor {
   size_t number_;
   std::string in_;
   bool greeted_ = false, welcomed_ = false;
-  int64_t beat_at_us_, ping_at_us_;
+  int64_t beat_at_us_;
 };
 
 volatile sig_atomic_t stopped = 0;

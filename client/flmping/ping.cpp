@@ -4,9 +4,10 @@
 
 #include <unistd.h>
 
-#include <chrono>
+#include <atomic>
 #include <cstdio>
 #include <future>
+#include <optional>
 
 #include "client/flmping/ping_run.hpp"
 #include "client/flmping/report.hpp"
@@ -97,18 +98,21 @@ proto::Result<Connection::Opened> create(std::unique_ptr<Connection>& connection
                                          const Settings& settings,
                                          const std::shared_ptr<PingRun>& ping,
                                          tools::Waiter& waiter) {
-  auto opened = std::async(std::launch::async, [&, to = connection.get()] {
-    auto result = to->create_session(create_message(settings), ping, kRequestMs);
+  std::optional<proto::Result<Connection::Opened>> opened;
+  std::atomic<bool> answered{false};
+  auto asking = std::async(std::launch::async, [&, to = connection.get()] {
+    opened = to->create_session(create_message(settings), ping, kRequestMs);
+    answered = true;  // before the waiter is told: the future is ready only after it
     waiter.notify();
-    return result;
   });
-  while (opened.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+  while (!answered) {
     if (waiter.wait(kLookMs) == 0) continue;
     connection.reset();  // what it waits for is answered `interrupted`
-    opened.wait();
+    asking.wait();
     return Error{Code::kInterrupted, "interrupted before the session was created"};
   }
-  return opened.get();
+  asking.wait();
+  return std::move(*opened);
 }
 
 void count_executors(Connection& connection, Outcome& outcome) {
