@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <fstream>
 
+#include "client/flmctl/log_file.hpp"
 #include "client/flmctl/supervisor_redis.hpp"
 #include "client/flmctl/up_ports.hpp"
+#include "proto/limits.hpp"
 
 namespace flame::flmctl {
 
@@ -23,6 +25,8 @@ constexpr int64_t kProbePatienceUs = proto::kUsPerSecond;
 /// `up` waits so long for everything to be ready, counted from the moment Redis has loaded.
 constexpr int64_t kReadyPatienceUs = 10 * proto::kUsPerSecond;
 constexpr size_t kLinesShown = 8;
+/// The files may pass their limit by what is written in this time.
+constexpr int64_t kLookAtLogsEveryUs = 5 * proto::kUsPerSecond;
 
 std::string seconds_text(int64_t us) {
   int64_t tenths = us / 100'000;
@@ -105,6 +109,7 @@ void Supervisor::when_ready(std::function<void(const ControlReply&)> answer) {
 }
 
 void Supervisor::on_tick() {
+  if (loop_.now().mono_us >= look_at_logs_us_) bound_logs();
   probe_starting();
   step([this](auto& actions) { core_.on_time(loop_.now(), actions); });
 }
@@ -287,14 +292,22 @@ void Supervisor::save() {
 
 void Supervisor::arm() {
   int64_t now = loop_.now().mono_us;
-  int64_t at = core_.next_deadline_us();
+  int64_t at = std::min(core_.next_deadline_us(), look_at_logs_us_);
   for (const auto& process : core_.processes()) {
     if (process.state == ProcessState::kStarting) at = std::min(at, now + kProbeEveryUs);
   }
   for (const auto& waiter : waiters_)
     at = std::min(at, std::max(waiter.deadline_us, now + kProbeEveryUs));
   loop_.cancel(timer_);
-  if (at != INT64_MAX) timer_ = loop_.call_at(at, [this] { on_tick(); });
+  timer_ = loop_.call_at(at, [this] { on_tick(); });
+}
+
+void Supervisor::bound_logs() {
+  look_at_logs_us_ = loop_.now().mono_us + kLookAtLogsEveryUs;
+  for (auto& [name, child] : children_) {
+    if (keep_log_bounded(folder_.log_file(name), proto::kLogBytesMax)) child.log_offset = 0;
+  }
+  keep_log_bounded(folder_.log_file("supervisor"), proto::kLogBytesMax);
 }
 
 void Supervisor::answer_waiters() {
