@@ -102,7 +102,8 @@ constexpr std::array kVerbs = {
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
     Verb{"version", "", "of flmctl and of the broker", none, run_version},
-    Verb{"limits", "", "every bound and interval, what happens at it and why", none, run_limits},
+    Verb{"limits", "", "every bound and interval, what happens at it; -o wide: and why", none,
+         run_limits},
 };
 
 std::vector<OptionRow> options_of(const Verb& verb) {
