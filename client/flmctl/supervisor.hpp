@@ -100,6 +100,7 @@ class Supervisor {
   int64_t look_at_logs_us_ = 0;
   int64_t loading_us_ = 0;  ///< when Redis last said that it still loads
   std::string saved_, ring_;
+  std::string waits_for_recover_;  ///< what the broker says that a person has to decide
   bool finished_ = false;
 };
 
