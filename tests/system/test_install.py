@@ -77,7 +77,7 @@ def build_by_pkg_config(prefix, folder):
 
 @pytest.mark.skipif(sanitized(), reason="a user's project has no sanitizer")
 def test_the_shared_library_is_enough_too(running, tmp_path):
-    """A second, unoptimised build of the library alone; kept, so that only the first run takes long."""
+    """A second, unoptimised build of the library alone; kept, so that only the first is slow."""
     build = BIN.parent / "with-shared"
     options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DFLAME_TESTS=OFF"]
     call("cmake", "-S", HERE.parents[1], "-B", build, "-G", "Ninja", "-DFLAME_SHARED=ON", *options)

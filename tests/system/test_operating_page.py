@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""docs/operating.md names what there is: every option, every metric, every exit code. Nothing more."""
+"""docs/operating.md names what there is: every option and every metric, and nothing more."""
 
 import pathlib
 import re
