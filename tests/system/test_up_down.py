@@ -212,7 +212,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(cluster):
     done = cluster.up(expect=1)
     assert "redis" in done.err and "redis.log" in done.err
     assert "AOF" in done.err or "manifest" in done.err
-    assert "    exited with code 1" in done.err, done
+    assert re.search(r"    \(pid \d+\) exited with code 1\n", done.err), done
     assert cluster.leftovers() == []
 
 
