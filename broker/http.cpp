@@ -69,7 +69,9 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
   s.writable = state.health.writable;
   s.busy = state.health.busy;
   s.insecure = insecure;
-  s.problem = !state.serving ? state.not_serving_because : state.health.error.message;
+  s.waits_for_recover = state.waits_for_recover;
+  bool trouble = !state.health.error.message.empty() && !state.waits_for_recover;
+  s.problem = !state.serving && !trouble ? state.not_serving_because : state.health.error.message;
   s.totals = state.totals;
   s.slots = state.slots;
   s.clients = state.clients.size();
@@ -167,6 +169,7 @@ struct HttpServer::Impl {
     bool ready = fresh(*s) && s->serving && s->writable;
     std::string text = !fresh(*s) ? "the loop does not turn" : ready ? "ok" : s->problem;
     if (ready && s->busy) text += "\nsubmits are refused: " + s->problem;
+    if (s->waits_for_recover) text += "\nflmctl recover --accept-loss goes on with what Redis has";
     if (s->insecure) text += "\ninsecure: listens beyond loopback without keys";
     response.status = ready ? 200 : 503;
     response.set_content(text + "\n", "text/plain");

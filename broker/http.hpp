@@ -21,7 +21,8 @@ struct Snapshot {
   bool writable = false;
   bool busy = false;
   bool insecure = false;
-  std::string problem;  ///< why not ready, or why submits are refused
+  bool waits_for_recover = false;  ///< a person has to decide: flmctl recover
+  std::string problem;             ///< why not ready, or why submits are refused
   struct App {
     std::string name;
     uint64_t pending = 0, running = 0, slots_bound = 0, sessions_open = 0, sessions_closed = 0;

@@ -31,6 +31,8 @@ const std::vector<OptionRow> kOptions = {
     {"data", 0, "DIR", "", "Folder after which the ring is named"},
     {"ring-dir", 0, "DIR", "/dev/shm", "Where the ring file lies; must outlive the process"},
     {"ring-size", 0, "SIZE", "256MiB", "Size of the ring; full, it slows submits"},
+    {"takeover-grace", 0, "TIME", "10s",
+     "How long a Redis that just started is left to a broker that has the ring"},
     {"ready-file", 0, "FILE", "", "Written when serving: JSON with the endpoints"},
     {"log-level", 0, "LEVEL", "info", "debug, info, warn or error"},
     {"log-format", 0, "FORMAT", "text", "text or json"},
@@ -91,6 +93,9 @@ flame::proto::Status read_store(const flame::runtime::Options& options,
   }
   auto ring = options.size("ring-size");
   if (!ring) return ring.error();
+  auto grace = options.duration_ms("takeover-grace");
+  if (!grace) return grace.error();
+  config.store.takeover_grace_us = static_cast<int64_t>(*grace) * flame::proto::kUsPerMs;
   config.store.redis = *redis;
   config.store.cluster = config.core.cluster;
   config.store.data_folder = options.text("data");

@@ -188,6 +188,11 @@ Result<Application> application_from(const Value& value) {
 }
 
 Result<Application> application_from_manifest(const Value& manifest) {
+  if (!manifest.map()) {
+    return Error{Code::kBadRequest,
+                 "is no manifest: it must be a map with metadata and spec; see "
+                 "docs/applications.md"};
+  }
   auto metadata = manifest.find("metadata"), spec = manifest.find("spec");
   if (!metadata || !metadata->find("name") || !metadata->find("name")->text()) {
     return Error{Code::kBadRequest, "a manifest needs metadata.name; see docs/applications.md"};

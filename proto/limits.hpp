@@ -2,8 +2,8 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Every bound and interval: value, unit, what happens at it, why this number. docs/operating.md
-// prints the table below and a test compares the two.
+// Every bound and interval: value, unit, what happens at it, why this number. docs/protocol.md and
+// `flmctl limits` print the table below; a test compares the page.
 
 #include <array>
 #include <cstdint>
@@ -56,6 +56,7 @@ inline constexpr uint64_t kStderrTailBytes = 2 * KiB;
 inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
 inline constexpr uint64_t kDemandIntervalMs = 200;
+inline constexpr uint64_t kLogBytesMax = 16 * MiB;
 
 struct LimitRow {
   std::string_view name;
@@ -153,6 +154,8 @@ inline constexpr std::array kLimits = {
     LimitRow{"slots_max", kSlotsMax, "slots", "the executor is refused", "one process, one loop"},
     LimitRow{"demand_interval_ms", kDemandIntervalMs, "ms", "flame:demand is written again",
              "at most five times a second"},
+    LimitRow{"log_bytes_max", kLogBytesMax, "bytes", "a local cluster's log becomes NAME.log.1",
+             "days of an orderly process, minutes of one that complains without end"},
 };
 
 static_assert(kBeatMs * 3 <= kLeaseMs);

@@ -84,7 +84,7 @@ proto::Status read_command_line(const std::vector<OptionRow>& rows, int argc,
   } catch (const po::unknown_option& error) {
     std::string name = error.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
-    return unknown("option", name, rows, "--");
+    return unknown("option", name, rows, name.size() == 1 ? "-" : "--");
   } catch (const po::error& error) {
     return Error{Code::kBadRequest, error.what()};
   }

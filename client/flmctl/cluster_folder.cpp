@@ -205,26 +205,4 @@ std::string read_text_file(const std::string& path) {
   return text.str();
 }
 
-std::vector<std::string> last_lines(const std::string& path, uint64_t offset, size_t lines_max) {
-  constexpr uint64_t kBytesMax = 8192;
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return {};
-  auto size = static_cast<uint64_t>(file.tellg());
-  if (offset > size) offset = 0;  // the file was cut since
-  bool inside_line = size - offset > kBytesMax;
-  if (inside_line) offset = size - kBytesMax;
-  file.seekg(static_cast<std::streamoff>(offset));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
-    if (inside_line) {
-      inside_line = false;
-    } else if (!line.empty()) {
-      lines.push_back(proto::printable(line, 400));
-    }
-  }
-  if (lines.size() > lines_max)
-    lines.erase(lines.begin(), lines.end() - static_cast<ptrdiff_t>(lines_max));
-  return lines;
-}
-
 }  // namespace flame::flmctl

@@ -109,7 +109,5 @@ std::string to_json(const ClusterStatus& status, int indent = -1);
 proto::Result<ClusterStatus> cluster_from_json(std::string_view text);
 
 std::string read_text_file(const std::string& path);
-/// The last `lines_max` lines of what was written to `path` after `offset`, safe to show.
-std::vector<std::string> last_lines(const std::string& path, uint64_t offset, size_t lines_max);
 
 }  // namespace flame::flmctl

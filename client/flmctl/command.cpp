@@ -66,9 +66,12 @@ proto::Result<Target> Command::target(Kind otherwise) const {
     if (text == "true") continue;  // list has them as switches
     (kind == Kind::kTask ? target.task : target.id) = text;
   }
-  if (!kind_given && !target.rest.empty()) {
-    if (auto kind = kind_of(target.rest.front());
-        kind && verb_ != "submit" && verb_ != "register") {
+  if (!target.rest.empty() && verb_ != "submit") {
+    auto kind = kind_of(target.rest.front());
+    // `list task -s S` and `view task -s S -t 7` name the kind twice, and the word is the narrower.
+    bool narrower = kind == Kind::kTask && target.kind == Kind::kSession &&
+                    (!target.id.empty() || target.rest.size() > 1);
+    if (kind && (!kind_given || narrower || (kind == target.kind && !target.id.empty()))) {
       take_kind(*kind);
       target.rest.erase(target.rest.begin());
     }
@@ -84,6 +87,10 @@ proto::Result<Target> Command::target(Kind otherwise) const {
       target.rest.erase(target.rest.begin());
     }
   }
+  if (!target.rest.empty() && verb_ != "submit") {
+    return Error{Code::kBadRequest,
+                 "unexpected '" + proto::printable(target.rest.front(), 60) + "'"};
+  }
   return target;
 }
 
@@ -95,6 +102,10 @@ proto::Result<Target> Command::target_with_id(Kind otherwise) const {
     return Error{Code::kBadRequest, "which " + kind + "? Give its id, a unique prefix of it" +
                                         (kind == "session" ? ", or `last`" : "") +
                                         "; flmctl list " + kind + " shows all"};
+  }
+  if (found->kind != otherwise && verb_ != "view") {
+    return Error{Code::kBadRequest, verb_ + " takes one " + std::string(name_of(otherwise)) +
+                                        ", not one " + std::string(name_of(found->kind))};
   }
   return found;
 }
@@ -118,6 +129,11 @@ proto::Result<client::Connection*> Command::connect() {
 Client Command::client() {
   detail::value_or_raise(connect());
   return detail::ClientImpl::wrap(client_);
+}
+
+Error Command::with_next_step(Error error, std::string_view next) {
+  error.message.append("; ").append(next);
+  return error;
 }
 
 int Command::fail(const Error& error) const { return tools::fail("flmctl", error); }

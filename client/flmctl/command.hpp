@@ -37,7 +37,7 @@ class Command {
   const runtime::Options& options() const { return options_; }
   /// KIND may stand first; `otherwise` is the kind where nothing says one.
   proto::Result<Target> target(Kind otherwise) const;
-  /// The same, and an id must be given; what it is called in the error: "session".
+  /// The same, and an id must be given; only `view` takes another kind than `otherwise`.
   proto::Result<Target> target_with_id(Kind otherwise) const;
   proto::Result<Format> format() const { return parse_format(options_.text("output")); }
   /// --timeout, else 30 s.
@@ -56,6 +56,8 @@ class Command {
     return (*connection)->ask<Reply>(std::move(message), timeout_ms());
   }
 
+  /// What the broker says, and what a person at this verb can do about it.
+  static proto::Error with_next_step(proto::Error error, std::string_view next);
   /// Prints the error and returns the exit code.
   int fail(const proto::Error& error) const;
   int fail_usage(const proto::Error& error) const;

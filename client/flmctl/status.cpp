@@ -78,8 +78,10 @@ int run_status(int argc, const char* const* argv) {
   if (!options)
     return std::fprintf(stderr, "flmctl: %s\n", options.error().message.c_str()), tools::kExitUsage;
   if (options->flag("help")) {
-    std::printf("flmctl status [options]   what runs in a data folder\n\n%s",
-                runtime::options_help(rows()).c_str());
+    std::printf(
+        "Usage: flmctl status [options]\n\n  what runs in a data folder, and how much memory and "
+        "disk it has\n\n%s",
+        runtime::options_help(rows()).c_str());
     return 0;
   }
   std::string data = options->given("data") ? options->text("data") : ClusterFolder::default_path();

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <fstream>
 
+#include "client/flmctl/log_file.hpp"
 #include "client/flmctl/supervisor_redis.hpp"
 #include "client/flmctl/up_ports.hpp"
+#include "proto/limits.hpp"
 
 namespace flame::flmctl {
 
@@ -23,6 +25,8 @@ constexpr int64_t kProbePatienceUs = proto::kUsPerSecond;
 /// `up` waits so long for everything to be ready, counted from the moment Redis has loaded.
 constexpr int64_t kReadyPatienceUs = 10 * proto::kUsPerSecond;
 constexpr size_t kLinesShown = 8;
+/// The files may pass their limit by what is written in this time.
+constexpr int64_t kLookAtLogsEveryUs = 5 * proto::kUsPerSecond;
 
 std::string seconds_text(int64_t us) {
   int64_t tenths = us / 100'000;
@@ -105,6 +109,7 @@ void Supervisor::when_ready(std::function<void(const ControlReply&)> answer) {
 }
 
 void Supervisor::on_tick() {
+  if (loop_.now().mono_us >= look_at_logs_us_) bound_logs();
   probe_starting();
   step([this](auto& actions) { core_.on_time(loop_.now(), actions); });
 }
@@ -141,6 +146,7 @@ void Supervisor::perform(const SupervisorAction& action) {
 }
 
 void Supervisor::start(const std::string& name) {
+  if (name == "broker") waits_for_recover_.clear();
   auto& child = children_[name];
   child.log_offset = size_of(folder_.log_file(name));
   auto prepared = prepare(name);
@@ -197,6 +203,9 @@ LaunchPlan Supervisor::launch_plan(const std::string& name) const {
                     folder_.path(),
                     "--ready-file",
                     folder_.ready_file()};
+    // Nobody else can have the ring of a private Redis: the folder's lock is ours.
+    if (plan_.settings.redis.empty())
+      plan.command.insert(plan.command.end(), {"--takeover-grace", "0"});
     plan.set_environment = {{"FLAME_REDIS_URL", plan_.redis_url}};
   } else {
     plan.command = {plan_.programs + "/flame-executor",
@@ -257,11 +266,15 @@ void Supervisor::probe_redis() {
 
 void Supervisor::probe_broker() {
   auto ready = ready_file_from_json(read_text_file(folder_.ready_file()));
-  if (!ready || ready->pid != children_["broker"].facts.pid) return;
-  ring_ = ready->ring;
+  bool serves = ready && ready->pid == children_["broker"].facts.pid;
+  if (serves) ring_ = ready->ring;
   ask(Role::kBroker, address_of(ports_of(plan_.settings.port).http_url()), http_get("/readyz"),
-      [this](const std::string& answer) {
-        if (!http_ok(answer)) return;
+      [this, serves](const std::string& answer) {
+        // It waits for a person, who needs it running: no reason to go on waiting, nor to stop.
+        if (http_text(answer).find("flmctl recover") != std::string::npos)
+          return step([&](auto&) { waits_for_recover_ = http_text(answer); });
+        if (!serves || !http_ok(answer)) return;
+        waits_for_recover_.clear();
         step([this](auto& actions) { core_.on_ready("broker", loop_.now(), actions); });
       });
 }
@@ -287,14 +300,22 @@ void Supervisor::save() {
 
 void Supervisor::arm() {
   int64_t now = loop_.now().mono_us;
-  int64_t at = core_.next_deadline_us();
+  int64_t at = std::min(core_.next_deadline_us(), look_at_logs_us_);
   for (const auto& process : core_.processes()) {
     if (process.state == ProcessState::kStarting) at = std::min(at, now + kProbeEveryUs);
   }
   for (const auto& waiter : waiters_)
     at = std::min(at, std::max(waiter.deadline_us, now + kProbeEveryUs));
   loop_.cancel(timer_);
-  if (at != INT64_MAX) timer_ = loop_.call_at(at, [this] { on_tick(); });
+  timer_ = loop_.call_at(at, [this] { on_tick(); });
+}
+
+void Supervisor::bound_logs() {
+  look_at_logs_us_ = loop_.now().mono_us + kLookAtLogsEveryUs;
+  for (auto& [name, child] : children_) {
+    if (keep_log_bounded(folder_.log_file(name), proto::kLogBytesMax)) child.log_offset = 0;
+  }
+  keep_log_bounded(folder_.log_file("supervisor"), proto::kLogBytesMax);
 }
 
 void Supervisor::answer_waiters() {
@@ -302,7 +323,8 @@ void Supervisor::answer_waiters() {
   bool ready = core_.all_ready(), stopping = core_.stopping();
   for (size_t i = 0; i < waiters_.size();) {
     int64_t deadline_us = std::max(waiters_[i].deadline_us, loading_us_ + kReadyPatienceUs);
-    if (!ready && !stopping && loop_.now().mono_us < deadline_us) {
+    bool decide = !waits_for_recover_.empty();
+    if (!ready && !stopping && !decide && loop_.now().mono_us < deadline_us) {
       i++;
       continue;
     }
@@ -312,12 +334,14 @@ void Supervisor::answer_waiters() {
       answer(reply("ok", ""));
     } else if (stopping) {
       answer(reply("stopping", "the cluster is being stopped"));
+    } else if (decide) {
+      answer(reply("recover", "the broker runs and does not serve: " + waits_for_recover_));
     } else {
       auto failed = reply("failed", "not ready within 10 s:");
       for (const auto& name : core_.not_ready()) {
         failed.message += " " + name;
         failed.lines.push_back(name + " (" + folder_.log_file(name) + "):");
-        auto last = status().find(name);
+        auto last = failed.status.find(name);
         if (last != nullptr && !last->last_exit.empty())
           failed.lines.push_back("    " + last->last_exit);
         for (const auto& line : log_lines(name, kLinesShown)) failed.lines.push_back("    " + line);

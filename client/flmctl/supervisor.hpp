@@ -78,6 +78,7 @@ class Supervisor {
 
   void save();
   void arm();
+  void bound_logs();
   void answer_waiters();
   void finish();
   ControlReply reply(const std::string& result, const std::string& message) const;
@@ -96,8 +97,10 @@ class Supervisor {
   std::vector<Waiter> waiters_;
   std::vector<std::function<void(const ControlReply&)>> stop_waiters_;
   runtime::EventLoop::TimerId timer_ = 0;
+  int64_t look_at_logs_us_ = 0;
   int64_t loading_us_ = 0;  ///< when Redis last said that it still loads
   std::string saved_, ring_;
+  std::string waits_for_recover_;  ///< what the broker says that a person has to decide
   bool finished_ = false;
 };
 

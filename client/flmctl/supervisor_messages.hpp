@@ -28,7 +28,8 @@ struct ControlRequest {
 };
 
 struct ControlReply {
-  std::string result;  ///< ok; failed (did not become ready); differs (a flag); stopping; refused
+  std::string result;  ///< ok, failed (not ready in time), recover (a person must decide),
+                       ///< differs (a flag), stopping, refused
   std::string message;
   std::vector<std::string> lines;  ///< of the logs of what failed
   ClusterStatus status;

@@ -100,6 +100,14 @@ std::string http_body(const std::string& answer) {
   return body == answer.npos || !http_ok(answer) ? "" : answer.substr(body + 4);
 }
 
+std::string http_text(const std::string& answer) {
+  size_t at = answer.find("\r\n\r\n");
+  if (at == answer.npos) return "";
+  std::string text = answer.substr(at + 4);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
 std::string address_of(const std::string& url) {
   size_t start = url.find("://");
   return start == url.npos ? url : url.substr(start + 3);

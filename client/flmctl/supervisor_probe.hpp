@@ -42,6 +42,8 @@ std::string http_get(const std::string& path);
 bool http_ok(const std::string& answer);
 /// Of an answer with status 200; "" for any other.
 std::string http_body(const std::string& answer);
+/// Of an answer with any status, without the last line end.
+std::string http_text(const std::string& answer);
 /// http://host:port -> host:port
 std::string address_of(const std::string& url);
 

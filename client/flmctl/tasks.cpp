@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <functional>
 
 #include "client/terminal.hpp"
 #include "proto/text.hpp"
@@ -23,11 +24,53 @@ const char* state_of(const TaskResult& result) {
   return result.code == flame::Code::kTaskCancelled ? "Cancelled" : "Failed";
 }
 
-void note_unfinished(const SessionStatus& status) {
-  if (status.pending + status.running == 0) return;
-  std::fprintf(stderr, "flmctl: %s pending and %s running tasks have no result yet\n",
-               tools::with_thousands(status.pending).c_str(),
-               tools::with_thousands(status.running).c_str());
+// What the listing cannot show: the broker tells how many, not which.
+void note_others(const std::string& session, const SessionStatus& status, size_t shown) {
+  if (status.pending + status.running > 0) {
+    std::fprintf(stderr,
+                 "flmctl: %s pending and %s running tasks are not in this list: they have no "
+                 "result yet\n",
+                 tools::with_thousands(status.pending).c_str(),
+                 tools::with_thousands(status.running).c_str());
+  }
+  uint64_t finished = status.succeed + status.failed + status.cancelled;
+  if (shown == kTasksListed && finished > shown) {
+    std::fprintf(stderr, "flmctl: the first %s of %s that finished; flmctl results %s prints all\n",
+                 tools::with_thousands(shown).c_str(), tools::with_thousands(finished).c_str(),
+                 session.c_str());
+  } else if (finished > shown) {
+    std::fprintf(stderr,
+                 "flmctl: the results of %s finished tasks were dropped already, as the session's "
+                 "retention says\n",
+                 tools::with_thousands(finished - shown).c_str());
+  }
+}
+
+// All that is known of a task without a result; the counters often leave only one possibility.
+proto::Map row_without_result(uint64_t task, const SessionStatus& status) {
+  const char* state = status.running == 0   ? "Pending"
+                      : status.pending == 0 ? "Running"
+                                            : "Pending or Running";
+  bool dropped = status.pending + status.running == 0;
+  return {{"id", task},
+          {"state", dropped ? "Finished" : state},
+          {"why", dropped ? "its result was dropped already, as the session's retention says"
+                          : "no result yet; the session has " +
+                                tools::with_thousands(status.pending) + " pending and " +
+                                tools::with_thousands(status.running) + " running tasks"}};
+}
+
+/// Calls `take` with each result that is still kept, until it returns false.
+void each_result(Session session, const std::function<bool(const TaskResult&)>& take) {
+  auto stream = session.results({.follow = false});
+  for (;;) {
+    try {
+      auto result = stream.next();
+      if (!result || !take(*result)) return;
+    } catch (const flame::Error& error) {
+      if (error.code() != flame::Code::kTrimmed) throw;  // the stream goes on behind the gap
+    }
+  }
 }
 
 }  // namespace
@@ -70,16 +113,11 @@ int list_tasks(Command& command, const Target& target) {
         {proto::Code::kBadRequest, "of which session? flmctl list task SESSION, or `last`"});
   }
   auto session = command.client().open_session(target.id);
-  auto stream = session.results({.follow = false});
   proto::List rows;
-  while (auto result = stream.next()) {
-    rows.push_back(row_of(*result));
-    if (rows.size() == kTasksListed) {
-      std::fprintf(stderr, "flmctl: the first 1,000 that finished; flmctl results %s prints all\n",
-                   session.id().c_str());
-      break;
-    }
-  }
+  each_result(session, [&rows](const TaskResult& result) {
+    rows.push_back(row_of(result));
+    return rows.size() < kTasksListed;
+  });
   auto terminal = tools::inspect_terminal(STDOUT_FILENO);
   const std::vector<Column> columns = {{"ID", "id"},           {"State", "state"},
                                        {"Attempt", "attempt"}, {"Executor", "executor"},
@@ -87,7 +125,8 @@ int list_tasks(Command& command, const Target& target) {
   std::fputs(show_rows(rows, columns, *command.format(), terminal.is_terminal ? terminal.width : 0)
                  .c_str(),
              stdout);
-  note_unfinished(session.status());
+  std::fflush(stdout);
+  note_others(session.id(), session.status(), rows.size());
   return tools::kExitOk;
 }
 
@@ -102,15 +141,16 @@ int view_task(Command& command, const Target& target) {
   if (*id > status.tasks) {
     return command.fail(
         Error{proto::Code::kNotFound,
-              "session " + session.id() + " has tasks 1 to " + std::to_string(status.tasks)});
+              "session " + session.id() +
+                  (status.tasks == 0 ? " has no tasks yet; flmctl submit " + session.id() + " ..."
+                                     : " has tasks 1 to " + std::to_string(status.tasks))});
   }
-  auto stream = session.results({.follow = false});
-  while (auto result = stream.next()) {
-    if (result->task != *id) continue;
-    std::fputs(show_one(row_of(*result), *command.format()).c_str(), stdout);
-    return tools::kExitOk;
-  }
-  proto::Map row = {{"id", *id}, {"state", "Pending or Running: no result yet"}};
+  // The counters were read before: a task that ends meanwhile shows its result.
+  proto::Map row = row_without_result(*id, status);
+  each_result(session, [&](const TaskResult& result) {
+    if (result.task == *id) row = row_of(result);
+    return result.task != *id;
+  });
   std::fputs(show_one(row, *command.format()).c_str(), stdout);
   return tools::kExitOk;
 }

@@ -2,6 +2,7 @@
 add_library(flame_flmctl_up STATIC
   cluster_folder.cpp
   cluster_folder_json.cpp
+  log_file.cpp
   status.cpp
   supervisor.cpp
   supervisor_control.cpp

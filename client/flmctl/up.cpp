@@ -214,7 +214,7 @@ int run_down(int argc, const char* const* argv) {
   auto options = runtime::Options::parse(rows, argc, argv);
   if (!options) return complain(options.error().message, tools::kExitUsage);
   if (options->flag("help")) {
-    std::printf("flmctl down [options]   stop the cluster of a folder, in order\n\n%s",
+    std::printf("Usage: flmctl down [options]\n\n  stop the cluster of a folder, in order\n\n%s",
                 runtime::options_help(rows).c_str());
     return 0;
   }

@@ -84,7 +84,8 @@ proto::Status read_number(const runtime::Options& options, const char* name, uin
 }  // namespace
 
 std::string up_help() {
-  return "flmctl up [options]   start a local cluster: Redis, broker, executors\n\n" +
+  return "Usage: flmctl up [options]\n\n  start a local cluster: Redis, broker, executors; or what "
+         "is missing of it\n\n" +
          runtime::options_help(rows());
 }
 

@@ -22,6 +22,10 @@ std::string where(const ClusterStatus& status, const std::string& name) {
   return std::to_string(status.settings.slots) + (status.settings.slots == 1 ? " slot" : " slots");
 }
 
+std::string times_text(uint64_t restarts) {
+  return std::to_string(restarts) + (restarts == 1 ? " restart" : " restarts");
+}
+
 std::string age_text(int64_t ms) {
   int64_t s = std::max<int64_t>(0, ms / 1000);
   if (s < 120) return std::to_string(s) + " s";
@@ -68,18 +72,24 @@ std::string status_text(const ClusterStatus& status, const ClusterHealth& health
     out += "  " + padded(process.name, 12) + padded(process.state, 10) +
            padded(process.pid == 0 ? "" : "pid " + std::to_string(process.pid), 13) +
            padded(process.pid == 0 ? "" : age_text(now.wall_ms() - process.started_ms), 9) +
-           padded(std::to_string(process.restarts) + " restarts", 13) +
-           where(status, process.name) + "\n";
+           times_text(process.restarts) + "\n";
     if (!process.last_exit.empty()) out += "      last: " + process.last_exit + "\n";
   }
   auto line = [&](const std::string& name, const std::string& value) {
     out += "  " + padded(name, 12) + value + "\n";
   };
+  line("clients", status.endpoint);
+  line("executors", status.executors_endpoint + ", " + std::to_string(status.settings.slots) +
+                        (status.settings.slots == 1 ? " slot each" : " slots each"));
+  line("http", status.http);
+  line("redis", status.redis);
   if (health.memory_bytes != 0) {
     line("memory", size_text(health.memory_bytes) + " of " + size_text(health.memory_max_bytes) +
                        " in Redis");
   }
-  if (status.settings.redis.empty()) line("AOF", size_text(health.append_only_bytes));
+  if (status.settings.redis.empty()) {
+    line("AOF", size_text(health.append_only_bytes) + ", fsync " + status.settings.appendfsync);
+  }
   line("disk", size_text(health.disk_free_bytes) + " free");
   if (!status.ring.empty()) line("ring", status.ring);
   return out;

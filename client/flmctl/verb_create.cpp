@@ -4,6 +4,7 @@
 
 #include "client/flmctl/files.hpp"
 #include "client/flmctl/verbs.hpp"
+#include "proto/ids.hpp"
 #include "proto/limits.hpp"
 #include "proto/text.hpp"
 #include "runtime/clock.hpp"
@@ -52,6 +53,9 @@ int run_create(Command& command) {
   if (target->kind != Kind::kApplication) {
     return command.fail_usage({Code::kBadRequest, "a session is created with -a APPLICATION"});
   }
+  // Before the broker makes a session's name of it.
+  if (auto name = proto::check_name("application", target->id); !name)
+    return command.fail(name.error());
   auto message = message_of(command.options(), target->id);
   if (!message) return command.fail_usage(message.error());
   if (auto path = command.options().text("common-data"); !path.empty()) {
@@ -59,12 +63,17 @@ int run_create(Command& command) {
     if (!common) return command.fail(common.error());
     message->payload = proto::Bytes::own(std::move(*common));
   }
+  bool differs = message->open_or_create;
   auto connection = command.connect();
   if (!connection) return command.fail(connection.error());
   auto opened =
       (*connection)
           ->create_session(std::move(*message), std::make_shared<client::SessionListener>(),
                            command.timeout_ms());
+  if (!opened && opened.error().code == Code::kAlreadyExists && differs) {
+    return command.fail(Command::with_next_step(
+        opened.error(), "ask for the same, or leave --name out to get a fresh one"));
+  }
   if (!opened) return command.fail(opened.error());
   auto format = *command.format();
   const auto& info = opened->info;

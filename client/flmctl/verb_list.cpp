@@ -7,6 +7,7 @@
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
 #include "client/terminal.hpp"
+#include "proto/text.hpp"
 #include "runtime/clock.hpp"
 
 namespace flame::flmctl {
@@ -82,6 +83,12 @@ int run_list(Command& command) {
   auto text = show_rows(listing->rows, columns_of(target->kind), *command.format(),
                         terminal.is_terminal ? terminal.width : 0);
   std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+  if (listing->rows.empty() && !target->id.empty()) {
+    std::string kind(name_of(target->kind));
+    std::fprintf(stderr, "flmctl: no %s begins with '%s'; flmctl list %s shows all\n", kind.c_str(),
+                 proto::printable(target->id, 60).c_str(), kind.c_str());
+  }
   if (listing->cut)
     std::fputs("flmctl: there are more than 10,000; the oldest are not shown\n", stderr);
   return tools::kExitOk;

@@ -24,6 +24,9 @@ proto::Result<std::vector<proto::Application>> read_manifests(
     auto text = read_file(path, kManifestBytesMax);
     if (!text) return text.error();
     auto documents = parse_yaml(*text);
+    if (documents && documents->empty()) {
+      return Error{Code::kBadRequest, path + " holds no manifest; see docs/applications.md"};
+    }
     if (!documents) return Error{documents.error().code, path + ": " + documents.error().message};
     for (size_t i = 0; i < documents->size(); i++) {
       auto application = proto::application_from_manifest((*documents)[i]);
@@ -35,7 +38,6 @@ proto::Result<std::vector<proto::Application>> read_manifests(
       applications.push_back(std::move(*application));
     }
   }
-  if (applications.empty()) return Error{Code::kBadRequest, "the file holds no manifest"};
   return applications;
 }
 

@@ -3,10 +3,13 @@
 
 // version and limits: what this software is.
 
+#include <unistd.h>
+
 #include <cstdio>
 
 #include "client/cpp/src/endpoint.hpp"
 #include "client/flmctl/verbs.hpp"
+#include "client/terminal.hpp"
 #include "proto/limits.hpp"
 
 namespace flame::flmctl {
@@ -38,9 +41,15 @@ int run_limits(Command& command) {
                               {"at_it", limit.at_it},
                               {"why", limit.why}});
   }
-  const std::vector<Column> columns = {
-      {"Name", "name"}, {"Value", "value"}, {"Unit", "unit"}, {"At it", "at_it"}, {"Why", "why"}};
-  std::fputs(show_rows(rows, columns, *command.format(), 0).c_str(), stdout);
+  const std::vector<Column> columns = {{"Name", "name"},
+                                       {"Value", "value"},
+                                       {"Unit", "unit"},
+                                       {"At it", "at_it"},
+                                       {"Why", "why", nullptr, true}};
+  auto terminal = tools::inspect_terminal(STDOUT_FILENO);
+  std::fputs(show_rows(rows, columns, *command.format(), terminal.is_terminal ? terminal.width : 0)
+                 .c_str(),
+             stdout);
   return tools::kExitOk;
 }
 

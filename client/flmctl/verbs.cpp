@@ -20,53 +20,58 @@ namespace {
 
 std::vector<OptionRow> none() { return {}; }
 
+const OptionRow kSessionRow = {"session", 's', "ID", "",
+                               "the session: id, unique prefix, or `last`"};
+const OptionRow kApplicationRow = {"application", 'a', "NAME", "", "the application"};
+
 std::vector<OptionRow> selectors() {
-  return {{"session", 's', "ID", "", "the session: id, unique prefix, or `last`"},
-          {"application", 'a', "NAME", "", "the application"},
+  return {kSessionRow,
+          kApplicationRow,
           {"executor", 'e', "ID", "", "the executor"},
-          {"task", 't', "ID", "", "a task of the session"}};
+          {"task", 't', "N", "", "the task of that number, of session -s"}};
 }
-std::vector<OptionRow> with_selectors(std::vector<OptionRow> rows) {
-  auto all = selectors();
-  all.insert(all.end(), rows.begin(), rows.end());
-  return all;
+std::vector<OptionRow> of_session(std::vector<OptionRow> rows) {
+  rows.insert(rows.begin(), kSessionRow);
+  return rows;
 }
+std::vector<OptionRow> session_options() { return {kSessionRow}; }
+std::vector<OptionRow> application_options() { return {kApplicationRow}; }
 
 std::vector<OptionRow> list_options() {
   return {{"session", 's', "", "", "sessions (also without any word)"},
           {"application", 'a', "", "", "applications"},
           {"executor", 'e', "", "", "executors that are connected"},
-          {"task", 't', "", "", "the finished tasks of a session"},
+          {"task", 't', "", "", "tasks of a session: those that have finished"},
           {"all", 0, "", "", "also executors that left"}};
 }
 
 std::vector<OptionRow> create_options() {
-  return with_selectors(
-      {{"name", 0, "ID", "", "the session's id; else one is made"},
-       {"common-data", 'c', "FILE", "", "common data: a file, or - for stdin"},
-       {"min-instances", 0, "N", "0", "instances kept while the session is open"},
-       {"max-instances", 0, "N", "0", "instances at most; 0: as many as there are"},
-       {"priority", 'P', "N", "0", "kept and shown, not acting yet"},
-       {"resreq", 'r', "TEXT", "", "resources per instance; kept and shown, not acting yet"},
-       {"durability", 0, "LEVEL", "stored", "memory, stored, synced or replicated"},
-       {"retention", 0, "HOW", "ttl",
-        "outputs are kept: `ttl` for a time after close, `read` until read"},
-       {"results-ttl", 0, "TIME", "0", "how long; 0: the application's"},
-       {"open-or-create", 0, "", "", "an equal session of that id is fine"}});
+  return {kApplicationRow,
+          {"name", 0, "ID", "", "the session's id; else one is made"},
+          {"common-data", 'c', "FILE", "", "common data: a file, or - for stdin"},
+          {"min-instances", 0, "N", "0", "instances kept while the session is open"},
+          {"max-instances", 0, "N", "0", "instances at most; 0: as many as there are"},
+          {"priority", 'P', "N", "0", "kept and shown, not acting yet"},
+          {"resreq", 'r', "TEXT", "", "resources per instance; kept and shown, not acting yet"},
+          {"durability", 0, "LEVEL", "stored", "memory, stored, synced or replicated"},
+          {"retention", 0, "HOW", "ttl",
+           "outputs are kept: `ttl` for a time after close, `read` until read"},
+          {"results-ttl", 0, "TIME", "0", "how long; 0: the application's"},
+          {"open-or-create", 0, "", "", "an equal session of that id is fine"}};
 }
 
 std::vector<OptionRow> submit_options() {
-  return with_selectors({{"wait", 'w', "", "", "wait for the results and print them"}});
+  return of_session({{"wait", 'w', "", "", "wait for the results and print them"}});
 }
 std::vector<OptionRow> wait_options() {
-  return with_selectors({{"closed", 0, "", "", "until the session is closed"}});
+  return of_session({{"closed", 0, "", "", "until the session is closed"}});
 }
 std::vector<OptionRow> results_options() {
-  return with_selectors({{"after", 0, "CURSOR", "", "only what came after it"},
-                         {"follow", 'f', "", "", "go on until the session is closed"}});
+  return of_session({{"after", 0, "CURSOR", "", "only what came after it"},
+                     {"follow", 'f', "", "", "go on until the session is closed"}});
 }
 std::vector<OptionRow> delete_options() {
-  return with_selectors({{"force", 0, "", "", "also if it is not closed"}});
+  return of_session({{"force", 0, "", "", "also if it is not closed"}});
 }
 std::vector<OptionRow> register_options() {
   return {{"file", 'f', "FILE", "", "manifests (YAML, several documents); - for stdin"}};
@@ -79,23 +84,26 @@ constexpr std::array kVerbs = {
     Verb{"up", "", "start a local cluster, or what is missing of it", nullptr, nullptr, run_up},
     Verb{"down", "", "stop the local cluster", nullptr, nullptr, run_down},
     Verb{"status", "", "how the local cluster is", nullptr, nullptr, run_status},
-    Verb{"list", "[session|application|executor|task]", "list things (sessions without a word)",
-         list_options, run_list},
-    Verb{"view", "[KIND] ID", "everything about one thing, and why it is so", selectors, run_view},
+    Verb{"list", "[session|application|executor] [PREFIX]\n       flmctl list task SESSION",
+         "list things (sessions without a word)", list_options, run_list},
+    Verb{"view", "[session|application|executor] ID\n       flmctl view task SESSION/N",
+         "everything about one thing, and why it is so", selectors, run_view},
     Verb{"create", "-a APPLICATION", "create a session, print its id", create_options, run_create},
     Verb{"submit", "SESSION [INPUT...]",
          "submit tasks (else one per line of stdin), print their ids", submit_options, run_submit},
     Verb{"wait", "SESSION", "wait until no task is pending or running", wait_options, run_wait},
     Verb{"results", "SESSION", "print results in the order of completion", results_options,
          run_results},
-    Verb{"close", "SESSION", "cancel what is pending, let finish what runs", selectors, run_close},
+    Verb{"close", "SESSION", "cancel what is pending, let finish what runs", session_options,
+         run_close},
     Verb{"delete", "SESSION", "remove a closed session and its data", delete_options, run_delete},
     Verb{"register", "-f FILE", "register applications", register_options, run_register},
-    Verb{"unregister", "APPLICATION", "remove an application", selectors, run_unregister},
+    Verb{"unregister", "APPLICATION", "remove an application", application_options, run_unregister},
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
     Verb{"version", "", "of flmctl and of the broker", none, run_version},
-    Verb{"limits", "", "every bound and interval, what happens at it and why", none, run_limits},
+    Verb{"limits", "", "every bound and interval, what happens at it; -o wide: and why", none,
+         run_limits},
 };
 
 std::vector<OptionRow> options_of(const Verb& verb) {
@@ -117,10 +125,10 @@ std::string overview() {
             std::string(verb.summary) + "\n";
   }
   return text +
-         "\nflmctl VERB --help says more. Sessions: an id, a unique prefix of one, or `last`.\n"
-         "The broker: --endpoint, else FLAME_ENDPOINT, else the local cluster of `flmctl up`.\n"
-         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 some tasks failed, 5 no broker,\n"
-         "124 timed out, 130 interrupted.\n";
+         "\nflmctl VERB --help says more. A session: its id, a unique prefix, or `last`.\n"
+         "The broker: --endpoint, else FLAME_ENDPOINT, else the local one of flmctl up.\n"
+         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 some tasks failed,\n"
+         "5 no broker, 124 timed out, 130 interrupted.\n";
 }
 
 std::string help_of(const Verb& verb) {
@@ -155,7 +163,11 @@ int run_flmctl(int argc, const char* const* argv) {
   bool asks = name == "help" || name == "--help" || name == "-h";
   if (name.empty() || asks) {
     auto verb = argc > 2 ? find_verb(argv[2]) : nullptr;
-    if (asks && verb != nullptr && verb->run != nullptr) {
+    if (asks && verb != nullptr && verb->run_raw != nullptr) {
+      const char* words[] = {argv[2], "--help"};
+      return verb->run_raw(2, words);
+    }
+    if (asks && verb != nullptr) {
       std::fputs(help_of(*verb).c_str(), stdout);
     } else {
       std::fputs(overview().c_str(), asks ? stdout : stderr);
@@ -175,9 +187,11 @@ int run_flmctl(int argc, const char* const* argv) {
   if (auto format = command.format(); !format) return command.fail_usage(format.error());
   try {
     return verb->run(command);
-  } catch (const flame::Error& error) {  // the public client throws
-    return command.fail(
-        Error{static_cast<Code>(error.code()), error.what(), error.retry_after_ms()});
+  } catch (const flame::Error& thrown) {  // the public client throws
+    Error error{static_cast<Code>(thrown.code()), thrown.what(), thrown.retry_after_ms()};
+    if (error.code == Code::kWrongState && name == "submit")
+      error = Command::with_next_step(error, "flmctl create -a APPLICATION makes another one");
+    return command.fail(error);
   }
 }
 

@@ -89,12 +89,11 @@ proto::Result<Settings> parse_settings(int argc, const char* const* argv) {
 
 std::string help_text() {
   return "Usage: flmexec -t N -c CODE [options]\n\n"
-         "Runs a piece of shell or Python as N tasks and prints their outputs in order. A task "
-         "whose\n"
-         "exit code is not 0 has failed; its stderr is shown.\n\n" +
+         "Runs a piece of shell or Python as N tasks and prints their outputs in order.\n"
+         "A task whose exit code is not 0 has failed; its stderr is shown.\n\n" +
          runtime::options_help(rows()) +
-         "\nExit codes: 0 all succeeded, 1 failed, 2 usage, 4 some tasks failed, 5 no broker,\n"
-         "124 timed out, 130 interrupted.\n"
+         "\nExit codes: 0 all succeeded, 1 failed, 2 usage, 4 some tasks failed,\n"
+         "5 no broker, 124 timed out, 130 interrupted.\n"
          "Example: flmexec -t 3 -c 'echo task $FLAME_TASK_ID on $(hostname)'\n";
 }
 

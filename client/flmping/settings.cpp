@@ -126,11 +126,11 @@ proto::Result<Settings> parse_settings(int argc, const char* const* argv) {
 
 std::string help_text() {
   return "Usage: flmping [options]\n\n"
-         "Runs tasks that do nothing (or sleep, or use memory) through the cluster and says how "
-         "fast.\n\n" +
+         "Runs tasks that do nothing (or sleep, or use memory) through the cluster and\n"
+         "says how fast.\n\n" +
          runtime::options_help(rows()) +
-         "\nExit codes: 0 all succeeded, 1 failed, 2 usage, 4 some tasks failed, 5 no broker,\n"
-         "124 no progress, 130 interrupted.\n"
+         "\nExit codes: 0 all succeeded, 1 failed, 2 usage, 4 some tasks failed,\n"
+         "5 no broker, 124 no progress, 130 interrupted.\n"
          "Example: flmping -t 1000000 -p\n";
 }
 

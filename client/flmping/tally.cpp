@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "client/cpp/src/core/result_failures.hpp"
+
 namespace flame::ping {
 
 namespace {
@@ -31,8 +33,12 @@ uint64_t Tally::tick(proto::Run run) {
 void Tally::add(const proto::Results& results) {
   // An id that was never given is as wrong as one that comes twice.
   proto::Run known = results.run.intersect({1, tasks_});
+  bool cancelled = client::is_cancelled_run(results);
+  for (auto id = known.first; cancelled && id < known.end(); id++) {
+    if (!seen(id)) failures_.add(results.exceptions.front());
+  }
   for (const auto& failure : results.exceptions) {
-    if (known.contains(failure.id) && !seen(failure.id)) failures_.add(failure);
+    if (!cancelled && known.contains(failure.id) && !seen(failure.id)) failures_.add(failure);
   }
   uint64_t fresh = known.empty() ? 0 : tick(known);
   received_ += fresh;

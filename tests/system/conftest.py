@@ -201,6 +201,18 @@ def running(cluster):
     return cluster
 
 
+@pytest.fixture(scope="module")
+def running_once(tmp_path_factory):
+    """One cluster for the tests of a file that leave nothing behind that another would see."""
+    folder = tmp_path_factory.mktemp("once")
+    (folder / "home").mkdir()
+    cluster = Cluster(folder / "cluster", folder / "home")
+    cluster.up("--slots", 2)
+    yield cluster
+    cluster.down()
+    assert cluster.leftovers() == []
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -3,6 +3,7 @@
 """What is installed is enough: a project that knows nothing else is built and run. The examples
 run too."""
 
+import os
 import pathlib
 import subprocess
 
@@ -13,9 +14,14 @@ from conftest import BIN
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def call(*words):
+def call(*words, **env):
     done = subprocess.run(
-        [str(word) for word in words], text=True, capture_output=True, timeout=600, check=False
+        [str(word) for word in words],
+        text=True,
+        capture_output=True,
+        timeout=600,
+        check=False,
+        env=os.environ | env,
     )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -51,6 +57,43 @@ def test_a_project_is_built_from_the_installed_files_and_runs(running, tmp_path)
     for header in (prefix / "include" / "flame").glob("*.hpp"):
         text = header.read_text()
         assert not any(word in text for word in ("zmq", "msgpack", "proto/", "runtime/")), header
+
+
+    # The same sources by pkg-config, which finds the folder wherever it was put.
+    build_by_pkg_config(prefix, tmp_path)
+    done = running.run(tmp_path / "ask", tmp_path / "reverse", "xyz")
+    assert (done.code, done.out) == (0, "zyx\n"), done
+    assert "libflame" not in call("ldd", tmp_path / "ask")
+
+
+def build_by_pkg_config(prefix, folder):
+    found = next(prefix.glob("**/flame.pc")).parent
+    flags = call("pkg-config", "--cflags", "--libs", "flame", PKG_CONFIG_PATH=str(found)).split()
+    for name in ("ask", "reverse"):
+        source = HERE / "consumer" / f"{name}.cpp"
+        # A service does not inherit LD_LIBRARY_PATH of whoever asks for it.
+        call("c++", source, "-o", folder / name, *flags, f"-Wl,-rpath,{found.parent}")
+    return found
+
+
+@pytest.mark.skipif(sanitized(), reason="a user's project has no sanitizer")
+def test_the_shared_library_is_enough_too(running, tmp_path):
+    """A second, unoptimised build of the library alone; kept, so that only the first is slow."""
+    build = BIN.parent / "with-shared"
+    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DFLAME_TESTS=OFF"]
+    call("cmake", "-S", HERE.parents[1], "-B", build, "-G", "Ninja", "-DFLAME_SHARED=ON", *options)
+    call("cmake", "--build", build, "--target", "flame_shared")
+    prefix = tmp_path / "prefix"
+    call("cmake", "--install", build, "--prefix", prefix, "--component", "library")
+    found = build_by_pkg_config(prefix, tmp_path).parent
+    done = running.run(tmp_path / "ask", tmp_path / "reverse", "abc")
+    assert (done.code, done.out) == (0, "cba\n"), done
+    # An error of the library is caught as such in the program.
+    done = running.run(tmp_path / "ask", "", "abc")
+    assert done.code == 1 and done.err.startswith("bad_request: "), done
+    shown = call("nm", "-DC", "--defined-only", found / "libflame.so")
+    assert "flame::Client::connect" in shown
+    assert not any(word in shown for word in ("flame::proto", "flame::runtime", "msgpack")), shown
 
 
 def test_every_installed_header_stands_alone():

@@ -5,6 +5,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -211,7 +212,29 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(cluster):
     done = cluster.up(expect=1)
     assert "redis" in done.err and "redis.log" in done.err
     assert "AOF" in done.err or "manifest" in done.err
+    assert re.search(r"    \(pid \d+\) exited with code 1\n", done.err), done
     assert cluster.leftovers() == []
+
+
+def test_a_broker_that_waits_for_a_decision_is_left_running(cluster):
+    """A copy that was made while the cluster ran lacks what came after it."""
+    cluster.up()
+    session = cluster.flmctl("create", "-a", "echo").out.strip()
+    cluster.flmctl("submit", session, "one", "--wait")
+    copy = cluster.data.parent / "copy"
+    shutil.copytree(cluster.data / "redis", copy)
+    cluster.flmctl("submit", session, "two", "--wait")
+    cluster.down()
+    shutil.rmtree(cluster.data / "redis")
+    shutil.move(copy, cluster.data / "redis")
+    done = cluster.up(expect=1)
+    assert "runs and does not serve" in done.err and "may be missing" in done.err, done
+    assert "flmctl recover --accept-loss goes on" in done.err, done
+    cluster.env["FLAME_ENDPOINT"] = cluster.file["endpoint"]
+    assert [row["id"] for row in cluster.sessions()] == [session]
+    assert cluster.flmctl("recover", "--accept-loss").code == 0
+    cluster.up()
+    assert cluster.flmctl("submit", session, "again", "--wait").code == 0
 
 
 def test_many_ups_at_once_make_one_cluster(cluster):
@@ -249,6 +272,20 @@ def test_status_shows_memory_aof_and_disk(running):
     text = running.flmctl("status", "--data", running.data).out
     for word in ("memory", "AOF", "disk", "broker", "running"):
         assert word in text
+
+
+def test_logs_are_bounded_under_their_writers(running):
+    log = running.data / "logs/executor-1.log"
+    with log.open("a") as file:
+        file.write(("x" * 99 + "\n") * 180_000)
+    old = running.data / "logs/executor-1.log.1"
+    wait_until(lambda: old.exists() and log.stat().st_size < 1 << 20, "the log begins anew")
+    assert old.stat().st_size == 16 << 20
+    # Whoever writes it goes on, and its last lines are still found.
+    running.kill("executor-1")
+    wait_until(lambda: running.process("executor-1")["restarts"] == 1, "it was started again")
+    running.wait_running()
+    assert "executor" in log.read_text() and log.stat().st_size < 1 << 20
 
 
 def test_the_redis_of_somebody_else_is_used_and_left_alone(cluster, tmp_path):

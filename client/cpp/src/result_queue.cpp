@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "client/cpp/src/core/result_failures.hpp"
 #include "client/cpp/src/errors.hpp"
 
 namespace flame::detail {
@@ -93,9 +94,7 @@ std::optional<TaskResult> ResultQueue::next(const Deadline& deadline) {
   result.executor = current_->executor;
   result.attempt = std::max<uint32_t>(1, current_->attempt);
   auto output = reader_.next();
-  auto failure = std::find_if(current_->exceptions.begin(), current_->exceptions.end(),
-                              [&](const auto& e) { return e.id == result.task; });
-  if (failure != current_->exceptions.end()) {
+  if (auto failure = client::failure_of(*current_, result.task); failure != nullptr) {
     result.code = static_cast<Code>(failure->code);
     result.reason = failure->reason;
   } else if (output) {

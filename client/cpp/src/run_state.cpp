@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "client/cpp/src/core/result_failures.hpp"
+
 namespace flame::detail {
 
 size_t RunState::add_task() {
@@ -43,11 +45,8 @@ uint64_t RunState::take(const proto::Results& results, const std::vector<proto::
     if (slot.done) continue;  // the first result wins
     slot = {true, origin, outputs[id - results.run.first]};
     fresh++;
-  }
-  for (const auto& failure : results.exceptions) {
-    if (common.contains(failure.id)) {
-      failures_.emplace(failure.id - first_, proto::Error{failure.code, failure.reason});
-    }
+    if (auto failure = client::failure_of(results, id); failure != nullptr)
+      failures_.emplace(id - first_, proto::Error{failure->code, failure->reason});
   }
   announce(std::move(lock));
   return fresh;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <set>
 
 #include "client/flmctl/verbs.hpp"
@@ -148,7 +149,9 @@ TEST(Target, IsNamedInEveryWayThatTheHelpPromises) {
         Row{{"executor", "e-1"}, Kind::kExecutor, "e-1", ""},
         Row{{"-s", "x", "-t", "7"}, Kind::kTask, "x", "7"},
         Row{{"task", "x/7"}, Kind::kTask, "x", "7"}, Row{{"task", "x", "7"}, Kind::kTask, "x", "7"},
-        Row{{"task", "x"}, Kind::kTask, "x", ""}, Row{{}, Kind::kSession, "", ""}}) {
+        Row{{"task", "x"}, Kind::kTask, "x", ""},
+        Row{{"task", "-s", "x", "-t", "7"}, Kind::kTask, "x", "7"},
+        Row{{"session", "-s", "x"}, Kind::kSession, "x", ""}, Row{{}, Kind::kSession, "", ""}}) {
     auto target = target_of("view", row.words);
     ASSERT_TRUE(target) << target.error().message;
     EXPECT_EQ(target->kind, row.kind);
@@ -164,6 +167,15 @@ TEST(Target, InputsOfSubmitAreNeverTakenForAKind) {
   EXPECT_EQ(target->rest, (std::vector<std::string>{"task", "app"}));
 }
 
+TEST(Target, AWordTooManyIsNamed) {
+  auto options = runtime::Options::parse(selectors(), 3,
+                                         std::array<const char*, 3>{"view", "last", "more"}.data());
+  ASSERT_TRUE(options);
+  auto target = Command("view", *options).target(Kind::kSession);
+  ASSERT_FALSE(target);
+  EXPECT_THAT(target.error().message, HasSubstr("'more'"));
+}
+
 TEST(Target, TwoKindsAreOneTooMany) { EXPECT_FALSE(target_of("view", {"-s", "x", "-a", "y"})); }
 
 TEST(Verbs, AllHaveASummaryAndAHelp) {
@@ -172,12 +184,14 @@ TEST(Verbs, AllHaveASummaryAndAHelp) {
     EXPECT_TRUE(names.insert(verb.name).second) << verb.name;
     EXPECT_FALSE(verb.summary.empty()) << verb.name;
     EXPECT_NE(verb.run == nullptr, verb.run_raw == nullptr) << verb.name;
-    if (verb.run == nullptr) continue;
     std::string name(verb.name);
     const char* words[] = {"flmctl", name.c_str(), "--help"};
     testing::internal::CaptureStdout();
     EXPECT_EQ(run_flmctl(3, words), 0);
-    EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("Usage: flmctl " + name));
+    std::string help = testing::internal::GetCapturedStdout();
+    EXPECT_THAT(help, HasSubstr("Usage: flmctl " + name));
+    for (size_t at = 0, end = 0; (end = help.find('\n', at)) != help.npos; at = end + 1)
+      EXPECT_LE(end - at, 80u) << help.substr(at, end - at);
   }
 }
 

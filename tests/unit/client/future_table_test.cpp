@@ -60,6 +60,24 @@ TEST(FutureTable, AResultMayOvertakeTheAcknowledgement) {
   EXPECT_FALSE(ready(a, 0));
 }
 
+TEST(FutureTable, ACancelledRunIsOneEntryAndEveryTaskOfItIsCancelled) {
+  FutureTable table;
+  auto a = run_of(2), b = run_of(2);
+  table.sent(1, a);
+  table.sent(2, b);
+  table.acknowledged(1, {1, 2});
+  table.acknowledged(2, {3, 2});
+  proto::Results cancelled;
+  cancelled.run = {2, 3};
+  cancelled.exceptions = {{2, proto::Code::kTaskCancelled, "session closed"}};
+  table.take(cancelled);
+  EXPECT_FALSE(ready(a, 0));
+  EXPECT_EQ(a->result(1).code, Code::kTaskCancelled);
+  EXPECT_EQ(b->result(0).code, Code::kTaskCancelled);
+  EXPECT_EQ(b->result(1).code, Code::kTaskCancelled);
+  EXPECT_EQ(b->result(1).reason, "session closed");
+}
+
 TEST(FutureTable, TheFirstResultWins) {
   FutureTable table;
   auto a = run_of(2);

@@ -124,6 +124,15 @@ TEST(Tally, FailuresCountOnceEvenIfDoubled) {
   EXPECT_EQ(tally.duplicates(), 10u);
 }
 
+TEST(Tally, ACancelledRunIsManyFailures) {
+  ping::Tally tally(10);
+  auto cancelled = results_of({3, 8});
+  cancelled.exceptions = {{3, Code::kTaskCancelled, "session closed"}};
+  tally.add(cancelled);
+  EXPECT_EQ(tally.failed(), 8u);
+  EXPECT_EQ(tally.succeeded(), 0u);
+}
+
 TEST(Tally, LostTasksCountAnew) {
   ping::Tally tally(100);
   tally.add(results_of({1, 50}));

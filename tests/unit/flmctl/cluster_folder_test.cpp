@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
 class ClusterFolderTest : public ::testing::Test {
@@ -115,21 +114,6 @@ TEST(ShortSocketFolder, IsShortStableAndDiffersByPath) {
   EXPECT_EQ(one, short_socket_folder(std::string(300, 'x'), "", 1000));
   EXPECT_NE(one, short_socket_folder(std::string(301, 'x'), "", 1000));
   EXPECT_THAT(short_socket_folder("d", "/run/user/1000", 1000), HasSubstr("/run/user/1000/flame-"));
-}
-
-TEST_F(ClusterFolderTest, LastLinesAreThoseOfThisStartAndSafeToShow) {
-  std::string path = top_ + "/log";
-  std::ofstream(path) << "before\n";
-  uint64_t offset = fs::file_size(path);
-  EXPECT_THAT(last_lines(path, offset, 3), IsEmpty());
-  std::ofstream(path, std::ios::app) << "one\ntwo\n\nthr\x1b"
-                                     << "ee\nfour";
-  EXPECT_THAT(last_lines(path, offset, 3), ElementsAre("two", "thr\\x1bee", "four"));
-  EXPECT_THAT(last_lines(path, 1 << 20, 9),
-              ElementsAre("before", "one", "two", "thr\\x1bee", "four"));
-  std::ofstream(path) << std::string(20'000, 'y') << "\nlast\n";
-  EXPECT_THAT(last_lines(path, 0, 3), ElementsAre("last"));
-  EXPECT_THAT(last_lines(top_ + "/none", 0, 3), IsEmpty());
 }
 
 TEST(ControlMessages, ComeBackAsTheyWere) {

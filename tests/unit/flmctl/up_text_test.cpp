@@ -46,6 +46,10 @@ TEST(StatusText, ShowsMemoryFileAndDisk) {
   EXPECT_THAT(text, HasSubstr("1.5 KiB"));
   EXPECT_THAT(text, HasSubstr("5.0 TiB free"));
   EXPECT_THAT(text, HasSubstr("60 s"));
+  EXPECT_THAT(text, HasSubstr("60 s     1 restart\n"));
+  EXPECT_THAT(text, HasSubstr("  http        http://127.0.0.1:7780\n"));
+  for (size_t at = 0, end = 0; (end = text.find('\n', at)) != text.npos; at = end + 1)
+    EXPECT_LE(end - at, 80u) << text.substr(at, end - at);
   std::string json = status_json(example(), health, {.wall_us = 61'000'000});
   EXPECT_THAT(json, HasSubstr("\"aof_bytes\": 1536"));
   EXPECT_TRUE(cluster_from_json(json)) << json;

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""docs/operating.md names what there is: every option and every metric, and nothing more."""
+
+import pathlib
+import re
+import urllib.request
+
+import pytest
+
+PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs/operating.md").read_text()
+
+
+def options_in(help_text):
+    return set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", help_text, re.MULTILINE)) - {"--help"}
+
+
+@pytest.mark.parametrize("program", [["flame-broker"], ["flame-executor"], ["flmctl", "up"]])
+def test_every_option_stands_on_the_page(cluster, program):
+    done = cluster.run(*program, "--help")
+    found = options_in(done.out)
+    assert len(found) >= 6, done
+    assert {option for option in found if f"`{option}" not in PAGE} == set()
+    assert all(len(line) <= 80 for line in done.out.splitlines()), done
+
+
+def test_the_page_has_no_option_that_does_not_exist(cluster):
+    known = set()
+    for program in (["flame-broker"], ["flame-executor"], ["flmctl", "up"]):
+        known |= options_in(cluster.run(*program, "--help").out)
+    rows = re.findall(r"^\| (`--[^|]*)\|", PAGE, re.MULTILINE)
+    named = set(re.findall(r"--[a-z-]+", " ".join(rows))) - {"--help", "--slots 5"}
+    assert named - known == set()
+
+
+def test_every_metric_stands_on_the_page_with_its_type(running):
+    with urllib.request.urlopen(running.file["http"] + "/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = set(re.findall(r"^# TYPE (\w+) (\w+)", text, re.MULTILINE))
+    on_page = set(re.findall(r"^\| `(flame_\w+)` \| (\w+)", PAGE, re.MULTILINE))
+    assert found == on_page
+
+
+def test_help_of_the_other_tools_fits_a_terminal(cluster):
+    for program in (["flmctl"], ["flmping"], ["flmexec"]):
+        text = cluster.run(*program, "--help").out
+        assert text and all(len(line) <= 80 for line in text.splitlines()), text
