@@ -146,16 +146,15 @@ template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
-  Result(
-      Error error)  // NOLINT(google-explicit-constructor): `return Error{...}` is the whole point
-      : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}
+  // `return Error{...}` is the whole point. NOLINTNEXTLINE(google-explicit-constructor)
+  Result(Error error) : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}
 };
 template <>
 class [[nodiscard]] Result<void> : public tl::expected<void, Error> {
  public:
   using tl::expected<void, Error>::expected;
-  Result(Error error)  // NOLINT(google-explicit-constructor)
-      : tl::expected<void, Error>(tl::unexpect, std::move(error)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Result(Error error) : tl::expected<void, Error>(tl::unexpect, std::move(error)) {}
 };
 using Status = Result<void>;
 
