@@ -50,6 +50,7 @@ class FakeBroker {
   std::vector<proto::ExecutorHello> hellos;
   std::vector<std::string> hello_peers;
   uint64_t answered = 0, duplicates = 0, result_messages = 0, beats = 0, window = 0;
+  uint64_t busy = 0;  ///< instances with something in hand, as the last beat said
   bool draining = false, bye = false;
   uint64_t dispatched() const { return next_ - 1; }
 
@@ -120,8 +121,9 @@ class FakeBroker {
     for (uint64_t slot = 0; slot < hello.slots; slot++) bindings.push_back({slot, 1, uid});
     bind(std::move(bindings));
   }
-  void on(const proto::Beat&) {
+  void on(const proto::Beat& beat) {
     beats++;
+    busy = beat.status;
     send(proto::Beat{1});
   }
   void on(const proto::Bound& message) { bound.push_back(message); }

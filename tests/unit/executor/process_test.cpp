@@ -154,8 +154,10 @@ TEST(ExecutorProcess, StopsAtOnceAtTheSecondSigterm) {
   FakeBroker broker(odd_application());
   broker.input = [](proto::TaskId) { return "hang"; };
   broker.tasks = 1;
+  broker.lease_ms = 300;  // beats every 100 ms
   ExecutorProcess executor(broker.endpoint(), {"--slots", "1"});
-  ASSERT_TRUE(broker.pump([&] { return broker.dispatched() == 1; })) << executor.log();
+  // Not only sent: a drain gives back what has not started.
+  ASSERT_TRUE(broker.pump([&] { return broker.busy == 1; })) << executor.log();
   executor.signal(SIGTERM);
   ASSERT_TRUE(broker.pump([&] { return broker.draining; })) << executor.log();
   EXPECT_FALSE(executor.ended());
