@@ -43,7 +43,7 @@ std::vector<std::string> names_of(const std::vector<proto::Run>& runs) {
 }
 
 void drop_results(MemoryKeys& keys, const SessionName& session) {
-  for (auto key :
+  for (const auto& key :
        {proto::common_key(session), proto::done_key(session), proto::attempts_key(session),
         proto::idempotency_key(session), proto::readers_key(session), proto::submits_key(session),
         proto::events_key(session)}) {

@@ -60,7 +60,7 @@ int count(const std::string& path, const std::string& stop_words) {
   for (std::string line; std::getline(file, line);) {
     if (run.add(line)) continue;
     session.submit_run(std::move(run));  // full; it is empty again afterwards
-    run.add(line);
+    run.add(line);                       // NOLINT(bugprone-use-after-move)
   }
   session.submit_run(std::move(run));
   session.flush();

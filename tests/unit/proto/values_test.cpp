@@ -123,11 +123,11 @@ TEST(Elements, ArrayHeadersAreTheShortest) {
 // -------------------------------------------------------------------------------------
 
 TEST(Name, TheAlphabetAndTheLengthAreChecked) {
-  for (std::string name : {std::string("a"), std::string("A.b_c-9"), std::string("_x"),
-                           std::string("9"), std::string(kNameBytesMax, 'n')}) {
+  for (const std::string& name : {std::string("a"), std::string("A.b_c-9"), std::string("_x"),
+                                  std::string("9"), std::string(kNameBytesMax, 'n')}) {
     EXPECT_TRUE(check_name("session", name)) << name;
   }
-  for (std::string name :
+  for (const std::string& name :
        {std::string(), std::string(kNameBytesMax + 1, 'n'), std::string(10'000, 'n'),
         std::string(".hidden"), std::string(".."), std::string("-flag"), std::string("a/b"),
         std::string("../x"), std::string("a b"), std::string("a\nb"), std::string("a\0b", 3),

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <algorithm>
 
 #include <cstring>
 #include <filesystem>
@@ -36,7 +37,7 @@ bool put(Ring& ring, uint64_t number, size_t size = 100) {
   auto text = text_of(number, size);
   char* to = ring.reserve(text.size() + 50);
   if (to == nullptr) return false;
-  std::memcpy(to, text.data(), text.size());
+  std::copy(text.begin(), text.end(), to);
   ring.commit(number, text.size(), number + 4);
   return true;
 }

@@ -82,8 +82,13 @@ class ClientCore {
   void receive(const proto::SessionChanged& change);
   void receive(proto::SessionInfo& info);
   void receive(proto::Watching& watching);
-  void receive(proto::Ok& reply) { answer(reply.request, std::move(reply)); }
-  void receive(proto::Listing& reply) { answer(reply.request, std::move(reply)); }
+  void receive(proto::Ok& reply) { pass_on(reply); }
+  void receive(proto::Listing& reply) { pass_on(reply); }
+  template <class Reply>
+  void pass_on(Reply& reply) {
+    auto request = reply.request;  // arguments are evaluated in any order: not in the call
+    answer(request, std::move(reply));
+  }
   template <class Other>
   void receive(const Other&) {}  // not for clients; the envelope counted it
 

@@ -70,7 +70,7 @@ void ClientCore::receive(proto::SessionInfo& info) {
         uid, session,
         {Code::kGone, "session '" + session.name + "' was deleted; another one has its name now"});
   }
-  answer(info.request, std::move(info));
+  pass_on(info);
 }
 
 void ClientCore::session_opened(proto::SessionUid uid, Session& session,
