@@ -147,9 +147,9 @@ TEST(Manifest, WhatIsNotOneSaysWhatIsMissing) {
     auto a = application_from_manifest(manifest);
     return a ? std::string("was accepted") : a.error().message;
   };
-  EXPECT_NE(text("hello").find("metadata.name"), std::string::npos);
-  EXPECT_NE(text(Value()).find("metadata.name"), std::string::npos);
-  EXPECT_NE(text(List{1}).find("metadata.name"), std::string::npos);
+  EXPECT_NE(text("hello").find("map with metadata and spec"), std::string::npos);
+  EXPECT_NE(text(Value()).find("map with metadata and spec"), std::string::npos);
+  EXPECT_NE(text(List{1}).find("map with metadata and spec"), std::string::npos);
   EXPECT_NE(text(Map{{"metadata", "echo"}, {"spec", spec}}).find("metadata.name"),
             std::string::npos);
   EXPECT_NE(text(Map{{"metadata", Map{{"name", 7}}}, {"spec", spec}}).find("metadata.name"),
