@@ -323,6 +323,8 @@ void on(State& state, Client& client, const proto::Recover& message, const proto
                   {Code::kLostLineage, state.not_serving_because + "; say --accept-loss to go on"});
   }
   state.actions.push_back(AcceptLoss{});
+  state.waits_for_recover = false;  // decided; /readyz must not ask for it again
+  state.not_serving_because = "the loss was accepted; the state is being read again";
   send_now(state, client,
            proto::Ok{message.request, "going on with what Redis has, under a new lineage"});
 }

@@ -105,6 +105,7 @@ void Supervisor::on_request(const ControlRequest& request, ControlServer::Answer
 }
 
 void Supervisor::when_ready(std::function<void(const ControlReply&)> answer) {
+  waits_for_recover_.clear();  // somebody may have decided since the last look
   waiters_.push_back({loop_.now().mono_us + kReadyPatienceUs, std::move(answer)});
 }
 
