@@ -43,7 +43,11 @@ def wait_for_results(cluster, least):
     return wait_until(found, f"a session is in the middle of its tasks\n{cluster.logs()}")
 
 
-@pytest.mark.xfail(strict=False, reason="open: failed once on a clean clone, cause not found")
+def without_trims(rows):
+    """What was read is dropped up to 50 ms later: done_first may still rise by itself."""
+    return [{name: value for name, value in row.items() if name != "done_first"} for row in rows]
+
+
 def test_every_session_is_there_after_down_and_up(running):
     first, second = ping(running, 1000), ping(running, 500)
     before = running.sessions()
@@ -51,7 +55,7 @@ def test_every_session_is_there_after_down_and_up(running):
     running.down()
     running.up()
     after = running.sessions()
-    assert after == before
+    assert without_trims(after) == without_trims(before)
     assert [(row["state"], row["succeed"]) for row in after] == [("Closed", 1000), ("Closed", 500)]
 
 
@@ -64,7 +68,7 @@ def test_every_session_is_there_after_everything_was_killed(running):
         running.kill(name)
     wait_until(lambda: running.state == "stopped", f"all of {pids} are gone")
     running.up()
-    assert running.sessions() == before
+    assert without_trims(running.sessions()) == without_trims(before)
 
 
 def test_a_session_runs_on_while_each_part_is_killed(running):
@@ -80,16 +84,15 @@ def test_a_session_runs_on_while_each_part_is_killed(running):
     assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 3000, 0)
 
 
-@pytest.mark.xfail(strict=False, reason="open: failed once on a clean clone, cause not found")
 def test_a_session_runs_on_while_executors_come_and_go(running):
-    with ping_in_background(running, 1500, "-d", 3) as client:
+    with ping_in_background(running, 8000, "-d", 3) as client:
         wait_for_results(running, 1)
         running.up("--executors", 3)
         wait_for_results(running, 1)
         running.up("--executors", 1)
         finished(running, client)
     row = running.sessions()[-1]
-    assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 1500, 0)
+    assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 8000, 0)
 
 
 def test_what_is_pending_when_the_cluster_stops_runs_after_the_next_start(cluster):
