@@ -22,15 +22,11 @@ from world import SESSION, World  # noqa: E402
 TIMES = int(os.environ.get("FLAME_KILLS", "1"))
 
 
-# Open: six kills may all miss an unsynced write, and then there is nothing to replay.
-SLOW = pytest.param("slow", 6, marks=pytest.mark.xfail(strict=False, reason="may forget nothing"))
-
-
-@pytest.mark.parametrize("fsync, kills", [("everysec", 8), SLOW, ("always", 6)])
+@pytest.mark.parametrize("fsync, kills", [("everysec", 8), ("slow", 6), ("always", 6)])
 def test_kills_cost_time_and_never_a_task(fsync, kills):
     numbers = kill.run(kills * TIMES, int(time.time()) % 100_000, fsync, tasks=35_000)
     print(numbers)
-    assert numbers["kills"] == kills * TIMES
+    assert numbers["kills"] >= kills * TIMES
 
 
 @pytest.fixture
