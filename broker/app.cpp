@@ -130,6 +130,7 @@ void App::write_ready_file() {
                           {"executors", executors_.endpoint()},
                           {"http", "http://" + config_.address + ":" + std::to_string(http_port_)},
                           {"port", port_of(clients_.endpoint())},
+                          {"ring", store_.ring_path()},
                           {"pid", getpid()}};
   std::string beside = config_.ready_file + ".new";
   std::ofstream(beside) << ready.dump() << "\n";

@@ -84,24 +84,35 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
     app.slots_bound += session->slots_bound;
     (session->finished() ? app.sessions_closed : app.sessions_open)++;
   }
-  Json executors = Json::array(), demand = {{"apps", Json::object()}};
+  Json demand = {{"apps", Json::object()}};
+  s.executors.reserve(state.executors.size());
   for (const auto& [id, executor] : state.executors) {
     s.executors_connected += executor.state == proto::ExecutorState::kConnected ? 1 : 0;
     s.executors_draining += executor.state == proto::ExecutorState::kDraining ? 1 : 0;
-    executors.push_back({{"id", id},
-                         {"state", proto::name_of(executor.state)},
-                         {"slots", executor.slots.size()},
-                         {"address", executor.address}});
+    s.executors.push_back(
+        {id, executor.address, proto::name_of(executor.state), executor.slots.size()});
   }
   for (const auto& [name, app] : apps) {
     demand["apps"][name] = {
         {"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
     s.apps.push_back(app);
   }
-  s.executors_json = executors.dump();
   s.demand_json = demand.dump();
   return s;
 }
+
+namespace {
+
+std::string executors_json(const Snapshot& s) {
+  Json rows = Json::array();
+  for (const auto& row : s.executors) {
+    rows.push_back(
+        {{"id", row.id}, {"state", row.state}, {"slots", row.slots}, {"address", row.address}});
+  }
+  return rows.dump();
+}
+
+}  // namespace
 
 std::string metrics_text(const Snapshot& s) {
   Metrics m;
@@ -195,7 +206,7 @@ HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
     r.set_content(metrics_text(*impl_->current()), "text/plain; version=0.0.4");
   });
   server.Get("/api/v1/executors", [this](const auto&, auto& r) {
-    r.set_content(impl_->current()->executors_json, "application/json");
+    r.set_content(executors_json(*impl_->current()), "application/json");
   });
   server.Get("/api/v1/demand", [this](const auto&, auto& r) {
     r.set_content(impl_->current()->demand_json, "application/json");

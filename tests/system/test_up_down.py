@@ -38,6 +38,7 @@ def test_the_folder_is_private_and_complete(running):
         "run/executor-1.pid",
     ):
         assert (data / part).exists()
+    assert pathlib.Path(running.file["ring"]).stat().st_size > 0
     file = running.file
     assert file["endpoint"].startswith("tcp://127.0.0.1:")
     assert file["http"].startswith("http://127.0.0.1:")
