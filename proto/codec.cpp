@@ -137,8 +137,11 @@ bool get_value(const Object& object, Value& out) {
       out = Value(object.via.boolean);
       return true;
     case msgpack::type::POSITIVE_INTEGER:
-      out = Value(static_cast<int64_t>(object.via.u64));
-      return object.via.u64 <= INT64_MAX;
+      // msgpack-c packs a whole double as an integer: beyond int64 it is one again (found by
+      // fuzz_codec).
+      out = object.via.u64 <= INT64_MAX ? Value(static_cast<int64_t>(object.via.u64))
+                                        : Value(static_cast<double>(object.via.u64));
+      return true;
     case msgpack::type::NEGATIVE_INTEGER:
       out = Value(object.via.i64);
       return true;

@@ -270,7 +270,16 @@ TEST(Codec, AFloodOfSmallItemsIsRefusedOrDecoded) {
 TEST(Codec, ExtensionsAndMapKeysThatAreNoTextAreRefused) {
   EXPECT_FALSE(decode_value(std::string("\xd4\x01\x00", 3)));
   EXPECT_FALSE(decode_value("\x81\x01\x02"));
-  EXPECT_FALSE(decode_value("\xcf\xff\xff\xff\xff\xff\xff\xff\xff")) << "above what a Value holds";
+}
+
+// A packer may write a whole double as an integer, as msgpack-c does.
+TEST(Codec, AnIntegerBeyondInt64IsTheNearestDouble) {
+  auto decoded = decode_value("\xcf\xff\xff\xff\xff\xff\xff\xff\xff");
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(*decoded, Value(18446744073709551616.0));
+  EXPECT_EQ(*decode_value(encode_value(*decoded)), *decoded);
+  EXPECT_EQ(*decode_value(encode_value(Value(9223372036854775808.0))),
+            Value(9223372036854775808.0));
 }
 
 // ---- values
