@@ -101,7 +101,7 @@ void App::perform(std::vector<Action> actions) {
       return;
     } else if (std::get_if<AcceptLoss>(&action) != nullptr) {
       store_.accept_loss(loop_.now());
-      publish_due_us_ = 0;
+      publish_due_us_ = 0;  // /readyz must not ask a person for it again
     } else if (auto note = std::get_if<Note>(&action)) {
       note->warning ? runtime::log::warn(note->text) : runtime::log::info(note->text);
     }

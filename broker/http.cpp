@@ -59,6 +59,24 @@ class Metrics {
   std::vector<MetricFamily> families_;
 };
 
+std::string executors_json(const Snapshot& s) {
+  Json rows = Json::array();
+  for (const auto& row : s.executors) {
+    rows.push_back(
+        {{"id", row.id}, {"state", row.state}, {"slots", row.slots}, {"address", row.address}});
+  }
+  return rows.dump();
+}
+
+std::string demand_json(const Snapshot& s) {
+  Json demand = {{"apps", Json::object()}};
+  for (const auto& app : s.apps) {
+    demand["apps"][app.name] = {
+        {"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
+  }
+  return demand.dump();
+}
+
 }  // namespace
 
 Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
@@ -84,7 +102,6 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
     app.slots_bound += session->slots_bound;
     (session->finished() ? app.sessions_closed : app.sessions_open)++;
   }
-  Json demand = {{"apps", Json::object()}};
   s.executors.reserve(state.executors.size());
   for (const auto& [id, executor] : state.executors) {
     s.executors_connected += executor.state == proto::ExecutorState::kConnected ? 1 : 0;
@@ -92,27 +109,9 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
     s.executors.push_back(
         {id, executor.address, proto::name_of(executor.state), executor.slots.size()});
   }
-  for (const auto& [name, app] : apps) {
-    demand["apps"][name] = {
-        {"pending", app.pending}, {"running", app.running}, {"slots", app.slots_bound}};
-    s.apps.push_back(app);
-  }
-  s.demand_json = demand.dump();
+  for (const auto& [name, app] : apps) s.apps.push_back(app);
   return s;
 }
-
-namespace {
-
-std::string executors_json(const Snapshot& s) {
-  Json rows = Json::array();
-  for (const auto& row : s.executors) {
-    rows.push_back(
-        {{"id", row.id}, {"state", row.state}, {"slots", row.slots}, {"address", row.address}});
-  }
-  return rows.dump();
-}
-
-}  // namespace
 
 std::string metrics_text(const Snapshot& s) {
   Metrics m;
@@ -209,7 +208,7 @@ HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
     r.set_content(executors_json(*impl_->current()), "application/json");
   });
   server.Get("/api/v1/demand", [this](const auto&, auto& r) {
-    r.set_content(impl_->current()->demand_json, "application/json");
+    r.set_content(demand_json(*impl_->current()), "application/json");
   });
 }
 

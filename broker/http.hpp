@@ -38,7 +38,6 @@ struct Snapshot {
     uint64_t slots = 0;
   };
   std::vector<ExecutorRow> executors;  ///< /api/v1/executors
-  std::string demand_json;             ///< /api/v1/demand
 };
 
 Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <msgpack.hpp>
 #include <type_traits>
 
@@ -37,6 +38,21 @@ void put_text(Packer& packer, std::string_view text) {
   packer.pack_str_body(text.data(), static_cast<uint32_t>(text.size()));
 }
 
+// msgpack-c packs a whole double as an integer, which beyond int64 is none of ours and would be
+// refused when it comes back (found by fuzz_codec): that one goes as the double it is.
+void put_double(Packer& packer, double value) {
+  if (value < 0x1p63) {
+    packer.pack_double(value);
+    return;
+  }
+  auto bits = std::bit_cast<uint64_t>(value);
+  std::array<char, 9> bytes{'\xcb'};
+  for (size_t i = 1; i < bytes.size(); i++) {
+    bytes[i] = static_cast<char>(bits >> 8 * (bytes.size() - 1 - i));
+  }
+  packer.pack_bin_body(bytes.data(), bytes.size());  // as they are
+}
+
 void put_value(Packer& packer, const Value& value) {
   std::visit(
       [&packer](const auto& data) {
@@ -51,6 +67,8 @@ void put_value(Packer& packer, const Value& value) {
         } else if constexpr (std::is_same_v<D, Map>) {
           packer.pack_map(static_cast<uint32_t>(data.size()));
           for (const auto& [name, item] : data) put_text(packer, name), put_value(packer, item);
+        } else if constexpr (std::is_same_v<D, double>) {
+          put_double(packer, data);
         } else {
           packer.pack(data);
         }
@@ -137,11 +155,8 @@ bool get_value(const Object& object, Value& out) {
       out = Value(object.via.boolean);
       return true;
     case msgpack::type::POSITIVE_INTEGER:
-      // msgpack-c packs a whole double as an integer: beyond int64 it is one again (found by
-      // fuzz_codec).
-      out = object.via.u64 <= INT64_MAX ? Value(static_cast<int64_t>(object.via.u64))
-                                        : Value(static_cast<double>(object.via.u64));
-      return true;
+      out = Value(static_cast<int64_t>(object.via.u64));
+      return object.via.u64 <= INT64_MAX;
     case msgpack::type::NEGATIVE_INTEGER:
       out = Value(object.via.i64);
       return true;

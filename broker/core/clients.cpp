@@ -315,6 +315,11 @@ void on(State& state, Client& client, const proto::UnregisterApplication& messag
 
 void on(State& state, Client& client, const proto::Recover& message, const proto::Now&) {
   if (!state.waits_for_recover) {
+    // Accepted a moment ago, or still starting: what is missing is not known yet.
+    if (!state.serving) {
+      return refuse(state, client, message.request,
+                    {Code::kRecovering, state.not_serving_because, 200});
+    }
     return send_now(state, client,
                     proto::Ok{message.request, "nothing to recover from: nothing is missing"});
   }

@@ -63,14 +63,6 @@ bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, cons
   return false;
 }
 
-std::vector<Run> hands_within(const Share& share, const Run& run) {
-  std::vector<Run> found;
-  for (const auto& [first, hand] : share.hands) {
-    if (auto common = hand.run.intersect(run); !common.empty()) found.push_back(common);
-  }
-  return found;
-}
-
 // Sorts what the executor says it has in hand against what the broker believes and knows.
 void claim(State& state, Executor& executor, const proto::HandRun& said,
            std::map<proto::SessionUid, Share>& believed) {

@@ -54,6 +54,16 @@ void fail(State& state, Session& session, const Hand& hand, proto::Code code,
 
 }  // namespace
 
+std::vector<Run> hands_within(const Share& share, const Run& run) {
+  std::vector<Run> found;
+  auto at = share.hands.upper_bound(run.first);
+  if (at != share.hands.begin()) --at;
+  for (; at != share.hands.end() && at->first < run.end(); ++at) {
+    if (auto common = at->second.run.intersect(run); !common.empty()) found.push_back(common);
+  }
+  return found;
+}
+
 std::vector<Hand> take_hands(Share& share, const Run& run) {
   std::vector<Hand> taken;
   auto at = share.hands.upper_bound(run.first);

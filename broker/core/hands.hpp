@@ -10,6 +10,8 @@
 
 namespace flame::broker {
 
+/// The parts of `run` that the share has in hand, in order.
+std::vector<proto::Run> hands_within(const Share& share, const proto::Run& run);
 /// Takes the parts of `run` out of the share's hands; the rest of a cut hand stays.
 std::vector<Hand> take_hands(Share& share, const proto::Run& run);
 /// All of them.

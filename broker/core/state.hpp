@@ -330,6 +330,9 @@ struct State {
     auto found = executor_peers.find(peer);
     return found == executor_peers.end() ? nullptr : &executors.at(found->second);
   }
+  const Executor* executor_at(const Peer& peer) const {
+    return const_cast<State*>(this)->executor_at(peer);
+  }
 };
 
 // ---- small verbs everybody needs

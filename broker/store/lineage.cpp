@@ -67,23 +67,6 @@ std::optional<proto::Error> foreign(const Meta& meta, std::string_view cluster) 
 
 }  // namespace
 
-std::string Epoch::text() const {
-  char hex[16];
-  auto end = std::to_chars(hex, hex + sizeof hex, random, 16).ptr;
-  return std::to_string(number) + "-" + std::string(hex, end);
-}
-
-std::optional<Epoch> Epoch::parse(std::string_view text) {
-  auto dash = text.find('-');
-  if (dash == text.npos) return std::nullopt;
-  auto number = proto::parse_number<uint64_t>(text.substr(0, dash));
-  uint64_t random = 0;
-  auto hex = text.substr(dash + 1);
-  auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), random, 16);
-  if (!number || error != std::errc{} || end != hex.data() + hex.size()) return std::nullopt;
-  return Epoch{*number, random};
-}
-
 proto::Result<Meta> Meta::from(const MetaFields& fields) {
   Meta meta;
   meta.exists = !fields.empty();

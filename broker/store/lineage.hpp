@@ -15,18 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "proto/epoch.hpp"
 #include "proto/error.hpp"
 
 namespace flame::broker {
 
-struct Epoch {
-  uint64_t number = 0;
-  uint64_t random = 0;
-
-  std::string text() const;
-  static std::optional<Epoch> parse(std::string_view text);
-  friend bool operator==(const Epoch&, const Epoch&) = default;
-};
+using proto::Epoch;
 
 using MetaFields = std::vector<std::pair<std::string, std::string>>;
 

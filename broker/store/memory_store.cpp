@@ -55,17 +55,15 @@ int64_t MemoryStore::next_us() const {
   bool looks = phase_ == Phase::kStarting || phase_ == Phase::kDown;
   if (looks && !redis_.down()) next = due_us_;
   if (in_flight_ && phase_ == Phase::kReady) next = std::min(next, in_flight_->due_us);
-  if (phase_ == Phase::kReady || phase_ == Phase::kBroken) next = std::min(next, owner_due_us_);
-  if (!reads_.empty() && (phase_ == Phase::kReady || phase_ == Phase::kBroken)) {
-    next = std::min(next, reads_.front().due_us);
-  }
+  if (serves()) next = std::min(next, owner_due_us_);
+  if (serves() && !reads_.empty()) next = std::min(next, reads_.front().due_us);
   return next;
 }
 
 void MemoryStore::step(proto::Now now) {
   if (phase_ == Phase::kIdle || phase_ == Phase::kOver) return;
   if (connection_ != redis_.connections() || redis_.down()) {
-    if (phase_ == Phase::kReady || phase_ == Phase::kBroken) lose_connection(now);
+    if (serves()) lose_connection(now);
     if (redis_.down()) {
       due_us_ = now.mono_us;
       return;
@@ -75,8 +73,8 @@ void MemoryStore::step(proto::Now now) {
   if (phase_ == Phase::kStarting && due_us_ <= now.mono_us) look(now);
   if (phase_ == Phase::kDown && due_us_ <= now.mono_us) look_again(now);
   if (phase_ == Phase::kReady && in_flight_ && in_flight_->due_us <= now.mono_us) take_answer(now);
-  if (phase_ == Phase::kReady || phase_ == Phase::kBroken) look_for_another_owner(now);
-  if (phase_ == Phase::kReady || phase_ == Phase::kBroken) answer_reads(now);
+  if (serves()) look_for_another_owner(now);
+  if (serves()) answer_reads(now);
   if (closing_ && phase_ == Phase::kReady && !in_flight_ && queue_.empty()) finish_close();
 }
 

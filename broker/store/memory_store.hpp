@@ -47,6 +47,8 @@ class MemoryStore : public Store {
     int64_t due_us;
   };
 
+  /// Redis is there, and answers reads at least.
+  bool serves() const { return phase_ == Phase::kReady || phase_ == Phase::kBroken; }
   void step(proto::Now now);
   void look(proto::Now now);
   void own(const Meta& before, const Decision& decision, proto::Now now);
@@ -71,7 +73,7 @@ class MemoryStore : public Store {
   Meta meta_;  ///< as this store wrote it last
   uint64_t confirmed_ = 0;
   uint64_t connection_ = 0;
-  int64_t due_us_ = 0;  ///< of a look
+  int64_t due_us_ = 0;        ///< of a look
   int64_t owner_due_us_ = 0;  ///< of a look whether another broker took over
   bool healthy_ = true;
   bool closing_ = false;

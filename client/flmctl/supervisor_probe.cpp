@@ -95,17 +95,16 @@ bool http_ok(const std::string& answer) {
   return answer.starts_with("HTTP/1.") && answer.compare(8, 5, " 200 ") == 0;
 }
 
-std::string http_body(const std::string& answer) {
-  size_t body = answer.find("\r\n\r\n");
-  return body == answer.npos || !http_ok(answer) ? "" : answer.substr(body + 4);
-}
-
 std::string http_text(const std::string& answer) {
   size_t at = answer.find("\r\n\r\n");
   if (at == answer.npos) return "";
   std::string text = answer.substr(at + 4);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
+}
+
+std::string http_body(const std::string& answer) {
+  return http_ok(answer) ? http_text(answer) : "";
 }
 
 std::string address_of(const std::string& url) {

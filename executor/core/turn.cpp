@@ -90,17 +90,12 @@ void Core::send_result(proto::TaskResults message) {
 
 void Core::send_windows() {
   proto::Window changed;
-  // Unsaid, they must stay different from what the hello on its way told; the welcome looks again.
-  if (!link_.up()) {
-    for (auto uid : touched_) {
-      if (Session* of = session(uid)) of->touched = false;
-    }
-    return;
-  }
   for (auto uid : touched_) {
     Session* of = session(uid);
     if (of == nullptr) continue;
     of->touched = false;
+    // Unsaid, it must stay different from what the hello on its way told; the welcome looks again.
+    if (!link_.up()) continue;
     auto window = of->window(drain_ != Drain::kNo);
     if (!of->window_changed(window)) continue;
     of->told = window;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/hands.hpp"
 #include "proto/keys.hpp"
 
 namespace flame::sim {
@@ -78,23 +79,6 @@ char letter_of(const broker::MemoryKeys& keys, const std::string& session, proto
   const auto& letters = std::get<std::string>(found->second);
   uint64_t at = proto::offset_in_segment(id);
   return at < letters.size() ? letters[at] : char{0};
-}
-
-const broker::Executor* executor_at(const broker::State& state, const broker::Peer& peer) {
-  auto id = state.executor_peers.find(peer);
-  return id == state.executor_peers.end() ? nullptr : &state.executors.at(id->second);
-}
-
-// What the executor is believed to have in hand of `run`; nothing where all of it is elsewhere.
-std::vector<proto::Run> hands_in(const broker::Executor& executor, proto::SessionUid uid,
-                                 const proto::Run& run) {
-  std::vector<proto::Run> runs;
-  auto share = executor.shares.find(uid);
-  if (share == executor.shares.end()) return runs;
-  for (const auto& [first, hand] : share->second.hands) {
-    if (auto common = hand.run.intersect(run); !common.empty()) runs.push_back(common);
-  }
-  return runs;
 }
 
 }  // namespace
@@ -343,10 +327,12 @@ void BrokerNode::check_promise(const broker::Send& send) {
   }
   if (dispatch != nullptr) {
     // Of what an earlier attempt has answered meanwhile the letter may be final; the rest runs.
-    const auto* executor = executor_at(state, send.peer);
+    const auto* executor = state.executor_at(send.peer);
     if (executor == nullptr) return cluster_.world.fail(name_ + ": a dispatch to nobody");
-    for (const auto& hand : hands_in(*executor, uid, dispatch->ticket.run)) {
-      expect(hand, "R", "a dispatch");
+    if (auto share = executor->shares.find(uid); share != executor->shares.end()) {
+      for (const auto& hand : broker::hands_within(share->second, dispatch->ticket.run)) {
+        expect(hand, "R", "a dispatch");
+      }
     }
     expect(dispatch->ticket.run, "RSFC", "a dispatch");
   }
