@@ -32,6 +32,7 @@ inline constexpr uint64_t kUnackedResultBytesMax = 64 * MiB;
 inline constexpr uint64_t kWindowTasksMax = 8192;
 inline constexpr uint64_t kWindowBytesMax = 8 * MiB;
 inline constexpr uint64_t kDeliverBytesMax = 16 * MiB;
+inline constexpr uint64_t kRecentResultBytesMax = 64 * MiB;
 inline constexpr uint64_t kListRowsMax = 10'000;
 inline constexpr uint64_t kEventsKept = 256;
 inline constexpr uint64_t kBeatMs = 1000;
@@ -106,6 +107,9 @@ inline constexpr std::array kLimits = {
     LimitRow{"deliver_bytes_max", kDeliverBytesMax, "bytes",
              "results wait in Redis until the client acknowledges",
              "bounds what a slow reader costs the broker"},
+    LimitRow{"recent_result_bytes_max", kRecentResultBytesMax, "bytes",
+             "who lacks older results gets them from Redis",
+             "spares readers that are a moment behind the way there and back"},
     LimitRow{"list_rows_max", kListRowsMax, "rows", "the listing says it was cut",
              "one reply stays below a few MiB"},
     LimitRow{"events_kept", kEventsKept, "events", "older ones are trimmed", "a session's history"},

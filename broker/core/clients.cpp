@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "broker/core/delivery.hpp"
 #include "broker/core/lifecycle.hpp"
-#include "broker/core/results.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
 

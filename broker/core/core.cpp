@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/core/clients.hpp"
+#include "broker/core/delivery.hpp"
 #include "broker/core/demand.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/executors.hpp"
@@ -120,7 +121,7 @@ void Core::tick(const proto::Now& now, bool drained) {
     for (auto& [uid, session] : state_.sessions) {
       if (!session->tasks.any_waiting() && session->watchers.empty()) continue;
       state_.ready.insert(uid);
-      for (auto& [peer, watcher] : session->watchers) pump(state_, *session, peer, watcher);
+      deliver(state_, *session);
     }
   }
   write_demand(state_, now);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/delivery.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
@@ -257,15 +258,6 @@ void send_collected(State& state) {
   state.recorded.clear();
 }
 
-void stamp(std::vector<Send>& sends, size_t place, int64_t us) {
-  for (auto& send : sends) {
-    auto results = std::get_if<proto::Results>(&send.message);
-    if (results != nullptr && results->stamps.size() > place) {
-      results->stamps[place] = static_cast<uint64_t>(us);
-    }
-  }
-}
-
 void keep_house(State& state, const proto::Now& now) {
   if (state.housekeeping.empty() || now.mono_us < state.housekeeping_due_us) return;
   state.housekeeping_due_us = now.mono_us + kHousekeepingUs;
@@ -303,7 +295,6 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   state.in_flight = true;
   state.after_flight = std::exchange(state.after, {});
   state.done_in_flight = std::exchange(state.done_filling, {});
-  stamp(state.after_flight, 6, now.wall_us);
   state.batch_times[batch.number] = {now.wall_us, 0};
   while (state.batch_times.size() > 4096) state.batch_times.erase(state.batch_times.begin());
   state.submits_filling = state.results_filling = {};
@@ -321,9 +312,8 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
     Session* session = state.session(uid);
     if (session == nullptr) continue;
     session->done_confirmed = std::max(session->done_confirmed, done_end);
-    for (auto& [peer, watcher] : session->watchers) pump(state, *session, peer, watcher);
+    deliver(state, *session);
   }
-  stamp(state.after_flight, 7, now.wall_us);
   leave(state, state.after_flight);
 }
 

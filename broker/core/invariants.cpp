@@ -75,13 +75,21 @@ std::string check_session(const State& state, const Session& session) {
   if (session.done_first > session.done_confirmed || session.done_confirmed > session.done_end) {
     return where(session, "done indexes are out of order");
   }
+  const auto& recent = session.recent.results;
+  for (size_t i = 0; i < recent.size(); i++) {
+    if (recent[i].message.index != session.done_end - recent.size() + i) {
+      return where(session, "the results in memory are not the last ones");
+    }
+  }
   return overlapping(session, std::move(places));
 }
 
 }  // namespace
 
 std::string Core::broken_invariant() const {
+  uint64_t recent_bytes = 0;
   for (const auto& [uid, session] : state_.sessions) {
+    recent_bytes += session->recent.bytes;
     if (auto wrong = check_session(state_, *session); !wrong.empty()) return wrong;
     uint64_t slots = 0;
     for (const auto& [id, executor] : state_.executors) {
@@ -95,6 +103,7 @@ std::string Core::broken_invariant() const {
       return where(*session, "has more slots than max_instances");
     }
   }
+  if (recent_bytes != state_.recent_bytes) return "the bytes of results in memory do not add up";
   return "";
 }
 

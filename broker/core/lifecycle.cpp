@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/delivery.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/results.hpp"
@@ -170,6 +171,7 @@ void delete_session(State& state, Session& session) {
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
   state.input_memory -= session.memory_counted;
+  forget_recent(state, session);
   state.touched.erase(session.uid);
   std::erase_if(state.acks, [&](const auto& entry) { return entry.first.second == session.uid; });
   state.names.erase(session.name);
@@ -246,6 +248,7 @@ void apply_retention(State& state, const proto::Now& now) {
       session->results_dropped = true;
       session->done_first = session->done_end;
       session->done_runs.clear();
+      forget_recent(state, *session);
       if (session->counters.tasks > 0) {
         state.ops.push_back(
             DropSegments{session->name, 0, proto::segment_of(session->counters.tasks), false});

@@ -255,7 +255,7 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
   state.lineage = recovered.lineage;
   state.secret = recovered.secret;
   state.last_batch = recovered.last_batch;
-  state.input_memory = 0;
+  state.input_memory = state.recent_bytes = 0;
   state.sessions.clear();
   state.names.clear();
   state.applications.clear();

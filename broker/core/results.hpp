@@ -2,8 +2,7 @@
 // Copyright The Flame Authors
 #pragma once
 
-// From an executor's answer to the one recorded result, and from there to whoever watches the
-// session.
+// From an executor's answer to the one recorded result.
 
 #include "broker/core/state.hpp"
 
@@ -18,8 +17,8 @@ struct Outcome {
   bool cancelled = false;
 };
 
-/// Records: letters, counters, output, done entry, inputs that are finished. Sends it to the
-/// watchers that are up to date. The caller has taken the ids out of the running (or pending)
+/// Records: letters, counters, output, done entry, inputs that are finished. Watchers get it when
+/// the session's durability allows. The caller has taken the ids out of the running (or pending)
 /// counter.
 void record(State& state, Session& session, Outcome outcome, const proto::Now& now);
 
@@ -27,17 +26,5 @@ void record(State& state, Session& session, Outcome outcome, const proto::Now& n
 /// duplicate.
 void on_task_results(State& state, Executor& executor, proto::TaskResults message,
                      const proto::Now& now);
-
-// ---- delivery
-// -------------------------------------------------------------------------------------------
-
-void on_watch(State& state, Client& client, const proto::Watch& message, const proto::Now& now);
-void on_results_ack(State& state, Client& client, const proto::ResultsAck& message,
-                    const proto::Now& now);
-void on_outputs_read(State& state, OutputsRead read);
-/// Sends what a watcher lacks: asks the store where memory no longer has it.
-void pump(State& state, Session& session, const Peer& peer, Watcher& watcher);
-/// Part of housekeeping. Retention `read`: drops outputs that every reader has consumed.
-void trim_read(State& state, Session& session, const proto::Now& now);
 
 }  // namespace flame::broker

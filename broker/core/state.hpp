@@ -66,6 +66,23 @@ struct Watcher {
   uint64_t reading = 0;                               ///< tag of a ReadOutputs on its way, or 0
 };
 
+/// A recorded result that stands in memory still, and the batch that stores it.
+struct RecentResult {
+  proto::Results message;
+  uint64_t batch = 0;
+};
+
+/// The last entries of a session's `done`, without a gap, while a watcher may need them.
+struct Recent {
+  std::deque<RecentResult> results;
+  uint64_t bytes = 0;
+
+  uint64_t first(uint64_t done_end) const {
+    return results.empty() ? done_end : results.front().message.index;
+  }
+  uint64_t end() const { return results.empty() ? 0 : results.back().message.index + 1; }
+};
+
 /// What is remembered of one client's submits to one session.
 struct Submits {
   proto::SubmitHistory history;
@@ -113,6 +130,7 @@ struct Session {
   /// restart).
   std::deque<proto::Run> done_runs;
   std::map<Peer, Watcher> watchers;
+  Recent recent;
   std::map<std::string, std::pair<uint64_t, int64_t>> readers;  ///< reader -> index, last seen (ms)
   std::set<std::string> dirty_readers;
   uint32_t reads_in_flight = 0;  ///< trimming waits for them: it would shift their positions
@@ -283,6 +301,7 @@ struct State {
       ready;  ///< may have something to dispatch: a window or an input changed
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_filling;
   uint64_t input_memory = 0;  ///< bytes of inputs in memory, all sessions
+  uint64_t recent_bytes = 0;  ///< of results in memory, all sessions
   std::map<std::pair<Peer, proto::SessionUid>, std::vector<proto::SubmitAckItem>> acks;
   std::map<std::string, std::vector<proto::RecordedRun>> recorded;  ///< by executor
   // The batch in flight.

@@ -101,12 +101,16 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read) {
     return answer;
   }
   uint64_t from = read.index_first - done_first;
+  uint64_t bytes = 0;
   for (uint64_t i = from; i < size && i - from < read.count; i++) {
     auto run = proto::parse_run((*done)[i]);
     if (!run) continue;
+    auto value =
+        field_of(keys, proto::output_key(read.session, proto::segment_of(run->first)), (*done)[i]);
+    bytes += value.size();
+    if (bytes > read.bytes_max && !answer.runs.empty()) break;
     answer.runs.push_back(*run);
-    answer.values.push_back(
-        field_of(keys, proto::output_key(read.session, proto::segment_of(run->first)), (*done)[i]));
+    answer.values.push_back(std::move(value));
   }
   return answer;
 }

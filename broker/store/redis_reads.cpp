@@ -126,11 +126,36 @@ void RedisReads::take_done(uint64_t id, RedisReplies&& replies) {
     if (auto run = proto::parse_run(item.text)) answer.runs.push_back(*run);
   }
   if (answer.runs.empty()) return finish(id, std::move(answer));
-  fetch_outputs(id, std::move(answer), read.session);
+  if (answer.runs.size() == 1 || read.bytes_max == UINT64_MAX) return fetch(id, std::move(answer));
+  measure(id, std::move(answer));
 }
 
-void RedisReads::fetch_outputs(uint64_t id, OutputsRead answer, const SessionName& session) {
-  auto request = values_of(session, answer.runs, proto::output_key);
+// What would not fit is not fetched: an output may have 64 MiB.
+void RedisReads::measure(uint64_t id, OutputsRead answer) {
+  const auto& read = std::get<ReadOutputs>(waiting_.at(id));
+  RedisRequest request;
+  for (const auto& run : answer.runs) {
+    request.add(
+        {"HSTRLEN", proto::output_key(read.session, segment_of(run.first)), to_string(run)});
+  }
+  connection_.send(std::move(request), kTimeoutUs,
+                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
+                     if (transient(replies[0])) return;
+                     uint64_t most = std::get<ReadOutputs>(waiting_.at(id)).bytes_max;
+                     uint64_t bytes = 0;
+                     size_t fit = 0;
+                     for (; fit < replies.size(); fit++) {
+                       bytes += static_cast<uint64_t>(std::max<int64_t>(0, replies[fit].integer));
+                       if (bytes > most) break;
+                     }
+                     answer.runs.resize(std::max<size_t>(1, fit));
+                     fetch(id, std::move(answer));
+                   });
+}
+
+void RedisReads::fetch(uint64_t id, OutputsRead answer) {
+  const auto& read = std::get<ReadOutputs>(waiting_.at(id));
+  auto request = values_of(read.session, answer.runs, proto::output_key);
   connection_.send(std::move(request), kTimeoutUs,
                    [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
                      if (transient(replies[0])) return;

@@ -38,7 +38,8 @@ class RedisReads {
   void send(uint64_t id, const ReadCommon& read);
   void send(uint64_t id, const ReadEvents& read);
   void take_done(uint64_t id, runtime::RedisReplies&& replies);
-  void fetch_outputs(uint64_t id, OutputsRead answer, const SessionName& session);
+  void measure(uint64_t id, OutputsRead answer);
+  void fetch(uint64_t id, OutputsRead answer);
   bool transient(const runtime::RedisReply& reply);
   void finish(uint64_t id, StoreEvent event);
 

@@ -272,6 +272,8 @@ struct ReadOutputs {
   uint64_t first = 0;        ///< position in the list as it is now (index minus done_first)
   uint64_t count = 0;        ///< entries at most
   uint64_t index_first = 0;  ///< given back as OutputsRead::first
+  /// Of values together; the first entry comes in any case. The maximum asks for no limit.
+  uint64_t bytes_max = UINT64_MAX;
 };
 struct ReadInputs {
   uint64_t tag = 0;

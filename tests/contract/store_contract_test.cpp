@@ -185,6 +185,22 @@ TYPED_TEST(StoreContract, APositionThatWasTrimmedMeanwhileIsFoundByItsIndex) {
             proto::Code::kTrimmed);
 }
 
+TYPED_TEST(StoreContract, OutputsAreReadUpToABoundButAlwaysOne) {
+  auto a = this->teller("a");
+  a.start();
+  std::string large(1000, 'x');
+  a.write({session("s"), output("s", {1, 1}, large), output("s", {2, 1}, large),
+           output("s", {proto::kSegmentTasks + 1, 1}, large)});
+  auto runs_within = [&](uint64_t bytes) {
+    return a.template ask<OutputsRead>(ReadOutputs{1, "s", 0, 10, 0, bytes}).runs.size();
+  };
+  EXPECT_EQ(runs_within(1), 1u);
+  EXPECT_EQ(runs_within(1999), 1u);
+  EXPECT_EQ(runs_within(2999), 2u);
+  EXPECT_EQ(runs_within(4000), 3u);
+  EXPECT_EQ(runs_within(UINT64_MAX), 3u);
+}
+
 TYPED_TEST(StoreContract, ANewBrokerRecoversEverythingButPayloads) {
   {
     auto a = this->teller("a");
