@@ -38,6 +38,8 @@ proto::Status can_record(const State& state) {
   if (!state.health.writable) {
     Error error = state.health.error;
     if (error.code == Code::kOk) error = {Code::kStoreDown, "Redis does not answer", 0};
+    // Whatever is wrong with the store (it may evict, say), the request is right: it is kept.
+    if (proto::row_of(error.code).retry == proto::Retry::kNo) error.code = Code::kStoreRefused;
     if (error.retry_after_ms == 0) error.retry_after_ms = 500;
     return error;
   }

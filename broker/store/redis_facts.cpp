@@ -39,9 +39,10 @@ struct Meaning {
   std::string_view text;
 };
 constexpr std::array kMeanings = {
-    Meaning{"OOM", Code::kStoreRefused, false,
-            "is full (maxmemory); raise maxmemory or delete sessions, nothing that was "
-            "acknowledged is lost"},
+    Meaning{
+        "OOM", Code::kStoreRefused, false,
+        "is full (maxmemory); raise it (CONFIG SET maxmemory, and in redis.conf), it goes on by "
+        "itself; nothing that was acknowledged is lost"},
     Meaning{"MISCONF", Code::kStoreRefused, false,
             "cannot write to its disk; free space there, it goes on by itself"},
     Meaning{"READONLY", Code::kStoreRefused, false,
@@ -137,6 +138,8 @@ std::optional<Refusal> check_facts(const RedisFacts& facts, bool allow_volatile,
 }
 
 Refusal explain(std::string_view error_text, std::string_view place) {
+  constexpr std::string_view kDiscarded = "EXECABORT Transaction discarded because of: ";
+  if (error_text.starts_with(kDiscarded)) error_text.remove_prefix(kDiscarded.size());
   auto word = error_text.substr(0, error_text.find(' '));
   for (const auto& meaning : kMeanings) {
     if (meaning.word == word) return refuse(meaning.code, meaning.final, place, meaning.text);
