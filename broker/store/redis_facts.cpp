@@ -24,6 +24,10 @@ void take_line(RedisFacts& facts, std::string_view name, std::string_view value)
   if (name == "role") facts.replica = value != "master";
   if (name == "cluster_enabled") facts.cluster = value != "0";
   if (name == "aof_enabled") facts.aof = value != "0";
+  // They follow each other in INFO, and the first of them begins a new look.
+  if (name == "aof_rewrite_in_progress") facts.rewriting = value != "0";
+  if (name == "aof_rewrite_scheduled" && value != "0") facts.rewriting = true;
+  if (name == "aof_last_bgrewrite_status" && value != "ok") facts.rewriting = true;
   if (name == "used_memory") facts.used_memory = number(value);
   if (name == "maxmemory") facts.maxmemory = number(value);
   if (name == "maxmemory_policy") facts.policy = value;

@@ -36,6 +36,7 @@ def test_the_folder_is_private_and_complete(running):
         "run/redis.pid",
         "run/broker.pid",
         "run/executor-1.pid",
+        "work/executor-1",
     ):
         assert (data / part).exists()
     assert pathlib.Path(running.file["ring"]).stat().st_size > 0
