@@ -27,7 +27,10 @@ bool Gateway::accepts() const {
   return port_ == Port::kClients ? core_.accepts_clients() : core_.accepts_executors();
 }
 
-void Gateway::set_reading(bool reading) { loop_.set_enabled(socket_, reading); }
+void Gateway::set_reading(bool reading) {
+  reading_ = reading;
+  loop_.set_enabled(socket_, reading);
+}
 
 void Gateway::read() {
   runtime::Received received;

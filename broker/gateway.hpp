@@ -26,7 +26,8 @@ class Gateway {
   void set_reading(bool reading);
   /// True if nothing was left unread in this turn.
   bool drained() const { return drained_; }
-  void begin_turn() { drained_ = true; }
+  /// What is not read is not drained: beats wait in there too.
+  void begin_turn() { drained_ = reading_; }
   void send(const Send& send, const proto::Now& now);
 
  private:
@@ -37,6 +38,7 @@ class Gateway {
   Port port_;
   Core& core_;
   runtime::Socket socket_;
+  bool reading_ = true;
   bool drained_ = true;
 };
 

@@ -10,6 +10,7 @@
 #include "runtime/clock.hpp"
 #include "runtime/log.hpp"
 #include "runtime/options.hpp"
+#include "runtime/process.hpp"
 
 namespace {
 
@@ -132,7 +133,12 @@ int main(int argc, char** argv) {
   config.core.version = FLAME_VERSION;
   config.core.seed = flame::runtime::random_u64();
   if (auto s = read_store(*options, config); !s) return fail(s.error());
-  unsetenv("FLAME_REDIS_URL");  // it may hold a password: nothing started from here inherits it
+  flame::runtime::forget_environment("FLAME_REDIS_URL");  // it may hold a password
+  constexpr uint64_t kFewFiles = 4096;
+  if (uint64_t files = flame::runtime::take_all_descriptors(); files < kFewFiles) {
+    flame::runtime::log::warn("few open files are allowed here; each peer needs one (ulimit -Hn)",
+                              {{"files", std::to_string(files)}});
+  }
   flame::broker::App app(std::move(config));
   if (auto status = app.start(); !status) return fail(status.error());
   return app.run();

@@ -12,11 +12,27 @@
 #include <cstdio>
 
 #include "client/cpp/src/endpoint.hpp"
+#include "client/terminal.hpp"
+#include "proto/text.hpp"
 #include "runtime/assert.hpp"
 
 namespace flame::tools {
 
-proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string endpoint,
+namespace {
+
+constexpr size_t kReasonMax = 1'000;  // what to do about it stands at the end
+
+// On the I/O thread, while the main thread may be drawing a progress bar: a line of its own.
+void say_waiting(const std::string& tool, const proto::Error& reason) {
+  const char* line_begin = inspect_terminal(STDERR_FILENO).is_terminal ? "\r\x1b[K" : "";
+  std::fprintf(stderr, "%s%s: waiting: %s\n", line_begin, tool.c_str(),
+               proto::printable(reason.message, kReasonMax).c_str());
+}
+
+}  // namespace
+
+proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string_view tool,
+                                                                     std::string endpoint,
                                                                      uint64_t timeout_ms) {
   if (endpoint.empty()) endpoint = client::default_endpoint();
   if (client::refuses_connections(endpoint)) {
@@ -24,6 +40,7 @@ proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string
                         "No broker at " + endpoint + ". Start one: flmctl up"};
   }
   auto connection = std::make_unique<client::Connection>(endpoint);
+  connection->on_waiting([name = std::string(tool)](const auto& why) { say_waiting(name, why); });
   if (auto up = connection->wait_until_up(timeout_ms); !up) return up.error();
   return connection;
 }

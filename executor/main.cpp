@@ -72,12 +72,22 @@ flame::proto::Status read_place(const Options& options, flame::executor::AppConf
   config.place.program_directory = flame::shims::program_directory();
   auto& folder = config.place.work_directory;
   folder = options.text("work-dir");
-  if (folder.empty()) folder = fs::temp_directory_path(error) / ("flame-" + config.core.id);
+  // Not by the id alone: two clusters on one machine have executors of the same id.
+  if (folder.empty()) {
+    folder = fs::temp_directory_path(error) /
+             ("flame-" + config.core.id + "-" + flame::runtime::random_letters(6));
+  }
   if (!error) fs::create_directories(folder, error);
   if (!error) folder = fs::absolute(folder, error);
   if (error)
     return Error{Code::kSystem, "cannot use --work-dir " + folder + ": " + error.message()};
   return {};
+}
+
+int run(flame::executor::AppConfig config) {
+  flame::executor::App app(std::move(config));
+  if (auto status = app.start(); !status) return fail(status.error());
+  return app.run();
 }
 
 }  // namespace
@@ -102,7 +112,10 @@ int main(int argc, char** argv) {
   config.broker = options->text("broker");
   if (auto status = read_core(*options, config.core); !status) return fail(status.error());
   if (auto status = read_place(*options, config); !status) return fail(status.error());
-  flame::executor::App app(std::move(config));
-  if (auto status = app.start(); !status) return fail(status.error());
-  return app.run();
+  std::string made = options->text("work-dir").empty() ? config.place.work_directory : "";
+  int code = run(std::move(config));
+  // The services have ended with the App: nobody works in it any more.
+  std::error_code ignored;
+  if (!made.empty()) std::filesystem::remove_all(made, ignored);
+  return code;
 }

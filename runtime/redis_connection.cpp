@@ -326,6 +326,25 @@ void RedisConnection::finish_connect() {
   greet();
 }
 
+namespace {
+
+// The owner's first look meets these again, and knows what they mean.
+bool is_about_more_than_login(std::string_view word) {
+  return word == "LOADING" || word == "BUSY" || word == "NOAUTH";
+}
+
+std::string next_step(std::string_view refusal) {
+  if (refusal.starts_with("WRONGPASS")) {
+    return "correct the user or the password, or change it there; it is tried again until it works";
+  }
+  if (refusal.find("max number of clients") != refusal.npos) {
+    return "raise its maxclients or end other clients; it is tried again until it works";
+  }
+  return "check user, password and database number";
+}
+
+}  // namespace
+
 // Password and database first: nothing else may be answered before them.
 void RedisConnection::greet() {
   state_ = State::kGreeting;
@@ -341,12 +360,10 @@ void RedisConnection::greet() {
   int64_t left = std::max<int64_t>(1, open_deadline_us_ - loop_.now().mono_us);
   enqueue(std::move(outgoing), commands, left, [this](RedisReplies&& replies) {
     for (const auto& reply : replies) {
-      // LOADING is no refusal of the login: the owner's first look meets it again and waits.
-      if (!reply.is_error() || reply.error_word() == "LOADING") continue;
-      return fail(
-          {proto::Code::kStoreRefused, "Redis at " + address_.shown() +
-                                           " refused the login: " + proto::printable(reply.text) +
-                                           "; check user, password and database number"});
+      if (!reply.is_error() || is_about_more_than_login(reply.error_word())) continue;
+      return fail({proto::Code::kStoreRefused,
+                   "Redis at " + address_.shown() + " refused the login: " +
+                       proto::printable(reply.text) + "; " + next_step(reply.text)});
     }
     state_ = State::kOpen;
     owner_.opened();

@@ -22,13 +22,24 @@ constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
 constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
 constexpr uint32_t kHelloRetryMs = 100;
 
+Error lost_lineage(const State& state) {
+  return {
+      Code::kLostLineage,
+      state.not_serving_because +
+          "; nothing is taken until somebody decides: flmctl recover --accept-loss goes on with "
+          "what Redis has",
+      1000};
+}
+
 // What a request that changes something gets while the broker cannot record it.
 proto::Status can_record(const State& state) {
-  if (state.waits_for_recover) return Error{Code::kLostLineage, state.not_serving_because, 1000};
+  if (state.waits_for_recover) return lost_lineage(state);
   if (!state.serving) return Error{Code::kRecovering, state.not_serving_because, 200};
   if (!state.health.writable) {
     Error error = state.health.error;
     if (error.code == Code::kOk) error = {Code::kStoreDown, "Redis does not answer", 0};
+    // Whatever is wrong with the store (it may evict, say), the request is right: it is kept.
+    if (proto::row_of(error.code).retry == proto::Retry::kNo) error.code = Code::kStoreRefused;
     if (error.retry_after_ms == 0) error.retry_after_ms = 500;
     return error;
   }
@@ -324,8 +335,7 @@ void on(State& state, Client& client, const proto::Recover& message, const proto
                     proto::Ok{message.request, "nothing to recover from: nothing is missing"});
   }
   if (!message.accept_loss) {
-    return refuse(state, client, message.request,
-                  {Code::kLostLineage, state.not_serving_because + "; say --accept-loss to go on"});
+    return refuse(state, client, message.request, lost_lineage(state));
   }
   state.actions.push_back(AcceptLoss{});
   state.waits_for_recover = false;  // decided; /readyz must not ask for it again

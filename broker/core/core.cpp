@@ -66,7 +66,11 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                },
                [&](BatchStored& e) { on_batch_stored(state_, e.number, now); },
                [&](StoreHealth& e) {
-                 if (e.writable != state_.health.writable || e.busy != state_.health.busy) {
+                 // A reason often changes while Redis comes back: gone, then loading, then a
+                 // replica.
+                 bool news = e.writable != state_.health.writable || e.busy != state_.health.busy ||
+                             (!e.writable && e.error.message != state_.health.error.message);
+                 if (news) {
                    note(state_, !e.writable || e.busy,
                         e.writable
                             ? (e.busy ? "store busy: " + e.error.message : "store writable again")

@@ -212,6 +212,9 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
   bool serves = phase_ == Phase::kReady || phase_ == Phase::kBroken;
   if (whole && serves && !replies[2].is_error() && replies[2].text != meta_.epoch.text())
     return retry_later(0);
+  // Somebody may have changed a setting without which nothing is safe: eviction on, its file off.
+  if (whole && phase_ == Phase::kReady && check_facts(facts_, config_.allow_volatile, place()))
+    return retry_later(0);
   // What the next start will trust must be what was true: look and write flame:meta again.
   if (phase_ == Phase::kReady && facts_.synced() != (meta_.fsync == "always"))
     return retry_later(0);
@@ -219,7 +222,7 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
     uint64_t on_disk =
         fsyncs_.on_look(asked_us, now_us(), confirmed, facts_.fsync_pending, facts_.fsync_delayed);
     if (on_disk != 0) free_ring(on_disk);
-  } else if (!facts_.aof) {
+  } else if (!facts_.aof && config_.allow_volatile) {
     free_ring(confirmed);  // nothing to wait for: the ring cannot help a Redis that keeps nothing
   }
   if (phase_ == Phase::kReady) update_health();

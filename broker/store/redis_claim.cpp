@@ -366,6 +366,11 @@ void RedisStore::close_timed_out() {
   phase_ = Phase::kOver;
   writer_.close();
   reader_.close();
+  // It never came so far as to write one: the file holds nothing that somebody could miss.
+  if (ring_ && !ring_->ring().state().found) {
+    ring_->remove();
+    ring_.reset();
+  }
   auto reason = trouble_ ? trouble_->error.message : std::string("Redis did not answer in time");
   events_.push_back(StoreClosed{{proto::Code::kStoreDown, "not stopped cleanly: " + reason}});
 }

@@ -24,6 +24,10 @@ void take_line(RedisFacts& facts, std::string_view name, std::string_view value)
   if (name == "role") facts.replica = value != "master";
   if (name == "cluster_enabled") facts.cluster = value != "0";
   if (name == "aof_enabled") facts.aof = value != "0";
+  // They follow each other in INFO, and the first of them begins a new look.
+  if (name == "aof_rewrite_in_progress") facts.rewriting = value != "0";
+  if (name == "aof_rewrite_scheduled" && value != "0") facts.rewriting = true;
+  if (name == "aof_last_bgrewrite_status" && value != "ok") facts.rewriting = true;
   if (name == "used_memory") facts.used_memory = number(value);
   if (name == "maxmemory") facts.maxmemory = number(value);
   if (name == "maxmemory_policy") facts.policy = value;
@@ -39,9 +43,10 @@ struct Meaning {
   std::string_view text;
 };
 constexpr std::array kMeanings = {
-    Meaning{"OOM", Code::kStoreRefused, false,
-            "is full (maxmemory); raise maxmemory or delete sessions, nothing that was "
-            "acknowledged is lost"},
+    Meaning{
+        "OOM", Code::kStoreRefused, false,
+        "is full (maxmemory); raise it (CONFIG SET maxmemory, and in redis.conf), it goes on by "
+        "itself; nothing that was acknowledged is lost"},
     Meaning{"MISCONF", Code::kStoreRefused, false,
             "cannot write to its disk; free space there, it goes on by itself"},
     Meaning{"READONLY", Code::kStoreRefused, false,
@@ -137,6 +142,8 @@ std::optional<Refusal> check_facts(const RedisFacts& facts, bool allow_volatile,
 }
 
 Refusal explain(std::string_view error_text, std::string_view place) {
+  constexpr std::string_view kDiscarded = "EXECABORT Transaction discarded because of: ";
+  if (error_text.starts_with(kDiscarded)) error_text.remove_prefix(kDiscarded.size());
   auto word = error_text.substr(0, error_text.find(' '));
   for (const auto& meaning : kMeanings) {
     if (meaning.word == word) return refuse(meaning.code, meaning.final, place, meaning.text);

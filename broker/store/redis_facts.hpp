@@ -22,6 +22,7 @@ struct RedisFacts {
   bool replica = false;
   bool cluster = false;
   bool aof = false;
+  bool rewriting = false;  ///< its append-only file is being written anew, or that has failed
   uint64_t used_memory = 0;
   uint64_t maxmemory = 0;  ///< 0: no limit
   std::string policy;

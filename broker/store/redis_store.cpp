@@ -136,9 +136,20 @@ void RedisStore::on_facts(RedisReplies&& replies) {
   take_config(facts_,
               replies[1]);  // refused without the right: then nothing is known, the safe side
   take_config(facts_, replies[2]);
+  // Switched on, it holds nothing until a first rewrite has ended, and INFO calls it enabled.
+  if (!facts_.aof) file_incomplete_ = true;
+  if (facts_.aof && !facts_.rewriting) file_incomplete_ = false;
   if (auto refusal = check_facts(facts_, config_.allow_volatile, place())) {
     report(*refusal);
     return retry_later(refusal->final ? kFinalRetryUs : connect_backoff_.next_us());
+  }
+  if (facts_.aof && file_incomplete_) {
+    report({{proto::Code::kStoreDown,
+             "Redis at " + place() +
+                 " writes its append-only file for the first time; until that has ended nothing is "
+                 "safe, then it goes on by itself"},
+            false});
+    return retry_later(connect_backoff_.next_us());
   }
   look_at_meta();
 }

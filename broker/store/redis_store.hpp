@@ -195,6 +195,7 @@ class RedisStore : public Store {
   runtime::EventLoop::TimerId retry_timer_ = 0;
   runtime::EventLoop::TimerId poll_timer_ = 0;
   runtime::EventLoop::TimerId close_timer_ = 0;
+  bool file_incomplete_ = false;    ///< it was off, and what Redis has is not all in it yet
   std::optional<Refusal> trouble_;  ///< why nothing can be written now
   std::optional<StoreHealth> said_;
   std::vector<StoreEvent> events_;

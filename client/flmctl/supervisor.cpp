@@ -215,7 +215,9 @@ LaunchPlan Supervisor::launch_plan(const std::string& name) const {
                     "--id",
                     name,
                     "--slots",
-                    std::to_string(plan_.settings.slots)};
+                    std::to_string(plan_.settings.slots),
+                    "--work-dir",
+                    folder_.path() + "/work/" + name};
   }
   return plan;
 }

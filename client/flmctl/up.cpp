@@ -20,6 +20,7 @@
 #include "client/flmctl/up_text.hpp"
 #include "runtime/log.hpp"
 #include "runtime/options.hpp"
+#include "runtime/process.hpp"
 
 namespace flame::flmctl {
 
@@ -190,6 +191,7 @@ int supervise_in_background(const ClusterFolder& folder, SupervisorPlan plan,
 int run_up(int argc, const char* const* argv) {
   const char* redis = std::getenv("FLAME_REDIS_URL");
   auto request = parse_up(argc, argv, redis == nullptr ? "" : redis);
+  runtime::forget_environment("FLAME_REDIS_URL");
   if (!request) return complain(request.error().message, tools::kExitUsage);
   if (request->help) {
     std::fputs(up_help().c_str(), stdout);

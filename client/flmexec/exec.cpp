@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
-#include "client/cpp/src/endpoint.hpp"
+#include "client/cpp/src/client_impl.hpp"
 #include "client/failures.hpp"
 #include "client/terminal.hpp"
 #include "client/tool.hpp"
@@ -19,6 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
+constexpr milliseconds kRequest{30'000};
 
 /// Thrown by a signal; what is open is closed on the way out.
 struct Interrupted {};
@@ -94,12 +95,11 @@ int run_and_close(Session session, const Settings& settings, tools::Waiter& wait
 
 int run(const Settings& settings) {
   tools::Waiter waiter;
-  std::string endpoint = settings.endpoint.empty() ? client::default_endpoint() : settings.endpoint;
+  auto connected = tools::connect_to_broker("flmexec", settings.endpoint);
+  if (!connected) return tools::fail("flmexec", connected.error());
   try {
-    if (client::refuses_connections(endpoint)) {
-      throw Error(Code::kNoBroker, "No broker at " + endpoint + ". Start one: flmctl up");
-    }
-    auto client = Client::connect(endpoint);
+    auto client = detail::ClientImpl::wrap(
+        std::make_shared<detail::ClientImpl>(std::move(*connected), kRequest));
     SessionOptions options;
     options.application = "flmexec";
     options.retention = "read";  // flmexec is the only reader

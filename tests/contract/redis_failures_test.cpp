@@ -237,6 +237,18 @@ TEST_F(RedisFailures, AnAbsentRedisIsWaitedFor) {
   EXPECT_EQ(a.wait<Recovered>().epoch_number, 1u);
 }
 
+TEST_F(RedisFailures, ABrokerThatNeverCameToItsRedisLeavesNoRing) {
+  world.server().kill();
+  auto a = teller();
+  a.store().start(world.now());
+  wait_down(a);
+  auto path = dynamic_cast<RedisStore&>(a.store()).ring_path();
+  EXPECT_TRUE(fs::exists(path));
+  a.store().close(world.now());
+  EXPECT_THAT(a.wait<StoreClosed>().error.message, HasSubstr("not stopped cleanly"));
+  EXPECT_FALSE(fs::exists(path));
+}
+
 TEST_F(RedisFailures, LoadingIsNoOutage) {
   auto a = teller();
   a.start();
@@ -384,6 +396,27 @@ TEST_F(WithoutAof, IsRefusedUnlessAllowedAndThenCalledVolatile) {
   auto a = teller(config);
   EXPECT_TRUE(a.start().abilities.is_volatile);
   a.write({session()});
+}
+
+TEST_F(RedisFailures, AFileThatIsSwitchedOnCountsOnlyWhenAllIsInIt) {
+  auto a = teller();
+  a.start();
+  a.write({session()});
+  for (int i = 0; i < 3000; i++)
+    world.server().command({"SET", "foreign" + std::to_string(i), "x"});
+  set("appendonly", "no");
+  EXPECT_THAT(wait_down(a).error.message, HasSubstr("set appendonly yes"));
+  set("rdb-key-save-delay", "1000");
+  set("appendonly", "yes");
+  auto health = a.wait_health([](const StoreHealth& h) {
+    return h.error.message.find("for the first time") != std::string::npos;
+  });
+  EXPECT_FALSE(health.writable);
+  EXPECT_FALSE(health.final);
+  wait_up(a);
+  EXPECT_THAT(world.server().command({"INFO", "persistence"}),
+              HasSubstr("aof_rewrite_in_progress:0"));
+  a.write({output(1)});
 }
 
 struct WithAlways : RedisFailures {

@@ -187,6 +187,7 @@ class KillClient {
     say("L " + std::to_string(lost.run.first) + " " + std::to_string(lost.run.count));
   }
   void perform(LinkUp& link) { say("U " + link.welcome.lineage + " " + link.welcome.epoch); }
+  void perform(Waiting&) {}
   void perform(LinkDown& link) { say("D " + link.reason); }
   void perform(Rejected& rejected) { wrong("rejected: " + rejected.error.message); }
 

@@ -117,6 +117,8 @@ class World:
         slow_ms=1500,
         client=True,
         loss=False,
+        redis_flags="",
+        password="",
     ):
         self.rng = random.Random(seed)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
@@ -129,7 +131,9 @@ class World:
         self.until = self.folder / "until"
         self.fsync = "always" if fsync == "always" else "everysec"
         self.processes = {}
-        self.add_store(fsync, slow_ms, ring_size)
+        self.redis_port = free_port(random.Random()) if password else 0
+        self.password = password
+        self.add_store(fsync, slow_ms, ring_size, redis_flags)
         for i in range(1, executors + 1):
             self.add(
                 f"executor-{i}",
@@ -145,20 +149,20 @@ class World:
                 f" --tasks {tasks} --seed {seed} --loss {int(loss)}",
             )
 
-    def add_store(self, fsync, slow_ms, ring_size):
+    def add_store(self, fsync, slow_ms, ring_size, redis_flags):
         slowly = {"LD_PRELOAD": f"{BIN}/kill_slow_fsync.so", "SLOW_FSYNC_MS": str(slow_ms)}
         self.add(
             "redis",
-            f"redis-server --port 0 --unixsocket {self.socket} --dir {self.folder}/redis"
-            f" --save '' --appendonly yes --appendfsync {self.fsync}"
-            " --maxmemory-policy noeviction",
+            f"redis-server --port {self.redis_port} --bind 127.0.0.1 --unixsocket {self.socket}"
+            f" --dir {self.folder}/redis --save '' --appendonly yes --appendfsync {self.fsync}"
+            f" --maxmemory-policy noeviction --requirepass '{self.password}' {redis_flags}",
             slowly if fsync == "slow" else {},
         )
         self.add(
             "broker",
             f"{BIN}/flame-broker --listen 127.0.0.1:{self.port} --cluster kill"
             f" --data {self.folder} --ring-dir {self.folder}/ring --ring-size {ring_size}",
-            {"FLAME_REDIS_URL": f"unix://{self.socket}"},
+            {"FLAME_REDIS_URL": self.redis_url},
         )
 
     def add(self, name, command, env=None):
@@ -172,8 +176,17 @@ class World:
     def executors(self):
         return [name for name in self.processes if name.startswith("executor-")]
 
+    @property
+    def redis_url(self):
+        if not self.password:
+            return f"unix://{self.socket}"
+        return f"redis://:{self.password}@127.0.0.1:{self.redis_port}"
+
     def redis(self):
-        return Redis(self.socket)
+        redis = Redis(self.socket)
+        if self.password:
+            redis("AUTH", self.password)
+        return redis
 
     # ---- supervising
 

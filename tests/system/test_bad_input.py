@@ -143,6 +143,41 @@ def test_a_service_that_dies_at_start_is_shown_and_harms_nobody(
     assert running_once.flmctl("close", session).code == 0
 
 
+def test_settings_that_do_not_exist_are_named_with_the_nearest(cluster, tmp_path):
+    settings = tmp_path / "broker.yaml"
+    for text, named in (
+        ("ring-dir: /dev/shm\nrign-size: 1MiB\n", f"{settings}:2: unknown key 'rign-size'"),
+        ("ring-size: many\n", "ring-size"),
+        ("- a list\n", "broker.yaml"),
+    ):
+        settings.write_text(text)
+        done = cluster.run("flame-broker", "--config", settings)
+        assert done.code == 2 and named in done.err and done.out == "", done
+    settings.write_text("rign-size: 1MiB\n")
+    assert "did you mean 'ring-size'?" in cluster.run("flame-broker", "--config", settings).err
+    for program, flag, nearest in (
+        ("flame-broker", "--lisen", "--listen"),
+        ("flame-executor", "--solts", "--slots"),
+        ("flmping", "--task-mum", "--task-num"),
+        ("flmexec", "--langauge", "--language"),
+    ):
+        done = cluster.run(program, flag, "1")
+        assert done.code == 2 and f"did you mean '{nearest}'?" in done.err, done
+
+
+def test_a_broker_whose_port_is_taken_names_it(running):
+    taken = int(running.file["endpoint"].rsplit(":", 1)[1])
+    for port in (taken, taken - 1, taken - 80):  # for clients, for executors, for HTTP
+        done = running.run("flame-broker", "--listen", f"127.0.0.1:{port}", "--ring-size", "0")
+        assert done.code == 1 and f"127.0.0.1:{taken}" in done.err, done
+
+
+def test_a_redis_that_is_not_there_is_named_by_up(cluster, tmp_path):
+    done = cluster.up("--redis", f"unix://{tmp_path}/none", expect=1)
+    assert f"{tmp_path}/none" in done.err and "No such file" in done.err, done
+    cluster.down()
+
+
 def test_tasks_without_a_result_are_told_and_cancelled_ones_are_no_success(running):
     session = running.flmctl("create", "-a", "flmexec").out.strip()
     running.flmctl("submit", session, *["read forever </dev/zero"] * 2, "true", "true")

@@ -4,8 +4,11 @@
 seed; the same again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to
 run, targets do not)."""
 
+import json
 import os
 import pathlib
+import re
+import subprocess
 import sys
 import time
 
@@ -16,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 import kill  # noqa: E402
 from check import Journal  # noqa: E402
 from resp import Redis  # noqa: E402
-from world import SESSION, World  # noqa: E402
+from world import BIN, SESSION, World  # noqa: E402
 
 # At least 20 kills in all; FLAME_KILLS multiplies them.
 TIMES = int(os.environ.get("FLAME_KILLS", "1"))
@@ -117,6 +120,35 @@ def test_without_its_ring_a_broker_serves_reads_only_until_a_person_accepts_the_
     assert again.returncode == 0 and "2.0.0=ok" in again.stdout, again
     every = world.flmctl("results", "lossy").stdout
     assert [text in every for text in ("1.0.0=ok", "1.1.0=ok", "2.0.0=ok")] == [True] * 3, every
+
+
+WAITING = "waiting: .*may be missing.*flmctl recover --accept-loss"
+
+
+@pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
+def test_a_submit_that_waits_for_a_person_says_so_and_is_run_when_the_person_has_decided(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    make = ["create", "-a", "kill", "--name", "held", "-c", world.folder / "common"]
+    assert world.flmctl(*make).returncode == 0
+    lose_the_ring(world)
+    world.wait(
+        lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
+    )
+    log = world.folder / "logs" / "submit.log"
+    with open(log, "wb") as stderr, open(world.folder / "ids", "wb") as stdout:
+        words = ["submit", "held", "1.0.0", "-o", "json", "--endpoint", world.endpoint]
+        submit = subprocess.Popen([BIN / "flmctl", *words], stdout=stdout, stderr=stderr)
+        try:
+            world.wait(lambda: re.search(WAITING, log.read_text()), "the submit says why it waits")
+            assert submit.poll() is None and (world.folder / "ids").read_text() == ""
+            assert world.flmctl("recover", "--accept-loss").returncode == 0
+            assert submit.wait(60) == 0, log.read_text()
+        finally:
+            submit.kill()
+    assert json.loads((world.folder / "ids").read_text())["ids"] == ["1"]
+    assert len(re.findall(WAITING, log.read_text())) == 1, log.read_text()
+    world.wait(lambda: "1.0.0=ok" in world.flmctl("results", "held").stdout, "the task has run")
 
 
 def wait_for_something_to_forget(world):

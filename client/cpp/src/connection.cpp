@@ -109,6 +109,7 @@ class Connection::Loop {
     });
   }
 
+  void on_waiting(std::function<void(const Error&)> listener) { on_waiting_ = std::move(listener); }
   void feed(Event event) { core_.on(std::move(event), loop_.now(), actions_); }
   void detach(proto::SessionUid uid) {
     feed(Detach{uid});
@@ -150,6 +151,7 @@ class Connection::Loop {
   void perform(LinkUp& link);
   void perform(LinkDown&);
   void perform(Rejected& rejected);
+  void perform(Waiting& waiting);
 
   Session* find(proto::SessionUid uid) {
     auto found = sessions_.find(uid);
@@ -179,6 +181,7 @@ class Connection::Loop {
   std::unique_ptr<runtime::Socket> socket_;
   ClientCore core_;
   Actions actions_;
+  std::function<void(const Error&)> on_waiting_;
   uint32_t failed_link_ = 0;  ///< the rest of what was to go over it is dropped
   bool stopping_ = false;
   Ticket last_ticket_ = 0;
@@ -364,6 +367,9 @@ void Connection::Loop::perform(Rejected& rejected) {
   rejection_ = rejected.error;
   state_changed_.notify_all();
 }
+void Connection::Loop::perform(Waiting& waiting) {
+  if (on_waiting_) on_waiting_(waiting.reason);
+}
 
 // ---- the face
 // -------------------------------------------------------------------------------------------
@@ -375,6 +381,9 @@ Result<proto::Welcome> Connection::wait_until_up(uint64_t timeout_ms) {
   return loop_->wait_until_up(timeout_ms);
 }
 const std::string& Connection::endpoint() const { return loop_->endpoint(); }
+void Connection::on_waiting(std::function<void(const Error&)> listener) {
+  post([this, listener = std::move(listener)] { loop_->on_waiting(listener); });
+}
 
 namespace {
 int64_t timeout_us(uint64_t timeout_ms) {

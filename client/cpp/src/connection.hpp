@@ -62,6 +62,9 @@ class Connection {
   /// refuses us.
   proto::Result<proto::Welcome> wait_until_up(uint64_t timeout_ms);
   const std::string& endpoint() const;
+  /// `listener` is told on the I/O thread when nothing goes on for a second, and why; once for each
+  /// reason.
+  void on_waiting(std::function<void(const proto::Error&)> listener);
 
   /// Sends a request (a message with a `request` field) and waits for its answer. Not on the I/O
   /// thread.

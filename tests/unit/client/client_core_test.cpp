@@ -104,6 +104,7 @@ class ClientCoreTest : public testing::Test {
   std::string tell(const Lost& l) { return "lost " + to_string(l.run); }
   std::string tell(const LinkUp&) { return "up"; }
   std::string tell(const LinkDown&) { return "down"; }
+  std::string tell(const Waiting& w) { return "waiting: " + w.reason.message; }
   std::string tell(const Rejected& r) {
     return "rejected " + std::string(proto::name_of(r.error.code));
   }
@@ -114,6 +115,7 @@ class ClientCoreTest : public testing::Test {
   uint64_t sequence = 0;
   uint64_t request = 0;  ///< of the last request sent
   std::string lineage = "A", said_lineage;
+  const std::string nobody = "waiting: No broker at tcp://here:1. Start one: flmctl up";
 };
 
 TEST_F(ClientCoreTest, SaysHelloFirstAndBeatsWhenUp) {
@@ -133,7 +135,7 @@ TEST_F(ClientCoreTest, TriesAgainSoonWhileNobodyIsConnected) {
 
 TEST_F(ClientCoreTest, MakesANewSocketAfterThreeUnansweredHellos) {
   on(Tick{});
-  EXPECT_THAT(after_ms(2'000), ElementsAre("client_hello"));
+  EXPECT_THAT(after_ms(2'000), ElementsAre("client_hello", nobody));
   EXPECT_THAT(after_ms(2'000), ElementsAre("client_hello"));
   EXPECT_THAT(after_ms(2'000), ElementsAre("socket", "client_hello"));
 }
@@ -156,7 +158,7 @@ TEST_F(ClientCoreTest, RequestsWaitForTheLinkAndAreAnsweredOnce) {
 
 TEST_F(ClientCoreTest, RequestsGiveUpAtTheirDeadlineAndSayWhy) {
   on(Request{1, proto::ListKind{0, "session"}, 1'000'000});
-  EXPECT_THAT(after_ms(1'000), ElementsAre("answer 1 no_broker"));
+  EXPECT_THAT(after_ms(1'000), ElementsAre("answer 1 no_broker", nobody));
   hear(welcome());
   on(Request{2, proto::ListKind{0, "session"}, 100'000});
   EXPECT_THAT(after_ms(100), ElementsAre("answer 2 timeout"));
@@ -170,6 +172,54 @@ TEST_F(ClientCoreTest, SaysWhyTheBrokerThatIsThereDoesNotServeYet) {
   EXPECT_THAT(after_ms(100), ElementsAre("client_hello"));
   hear(welcome());
   EXPECT_TRUE(core.up());
+}
+
+TEST_F(ClientCoreTest, WhoWaitsForALinkIsToldWhyAfterASecond) {
+  on(Tick{});
+  hear(proto::ErrorReply{0, Code::kRecovering, "Redis is loading", 900});
+  EXPECT_THAT(after_ms(900), ElementsAre("client_hello"));
+  hear(proto::ErrorReply{0, Code::kRecovering, "Redis is loading", 900});
+  EXPECT_EQ(core.next_deadline(), now.mono_us + 100'000);
+  EXPECT_THAT(after_ms(100), ElementsAre("waiting: The broker at tcp://here:1 does not serve yet: "
+                                         "Redis is loading"));
+  EXPECT_THAT(after_ms(800), ElementsAre("client_hello"));
+  // Another reason is said at once, the same one never again.
+  EXPECT_THAT(hear(proto::ErrorReply{0, Code::kRecovering, "reading", 900}),
+              ElementsAre("waiting: The broker at tcp://here:1 does not serve yet: reading"));
+  EXPECT_THAT(after_ms(900), ElementsAre("client_hello"));
+  EXPECT_THAT(hear(proto::ErrorReply{0, Code::kRecovering, "Redis is loading", 2'000}), IsEmpty());
+  EXPECT_THAT(after_ms(1'999), IsEmpty());
+}
+
+TEST_F(ClientCoreTest, WhoWaitsForSubmitsIsToldWhyEvenWhileRequestsAreAnswered) {
+  connect_with_session();
+  on(SubmitRun{7, 11, 5, 0, {}});
+  auto refuse = [this] {
+    return hear(proto::ErrorReply{0, Code::kLostLineage, "flmctl recover", 600, 7, 1});
+  };
+  EXPECT_THAT(refuse(), IsEmpty());
+  EXPECT_THAT(after_ms(600), ElementsAre("submit 1"));
+  EXPECT_THAT(refuse(), IsEmpty());
+  on(Request{1, proto::ListKind{0, "session"}});
+  EXPECT_THAT(hear(proto::Listing{request}), ElementsAre("answer 1 ok"));
+  EXPECT_THAT(after_ms(400), ElementsAre("beat", "waiting: flmctl recover"));
+  EXPECT_THAT(after_ms(200), ElementsAre("submit 1"));
+  EXPECT_THAT(hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}}}),
+              ElementsAre("submitted 11 as 1-5"));
+  EXPECT_THAT(on(SubmitRun{7, 12, 5, 0, {}}), ElementsAre("submit 2"));
+}
+
+TEST_F(ClientCoreTest, WhatPassesWithinASecondIsNotSaid) {
+  connect_with_session();
+  on(SubmitRun{7, 11, 5, 0, {}});
+  hear(proto::ErrorReply{0, Code::kBusy, "full", 900, 7, 1});
+  EXPECT_THAT(after_ms(900), ElementsAre("submit 1"));
+  hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}}});
+  on(Request{1, proto::ListKind{0, "session"}, 950'000});
+  hear(proto::ErrorReply{request, Code::kStoreDown, "no Redis", 900});
+  EXPECT_THAT(after_ms(900), ElementsAre("list", "beat"));
+  EXPECT_THAT(after_ms(50), ElementsAre("answer 1 store_down"));
+  EXPECT_THAT(after_ms(149), IsEmpty());
 }
 
 TEST_F(ClientCoreTest, LaterMeansLater) {

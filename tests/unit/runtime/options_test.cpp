@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -26,7 +27,7 @@ class OptionsTest : public testing::Test {
   ~OptionsTest() override {
     for (auto name : {"FLAME_SLOTS", "FLAME_REDIS_URL", "FLAME_REDIS_PASSWORD", "FLAME_CONFIG"})
       unsetenv(name);
-    if (!file_.empty()) std::filesystem::remove(file_);
+    for (const auto& file : files_) std::filesystem::remove(file);
   }
 
   proto::Result<Options> parse(std::vector<const char*> words) {
@@ -40,12 +41,11 @@ class OptionsTest : public testing::Test {
   const char* file(const std::string& text) {
     char path[] = "/tmp/flame-options-XXXXXX";
     close(mkstemp(path));
-    file_ = path;
-    std::ofstream(file_) << text;
-    return file_.c_str();
+    std::ofstream(path) << text;
+    return files_.emplace_back(path).c_str();
   }
 
-  std::string file_;
+  std::deque<std::string> files_;  // their names are handed out: they must not move
 };
 
 bool says(const std::string& text, const std::string& part) {

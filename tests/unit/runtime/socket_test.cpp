@@ -147,9 +147,12 @@ namespace {
 
 // A DEALER with none of our settings.
 struct RawDealer {
-  RawDealer(SocketContext& context, const std::string& endpoint)
+  RawDealer(SocketContext& context, const std::string& endpoint, const std::string& address = "")
       : handle(zmq_socket(context.handle(), ZMQ_DEALER)) {
     int linger = 0;
+    if (!address.empty()) {
+      zmq_setsockopt(handle, ZMQ_ROUTING_ID, address.data(), address.size());
+    }
     zmq_setsockopt(handle, ZMQ_LINGER, &linger, sizeof linger);
     EXPECT_EQ(zmq_connect(handle, endpoint.c_str()), 0);
   }
@@ -159,6 +162,13 @@ struct RawDealer {
       bool more = i + 1 < frames.size();
       EXPECT_GE(zmq_send(handle, frames[i].data(), frames[i].size(), more ? ZMQ_SNDMORE : 0), 0);
     }
+  }
+  /// How many messages there were.
+  int read_all() {
+    int count = 0;
+    char byte;
+    while (zmq_recv(handle, &byte, 1, ZMQ_DONTWAIT) >= 0) count++;
+    return count;
   }
   void* handle;
 };
@@ -189,6 +199,77 @@ TEST_F(SocketTest, AMessageAboveTheLimitNeverArrivesAndHarmsNobodyElse) {
   ASSERT_TRUE(send(good, "good"));
   ASSERT_TRUE(turn_until([&] { return !at_router_.empty(); }));
   for (const auto& message : at_router_) EXPECT_EQ(message.header, "good");
+}
+
+TEST_F(SocketTest, APeerThatReadsNothingFillsOnlyItsOwnQueue) {
+  RawDealer lazy(context_, router_.endpoint(), "lazy");
+  lazy.send({"hello"});
+  Socket good(context_, Socket::Kind::kDealer);
+  ASSERT_TRUE(good.connect(router_.endpoint()));
+  ASSERT_TRUE(send(good, "hello"));
+  ASSERT_TRUE(turn_until([&] { return at_router_.size() == 2; }));
+  std::string good_peer = at_router_[at_router_[0].peer == "lazy" ? 1 : 0].peer;
+  // Without ROUTER_MANDATORY libzmq would drop what does not fit, and say that it was sent.
+  int taken = 0;
+  Sent last = Sent::kYes;
+  for (; taken < 10'000'000 && last == Sent::kYes; taken++)
+    last = router_.send("lazy", "x", nullptr);
+  EXPECT_EQ(last, Sent::kFull);
+  taken--;
+  EXPECT_EQ(router_.send(good_peer, "answer", nullptr), Sent::kYes);
+  Received answer;
+  ASSERT_TRUE(receive(good, answer));
+  EXPECT_EQ(answer.header, "answer");
+  int arrived = 0;
+  EXPECT_TRUE(turn_until([&] { return (arrived += lazy.read_all()) == taken; })) << arrived;
+}
+
+TEST_F(SocketTest, AnAddressThatIsClaimedTwiceStaysWithTheFirst) {
+  RawDealer first(context_, router_.endpoint(), "same");
+  first.send({"first"});
+  ASSERT_TRUE(turn_until([&] { return at_router_.size() == 1; }));
+  RawDealer second(context_, router_.endpoint(), "same");
+  second.send({"second"});
+  Socket good(context_, Socket::Kind::kDealer);
+  ASSERT_TRUE(good.connect(router_.endpoint()));
+  ASSERT_TRUE(send(good, "good"));
+  ASSERT_TRUE(turn_until([&] { return at_router_.size() == 2; }));
+  EXPECT_EQ(at_router_[1].header, "good") << "and nothing of the second";
+  EXPECT_EQ(router_.send("same", "secret", nullptr), Sent::kYes);
+  EXPECT_TRUE(turn_until([&] { return first.read_all() == 1; }));
+  EXPECT_EQ(second.read_all(), 0);
+}
+
+TEST_F(SocketTest, WhatNobodyTakesDoesNotHoldUpTheEnd) {
+  // Takes one message, and the kernels' buffers some more.
+  void* lazy = zmq_socket(context_.handle(), ZMQ_ROUTER);
+  int one = 1;
+  zmq_setsockopt(lazy, ZMQ_RCVHWM, &one, sizeof one);
+  ASSERT_EQ(zmq_bind(lazy, "tcp://127.0.0.1:*"), 0);
+  std::array<char, 64> endpoint{};
+  size_t size = endpoint.size();
+  zmq_getsockopt(lazy, ZMQ_LAST_ENDPOINT, endpoint.data(), &size);
+  int64_t from_us = 0;
+  {
+    SocketContext context;
+    Socket dealer(context, Socket::Kind::kDealer);
+    ASSERT_TRUE(dealer.connect(endpoint.data()));
+    auto payload = proto::Bytes::own(std::string(proto::MiB, 'x'));
+    for (int i = 0; i < 100; i++) ASSERT_TRUE(send(dealer, "header", &payload));
+    from_us = read_clock().mono_us;
+  }
+  EXPECT_LT(read_clock().mono_us - from_us, 5 * proto::kUsPerSecond);
+  zmq_close(lazy);
+}
+
+TEST(Libzmq, DrawsOtherNumbersInEachProcess) {
+  // It never seeds what it draws addresses and pauses from; SocketContext does.
+  auto drawn = [] {
+    srand(1);  // as every process begins
+    SocketContext context;
+    return std::pair(rand(), rand());
+  };
+  EXPECT_NE(drawn(), drawn());
 }
 
 TEST_F(SocketTest, TheLoopDrainsWhatWaitsAndDisabledSocketsKeepTheirs) {

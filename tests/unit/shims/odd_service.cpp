@@ -47,8 +47,8 @@ class Odd : public flame::Service {
     if (task.input == "close") return shutdown(native::kInstanceFd, SHUT_RDWR), pause(), "";
     if (task.input == "flood") return flood();
     if (task.input == "grandchild") return std::to_string(grandchild(false));
-    if (task.input == "fork away") return grandchild(false), _exit(0), "";
-    if (task.input == "fork far away") return grandchild(true), _exit(0), "";
+    if (task.input == "fork away") fork_away(false);
+    if (task.input == "fork far away") fork_away(true);
     if (task.input.substr(0, 5) == "size ") {
       return std::string(std::strtoull(task.input.data() + 5, nullptr, 10), 'o');
     }
@@ -72,6 +72,12 @@ class Odd : public flame::Service {
     if (pid != 0) return pid;
     if (own_session) setsid();
     for (;;) pause();
+  }
+
+  [[noreturn]] static void fork_away(bool own_session) {
+    std::fprintf(stderr, "grandchild %d\n", grandchild(own_session));
+    std::fflush(stderr);
+    _exit(3);
   }
 
   static std::string flood() {

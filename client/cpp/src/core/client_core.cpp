@@ -28,6 +28,7 @@ void ClientCore::on(Event event, proto::Now now, Actions& actions) {
   actions_ = &actions;
   std::visit([this](auto& e) { handle(e); }, event);
   flush();
+  say_why_it_waits();
   actions_ = nullptr;
 }
 
@@ -43,7 +44,7 @@ ClientCore::Session* ClientCore::find(proto::SessionUid uid) {
 
 int64_t ClientCore::next_deadline() const {
   if (phase_ == Phase::kRejected || phase_ == Phase::kLeft) return kNever;
-  int64_t at = requests_.deadline(up());
+  int64_t at = std::min(requests_.deadline(up()), waiting_.deadline());
   if (!up()) return std::min(at, hello_at_us_);
   at = std::min({at, beat_at_us_, heard_at_us_ + lease_us_});
   for (const auto& [uid, session] : sessions_) {
@@ -80,6 +81,12 @@ void ClientCore::flush() {
     beat_at_us_ = now_.mono_us + beat_us_;
     send(proto::Beat{});
   }
+}
+
+void ClientCore::say_why_it_waits() {
+  if (phase_ == Phase::kRejected || phase_ == Phase::kLeft) return;
+  if (!up()) waiting_.held_up(WaitingReasons::kLink, not_connected(), now_.mono_us);
+  while (auto reason = waiting_.due(now_.mono_us)) actions_->push_back(Waiting{*reason});
 }
 
 void ClientCore::say_hello() {
@@ -123,6 +130,8 @@ void ClientCore::drop_link(const std::string& reason, bool new_socket) {
     session.submits.link_lost();
   }
   answer_all(requests_.link_lost());
+  waiting_.goes_on(WaitingReasons::kRequests);  // the link is what they wait for now
+  waiting_.goes_on(WaitingReasons::kSubmits);
 }
 
 void ClientCore::send(proto::Message message) {
@@ -164,6 +173,7 @@ void ClientCore::receive(const proto::Welcome& welcome) {
                      true);
   }
   phase_ = Phase::kUp;
+  waiting_.goes_on(WaitingReasons::kLink);
   not_yet_ = {};
   hellos_unanswered_ = 0;
   up_since_us_ = heard_at_us_ = now_.mono_us;
@@ -212,11 +222,13 @@ void ClientCore::ask(const proto::Message& message, RequestTable::Id& id_out) {
 }
 
 void ClientCore::answer(RequestTable::Id id, proto::Result<proto::Message> result) {
+  waiting_.goes_on(WaitingReasons::kRequests);
   auto ticket = requests_.answer(id);
   if (ticket && *ticket != 0) actions_->push_back(Answer{*ticket, std::move(result)});
 }
 
 void ClientCore::answer_all(RequestTable::Failed failed) {
+  if (!failed.empty()) waiting_.goes_on(WaitingReasons::kRequests);
   for (auto& [ticket, error] : failed) {
     if (ticket != 0) actions_->push_back(Answer{ticket, std::move(error)});
   }
@@ -230,6 +242,7 @@ void ClientCore::receive(proto::ErrorReply& reply) {
       int64_t wait_us = int64_t{reply.retry_after_ms} * proto::kUsPerMs;
       drop_link(reply.message, false);
       not_yet_ = error;
+      hellos_unanswered_ = 0;
       hello_at_us_ = std::max(hello_at_us_, now_.mono_us + wait_us);
       return;
     }
@@ -244,7 +257,9 @@ void ClientCore::receive(proto::ErrorReply& reply) {
     if (reply.code == Code::kResync) drop_link(reply.message, false);
     return;
   }
-  if (requests_.retry_later(reply, now_)) return;
+  if (requests_.retry_later(reply, now_)) {
+    return waiting_.held_up(WaitingReasons::kRequests, error, now_.mono_us);
+  }
   if (refuse_own(reply)) return;
   answer(reply.request, error);
 }

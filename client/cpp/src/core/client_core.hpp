@@ -20,6 +20,7 @@
 #include "client/cpp/src/core/request_table.hpp"
 #include "client/cpp/src/core/result_cursor.hpp"
 #include "client/cpp/src/core/submit_window.hpp"
+#include "client/cpp/src/core/waiting.hpp"
 #include "proto/epoch.hpp"
 #include "proto/link.hpp"
 
@@ -106,6 +107,7 @@ class ClientCore {
   bool refuse_own(const proto::ErrorReply& reply);
   Session* find(proto::SessionUid uid);
   void flush();
+  void say_why_it_waits();
 
   ClientConfig config_;
   Phase phase_ = Phase::kConnecting;
@@ -124,6 +126,7 @@ class ClientCore {
   proto::NewestEpoch newest_epoch_;
   proto::Error rejection_;
   proto::Error not_yet_;  ///< the answer to the last hello, while that is "later"
+  WaitingReasons waiting_;
   RequestTable requests_;
   std::map<proto::SessionUid, Session> sessions_;
   // Of the call of on() that is running.

@@ -25,6 +25,7 @@ void ClientCore::handle(const Detach& event) {
   }
   requests_.answer(session->open_request);
   requests_.answer(session->watch_request);
+  waiting_.goes_on(WaitingReasons::kSubmits);
   sessions_.erase(event.uid);
 }
 
@@ -91,6 +92,7 @@ void ClientCore::session_opened(proto::SessionUid uid, Session& session,
 }
 
 void ClientCore::session_gone(proto::SessionUid uid, Session& session, const Error& error) {
+  waiting_.goes_on(WaitingReasons::kSubmits);
   for (Ticket ticket : session.submits.take_all()) {
     actions_->push_back(SubmitFailed{uid, ticket, error});
   }
@@ -101,6 +103,7 @@ void ClientCore::session_gone(proto::SessionUid uid, Session& session, const Err
 void ClientCore::receive(const proto::SubmitAck& ack) {
   auto session = find(ack.uid);
   if (session == nullptr) return;
+  waiting_.goes_on(WaitingReasons::kSubmits);
   for (const auto& item : ack.items) {
     if (auto ticket = session->submits.acknowledge(item)) {
       actions_->push_back(Submitted{ack.uid, *ticket, item.run, ack.level});
@@ -111,10 +114,13 @@ void ClientCore::receive(const proto::SubmitAck& ack) {
 void ClientCore::refuse_submit(const proto::ErrorReply& reply) {
   auto session = find(reply.uid);
   if (session == nullptr) return;
+  Error error{reply.code, reply.message, reply.retry_after_ms};
   auto refused = session->submits.refuse(reply, now_);
-  if (refused.kind == SubmitWindow::Refusal::kFinal) {
-    actions_->push_back(SubmitFailed{reply.uid, refused.ticket,
-                                     Error{reply.code, reply.message, reply.retry_after_ms}});
+  if (refused.kind == SubmitWindow::Refusal::kRetry && reply.code != Code::kGap) {
+    waiting_.held_up(WaitingReasons::kSubmits, error, now_.mono_us);
+  } else if (refused.kind == SubmitWindow::Refusal::kFinal) {
+    waiting_.goes_on(WaitingReasons::kSubmits);
+    actions_->push_back(SubmitFailed{reply.uid, refused.ticket, error});
   } else if (refused.kind == SubmitWindow::Refusal::kUnknown && session->open_request == 0) {
     session->synced = false;
     session->submits.link_lost();

@@ -150,8 +150,14 @@ struct Rejected {
   proto::Error error;
 };
 
+/// Nothing goes on for a second now, and why: no link, or everything is refused for now. Once for
+/// each reason; it is tried again all the same.
+struct Waiting {
+  proto::Error reason;
+};
+
 using Action = std::variant<OpenSocket, Send, Answer, Submitted, SubmitFailed, Deliver, Trimmed,
-                            WatchFailed, Changed, Lost, LinkUp, LinkDown, Rejected>;
+                            WatchFailed, Changed, Lost, LinkUp, LinkDown, Rejected, Waiting>;
 using Actions = std::vector<Action>;
 
 }  // namespace flame::client
