@@ -7,6 +7,7 @@
 #include "broker/core/clients.hpp"
 #include "broker/core/demand.hpp"
 #include "broker/core/dispatch.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/recovery.hpp"
@@ -59,11 +60,10 @@ void Core::on(Event event, const proto::Now& now) {
 
 void Core::on_store(StoreEvent event, const proto::Now& now) {
   std::visit(
-      Overload{[&](Recovered& e) {
-                 state_.can_sync = e.can_sync;
-                 recover(state_, std::move(e), now);
-               },
+      Overload{[&](Recovered& e) { recover(state_, std::move(e), now); },
                [&](BatchStored& e) { on_batch_stored(state_, e.number, now); },
+               [&](Durable& e) { on_durable(state_, e, now); },
+               [&](DurableLate& e) { on_durable_late(state_, std::move(e)); },
                [&](StoreHealth& e) {
                  if (e.writable != state_.health.writable || e.busy != state_.health.busy) {
                    note(state_, !e.writable || e.busy,
@@ -72,6 +72,8 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                             : "store not writable: " + e.error.message);
                  }
                  state_.health = std::move(e);
+                 if (!state_.health.writable) return on_store_away(state_);
+                 ask_durable(state_, state_.confirmed_batch(), now);
                },
                [&](SessionRefused& e) {
                  if (Session* session = state_.session_named(e.session)) {
@@ -82,6 +84,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.serving = false;
                  state_.after.clear();
                  state_.after_flight.clear();
+                 state_.levels = {};
                  state_.actions.clear();  // nothing leaves a replaced broker
                  state_.actions.push_back(Stop{75, e.reason});
                },

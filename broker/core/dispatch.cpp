@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
@@ -234,9 +235,7 @@ void put_session(State& state, Session& session, const proto::Now& now) {
   session.dirty_readers.clear();
   if (session.dirty) state.ops.push_back(PutFields{session.name, fields_of(session, false)});
   session.dirty = false;
-  if (session.done_end != session.done_confirmed) {
-    state.done_filling.emplace_back(session.uid, session.done_end);
-  }
+  if (session.done_end != session.done_confirmed) hold_done(state, session);
   state.input_memory += session.tasks.memory_bytes() - session.memory_counted;
   session.memory_counted = session.tasks.memory_bytes();
 }
@@ -246,7 +245,7 @@ void send_collected(State& state) {
     Session* session = state.session(to.second);
     if (session == nullptr) continue;
     send_durable(state, *session, Port::kClients, to.first,
-                 proto::SubmitAck{to.second, session->spec.durability, std::move(items)});
+                 proto::SubmitAck{to.second, level_reached(state, *session), std::move(items)});
   }
   state.acks.clear();
   for (auto& [id, runs] : state.recorded) {
@@ -255,15 +254,6 @@ void send_collected(State& state) {
     send_after(state, Port::kExecutors, executor->second.peer, proto::Recorded{std::move(runs)});
   }
   state.recorded.clear();
-}
-
-void stamp(std::vector<Send>& sends, size_t place, int64_t us) {
-  for (auto& send : sends) {
-    auto results = std::get_if<proto::Results>(&send.message);
-    if (results != nullptr && results->stamps.size() > place) {
-      results->stamps[place] = static_cast<uint64_t>(us);
-    }
-  }
 }
 
 void keep_house(State& state, const proto::Now& now) {
@@ -297,13 +287,15 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   send_collected(state);
   if (state.ops.empty()) {
     leave(state, state.after);  // everything before them is confirmed
+    on_batch_closed(state, 0, now);
     return std::nullopt;
   }
   Batch batch{++state.last_batch, std::exchange(state.ops, {})};
   state.in_flight = true;
   state.after_flight = std::exchange(state.after, {});
   state.done_in_flight = std::exchange(state.done_filling, {});
-  stamp(state.after_flight, 6, now.wall_us);
+  stamp(state.after_flight, kStampWritten, now.wall_us);
+  on_batch_closed(state, batch.number, now);
   state.batch_times[batch.number] = {now.wall_us, 0};
   while (state.batch_times.size() > 4096) state.batch_times.erase(state.batch_times.begin());
   state.submits_filling = state.results_filling = {};
@@ -318,13 +310,11 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
   state.ready.merge(state.reads_due);
   state.reads_due.clear();
   for (const auto& [uid, done_end] : std::exchange(state.done_in_flight, {})) {
-    Session* session = state.session(uid);
-    if (session == nullptr) continue;
-    session->done_confirmed = std::max(session->done_confirmed, done_end);
-    for (auto& [peer, watcher] : session->watchers) pump(state, *session, peer, watcher);
+    if (Session* session = state.session(uid)) may_deliver(state, *session, done_end);
   }
-  stamp(state.after_flight, 7, now.wall_us);
+  stamp(state.after_flight, kStampStored, now.wall_us);
   leave(state, state.after_flight);
+  ask_durable(state, number, now);
 }
 
 }  // namespace flame::broker

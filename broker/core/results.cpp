@@ -331,11 +331,11 @@ void pump(State& state, Session& session, const Peer& peer, Watcher& watcher) {
   if (watcher.unacked_bytes >= watcher.window_bytes) return;
   if (state.confirmed_batch() < session.trimmed_in) return;  // on_batch_stored asks again
   watcher.reading = state.next_tag++;
+  uint64_t count = std::min(kEntriesAtOnce, session.done_confirmed - watcher.next);
   session.reads_in_flight++;
   state.reads[watcher.reading] = {session.uid, peer, 0};
-  state.actions.push_back(
-      StoreRead{ReadOutputs{watcher.reading, session.name, watcher.next - session.done_first,
-                            kEntriesAtOnce, watcher.next}});
+  state.actions.push_back(StoreRead{ReadOutputs{
+      watcher.reading, session.name, watcher.next - session.done_first, count, watcher.next}});
 }
 
 namespace {

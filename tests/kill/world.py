@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FLAME_BIN", ROOT / "build/release/bin"))
 APPLICATION = "kill"
 SESSION = "kill-test"
+LEVELS = ["memory", "stored", "synced", "replicated"]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -117,6 +118,8 @@ class World:
         slow_ms=1500,
         client=True,
         loss=False,
+        durability="stored",
+        redis_server="redis-server",
     ):
         self.rng = random.Random(seed)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
@@ -129,7 +132,7 @@ class World:
         self.until = self.folder / "until"
         self.fsync = "always" if fsync == "always" else "everysec"
         self.processes = {}
-        self.add_store(fsync, slow_ms, ring_size)
+        self.add_store(fsync, slow_ms, ring_size, redis_server)
         for i in range(1, executors + 1):
             self.add(
                 f"executor-{i}",
@@ -142,14 +145,15 @@ class World:
                 f"{BIN}/kill_client --endpoint {self.endpoint} --client {seed:032x}"
                 f" --session {SESSION} --application {APPLICATION} --common {self.ran}"
                 f" --journal {self.journal} --until {self.until}"
-                f" --tasks {tasks} --seed {seed} --loss {int(loss)}",
+                f" --tasks {tasks} --seed {seed} --loss {int(loss)}"
+                f" --durability {LEVELS.index(durability)}",
             )
 
-    def add_store(self, fsync, slow_ms, ring_size):
+    def add_store(self, fsync, slow_ms, ring_size, redis_server):
         slowly = {"LD_PRELOAD": f"{BIN}/kill_slow_fsync.so", "SLOW_FSYNC_MS": str(slow_ms)}
         self.add(
             "redis",
-            f"redis-server --port 0 --unixsocket {self.socket} --dir {self.folder}/redis"
+            f"{redis_server} --port 0 --unixsocket {self.socket} --dir {self.folder}/redis"
             f" --save '' --appendonly yes --appendfsync {self.fsync}"
             " --maxmemory-policy noeviction",
             slowly if fsync == "slow" else {},
@@ -160,6 +164,28 @@ class World:
             f" --data {self.folder} --ring-dir {self.folder}/ring --ring-size {ring_size}",
             {"FLAME_REDIS_URL": f"unix://{self.socket}"},
         )
+
+    def add_replica(self):
+        """Replication knows no unix sockets: the primary takes a port of loopback too."""
+        port = free_port(random.Random())
+        with self.redis() as redis:
+            redis("CONFIG", "SET", "port", port)
+        (self.folder / "replica").mkdir()
+        self.add(
+            "replica",
+            f"redis-server --port 0 --unixsocket {self.replica_socket} --dir {self.folder}/replica"
+            f" --save '' --appendonly yes --replicaof 127.0.0.1 {port}",
+        )
+        self.processes["replica"].start()
+        self.wait(self.in_step, "the replica is in step")
+
+    def in_step(self):
+        with self.redis() as redis:
+            return b"state=online" in redis("INFO", "replication")
+
+    @property
+    def replica_socket(self):
+        return str(self.folder / "replica.sock")
 
     def add(self, name, command, env=None):
         self.processes[name] = Process(name, shlex.split(command), self.folder, env)
