@@ -243,7 +243,9 @@ void on(State& state, Client& client, const proto::CreateSession& message, const
 void on(State& state, Client& client, const proto::OpenSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  answer_later(state, client, **session, message.request);
+  // A question: it acknowledges nothing, so it does not wait for a level above `stored`.
+  send_after(state, Port::kClients, client.peer,
+             info_of(state, **session, message.request, client.id));
 }
 
 void on(State& state, Client& client, const proto::CloseSession& message, const proto::Now& now) {

@@ -304,13 +304,9 @@ void BrokerNode::check_promise(const broker::Send& send) {
   auto ack = std::get_if<proto::SubmitAck>(&send.message);
   auto dispatch = std::get_if<proto::Dispatch>(&send.message);
   auto results = std::get_if<proto::Results>(&send.message);
-  auto info = std::get_if<proto::SessionInfo>(&send.message);
-  if (ack == nullptr && dispatch == nullptr && results == nullptr && info == nullptr) return;
+  if (ack == nullptr && dispatch == nullptr && results == nullptr) return;
   const auto& state = core_.state();
-  proto::SessionUid uid = ack        ? ack->uid
-                          : dispatch ? dispatch->uid
-                          : info     ? info->uid
-                                     : results->uid;
+  proto::SessionUid uid = ack ? ack->uid : dispatch ? dispatch->uid : results->uid;
   auto session = state.sessions.find(uid);
   if (session == state.sessions.end() ||
       session->second->spec.durability == proto::Durability::kMemory)
@@ -349,10 +345,6 @@ void BrokerNode::check_promise(const broker::Send& send) {
     expect(dispatch->ticket.run, "RSFC", "a dispatch");
   }
   if (results != nullptr) expect(results->run, "SFC", "a result");
-  if (info == nullptr) return;
-  auto [keys, place] = safe_place(session->second->spec.durability);
-  if (keys != nullptr && !keys->contains(proto::session_key(name)))
-    cluster_.world.fail(name_ + ": session " + name + " is told of and not on the " + place);
 }
 
 // Where what a client is told must be, beside Redis' memory.
