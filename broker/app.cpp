@@ -94,6 +94,8 @@ void App::perform(std::vector<Action> actions) {
       perform(*send);
     } else if (auto read = std::get_if<StoreRead>(&action)) {
       store_.read(std::move(*read), loop_.now());
+    } else if (auto wanted = std::get_if<AwaitDurable>(&action)) {
+      store_.await(*wanted, loop_.now());
     } else if (auto stop = std::get_if<Stop>(&action)) {
       if (stop->exit_code != 0) runtime::log::error("stopping", {{"reason", stop->reason}});
       exit_code_ = stop->exit_code;

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "broker/core/durability.hpp"
 #include "runtime/clock.hpp"
 
 namespace flame::broker {
@@ -93,6 +94,10 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
   s.totals = state.totals;
   s.slots = state.slots;
   s.clients = state.clients.size();
+  for (auto level : {proto::Durability::kSynced, proto::Durability::kReplicated}) {
+    s.levels.push_back(
+        {proto::name_of(level), waiting_for(state, level), !late_reason(state, level).empty()});
+  }
   std::map<std::string, Snapshot::App> apps;
   for (const auto& [name, unused] : state.applications) app_of(apps, name);
   for (const auto& [uid, session] : state.sessions) {
@@ -136,6 +141,11 @@ std::string metrics_text(const Snapshot& s) {
   m.add(s.slots);
   m.gauge("flame_clients", "Connected clients.");
   m.add(s.clients);
+  m.gauge("flame_durability_waiting", "Acknowledgements and results that wait for a level.");
+  for (const auto& level : s.levels) m.add(level.waiting, {{"level", std::string(level.name)}});
+  m.gauge("flame_durability_late", "1 while they wait longer than they should.");
+  for (const auto& level : s.levels)
+    m.add(level.late ? 1 : 0, {{"level", std::string(level.name)}});
   m.counter("flame_tasks_submitted_total", "Tasks accepted.");
   m.add(s.totals.submitted);
   m.counter("flame_tasks_finished_total", "Results recorded.");

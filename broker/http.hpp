@@ -29,6 +29,12 @@ struct Snapshot {
   };
   std::vector<App> apps;
   uint64_t executors_connected = 0, executors_draining = 0, slots = 0, clients = 0;
+  struct Level {
+    std::string_view name;  ///< synced, replicated
+    uint64_t waiting = 0;   ///< messages to clients
+    bool late = false;
+  };
+  std::vector<Level> levels;
   Totals totals;
   /// Plain rows: as text, ten thousand of them would cost the loop milliseconds four times a
   /// second.

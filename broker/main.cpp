@@ -28,6 +28,7 @@ const std::vector<OptionRow> kOptions = {
     {"redis-password-file", 0, "FILE", "", "File with the password, readable by its owner only"},
     {"allow-volatile-redis", 0, "", "",
      "Accept a Redis without AOF; `stored` is then reported as memory"},
+    {"replicas", 0, "N", "1", "Replicas of Redis that must have what is `replicated`"},
     {"cluster", 0, "NAME", "default", "Name that clients and executors may ask for"},
     {"data", 0, "DIR", "", "Folder after which the ring is named"},
     {"ring-dir", 0, "DIR", "/dev/shm", "Where the ring file lies; must outlive the process"},
@@ -94,6 +95,9 @@ flame::proto::Status read_store(const flame::runtime::Options& options,
   }
   auto ring = options.size("ring-size");
   if (!ring) return ring.error();
+  auto replicas = options.number("replicas", 1, 100);
+  if (!replicas) return replicas.error();
+  config.store.replicas = config.core.replicas = *replicas;
   auto grace = options.duration_ms("takeover-grace");
   if (!grace) return grace.error();
   config.store.takeover_grace_us = static_cast<int64_t>(*grace) * flame::proto::kUsPerMs;

@@ -31,6 +31,10 @@ inline constexpr std::array kKeys = {
            "broker, with every batch", "nobody"},
     KeyRow{"flame:owner", "string", "address of the serving broker, with expiry: a hint", "broker",
            "expiry"},
+    KeyRow{"flame:durable", "hash",
+           "synced, replicated -> batch that is being waited for: a write behind it, which WAITAOF "
+           "or WAIT counts from",
+           "broker, while a session of that level waits", "nobody"},
     KeyRow{"flame:apps", "hash", "name -> application (msgpack map)", "register", "unregister"},
     KeyRow{"flame:sessions", "zset", "session id -> creation time (ms)", "create",
            "the last batch of delete"},
@@ -72,6 +76,7 @@ inline constexpr std::array kKeys = {
 
 inline constexpr std::string_view kMetaKey = "flame:meta";
 inline constexpr std::string_view kOwnerKey = "flame:owner";
+inline constexpr std::string_view kDurableKey = "flame:durable";
 inline constexpr std::string_view kAppsKey = "flame:apps";
 inline constexpr std::string_view kSessionsKey = "flame:sessions";
 inline constexpr std::string_view kDemandKey = "flame:demand";

@@ -238,7 +238,8 @@ void on(State& state, Client& client, const proto::Submit& message, const proto:
 // -------------------------------------------------------------------------------------------
 
 void answer_later(State& state, Client& client, const Session& session, uint64_t request) {
-  send_after(state, Port::kClients, client.peer, info_of(state, session, request, client.id));
+  send_acknowledgement(state, session.spec.durability, client.peer,
+                       info_of(state, session, request, client.id));
 }
 
 void on(State& state, Client& client, const proto::CreateSession& message, const proto::Now& now) {
@@ -253,7 +254,9 @@ void on(State& state, Client& client, const proto::CreateSession& message, const
 void on(State& state, Client& client, const proto::OpenSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  answer_later(state, client, **session, message.request);
+  // A question: it acknowledges nothing, so it does not wait for a level above `stored`.
+  send_after(state, Port::kClients, client.peer,
+             info_of(state, **session, message.request, client.id));
 }
 
 void on(State& state, Client& client, const proto::CloseSession& message, const proto::Now& now) {
@@ -279,8 +282,9 @@ void on(State& state, Client& client, const proto::DeleteSession& message, const
                                           "; close it first, or use --force"});
   }
   std::string text = "session " + (*session)->name + " deleted";
+  proto::Durability level = (*session)->spec.durability;
   delete_session(state, **session);
-  send_after(state, Port::kClients, client.peer, proto::Ok{message.request, text});
+  send_acknowledgement(state, level, client.peer, proto::Ok{message.request, text});
 }
 
 void on(State& state, Client& client, const proto::WaitSession& message, const proto::Now&) {

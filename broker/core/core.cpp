@@ -8,6 +8,7 @@
 #include "broker/core/delivery.hpp"
 #include "broker/core/demand.hpp"
 #include "broker/core/dispatch.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/recovery.hpp"
@@ -60,11 +61,10 @@ void Core::on(Event event, const proto::Now& now) {
 
 void Core::on_store(StoreEvent event, const proto::Now& now) {
   std::visit(
-      Overload{[&](Recovered& e) {
-                 state_.can_sync = e.can_sync;
-                 recover(state_, std::move(e), now);
-               },
+      Overload{[&](Recovered& e) { recover(state_, std::move(e), now); },
                [&](BatchStored& e) { on_batch_stored(state_, e.number, now); },
+               [&](Durable& e) { on_durable(state_, e); },
+               [&](DurableLate& e) { on_durable_late(state_, std::move(e)); },
                [&](StoreHealth& e) {
                  // A reason often changes while Redis comes back: gone, then loading, then a
                  // replica.
@@ -77,6 +77,8 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                             : "store not writable: " + e.error.message);
                  }
                  state_.health = std::move(e);
+                 if (!state_.health.writable) return on_store_away(state_);
+                 ask_durable(state_, state_.confirmed_batch());
                },
                [&](SessionRefused& e) {
                  if (Session* session = state_.session_named(e.session)) {
@@ -87,6 +89,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.serving = false;
                  state_.after.clear();
                  state_.after_flight.clear();
+                 state_.levels = {};
                  state_.actions.clear();  // nothing leaves a replaced broker
                  state_.actions.push_back(Stop{75, e.reason});
                },

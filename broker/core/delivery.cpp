@@ -68,9 +68,9 @@ void drop_recent(State& state, Session& session) {
   for (const auto& [peer, watcher] : session.watchers) needed = std::min(needed, watcher.next);
   auto& results = session.recent.results;
   while (!results.empty()) {
-    uint64_t index = results.front().message.index;
     bool over = state.recent_bytes > proto::kRecentResultBytesMax;
-    if (index >= needed && !(over && index < session.done_confirmed)) break;
+    bool stored = results.front().batch <= state.confirmed_batch();
+    if (results.front().message.index >= needed && !(over && stored)) break;
     drop_front(state, session.recent);
   }
 }
@@ -160,7 +160,8 @@ void pump(State& state, Session& session, const Peer& peer, Watcher& watcher) {
   watcher.reading = state.next_tag++;
   session.reads_in_flight++;
   state.reads[watcher.reading] = {session.uid, peer, 0};
-  uint64_t count = std::min(kEntriesAtOnce, session.recent.first(session.done_end) - watcher.next);
+  uint64_t until = std::min(session.recent.first(session.done_end), session.done_confirmed);
+  uint64_t count = std::min(kEntriesAtOnce, until - watcher.next);
   uint64_t room = watcher.window_bytes - watcher.unacked_bytes;
   state.actions.push_back(
       StoreRead{ReadOutputs{watcher.reading, session.name, watcher.next - session.done_first, count,

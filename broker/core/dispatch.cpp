@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/core/delivery.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
@@ -235,9 +236,7 @@ void put_session(State& state, Session& session, const proto::Now& now) {
   session.dirty_readers.clear();
   if (session.dirty) state.ops.push_back(PutFields{session.name, fields_of(session, false)});
   session.dirty = false;
-  if (session.done_end != session.done_confirmed) {
-    state.done_filling.emplace_back(session.uid, session.done_end);
-  }
+  if (session.done_end != session.done_confirmed) hold_done(state, session);
   state.input_memory += session.tasks.memory_bytes() - session.memory_counted;
   session.memory_counted = session.tasks.memory_bytes();
 }
@@ -247,7 +246,7 @@ void send_collected(State& state) {
     Session* session = state.session(to.second);
     if (session == nullptr) continue;
     send_durable(state, *session, Port::kClients, to.first,
-                 proto::SubmitAck{to.second, session->spec.durability, std::move(items)});
+                 proto::SubmitAck{to.second, level_reached(state, *session), std::move(items)});
   }
   state.acks.clear();
   for (auto& [id, runs] : state.recorded) {
@@ -289,6 +288,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   send_collected(state);
   if (state.ops.empty()) {
     leave(state, state.after);  // everything before them is confirmed
+    rest_on_last_batch(state);
     return std::nullopt;
   }
   Batch batch{++state.last_batch, std::exchange(state.ops, {})};
@@ -309,12 +309,10 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
   state.ready.merge(state.reads_due);
   state.reads_due.clear();
   for (const auto& [uid, done_end] : std::exchange(state.done_in_flight, {})) {
-    Session* session = state.session(uid);
-    if (session == nullptr) continue;
-    session->done_confirmed = std::max(session->done_confirmed, done_end);
-    deliver(state, *session);
+    if (Session* session = state.session(uid)) may_deliver(state, *session, done_end);
   }
   leave(state, state.after_flight);
+  ask_durable(state, number);
 }
 
 }  // namespace flame::broker

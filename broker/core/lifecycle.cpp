@@ -6,6 +6,7 @@
 
 #include "broker/core/delivery.hpp"
 #include "broker/core/dispatch.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/results.hpp"
 #include "proto/elements.hpp"
@@ -50,15 +51,7 @@ proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
     return Error{Code::kBadRequest, "retention must be ttl or read, not '" +
                                         proto::printable(spec.retention, 40) + "'"};
   }
-  if (spec.durability == proto::Durability::kSynced && !state.can_sync) {
-    return Error{Code::kUnsupported,
-                 "durability synced needs a Redis with appendfsync always, or version 7.2; "
-                 "flmctl up --appendfsync always starts one"};
-  }
-  if (spec.durability == proto::Durability::kReplicated) {
-    return Error{Code::kUnsupported, "durability replicated is not in this version"};
-  }
-  return {};
+  return check_level(state, spec.durability);
 }
 
 std::string difference(const proto::SessionSpec& a, const proto::SessionSpec& b) {
@@ -156,13 +149,14 @@ void close_session(State& state, Session& session, const proto::Now& now) {
 void delete_session(State& state, Session& session) {
   cancel_hands(state, session);
   for (const auto& [peer, watcher] : session.watchers) {
-    send_after(state, Port::kClients, peer,
-               proto::SessionChanged{session.uid, SessionState::kDeleting, session.counters,
-                                     session.done_end, "deleted"});
+    send_acknowledgement(state, session.spec.durability, peer,
+                         proto::SessionChanged{session.uid, SessionState::kDeleting,
+                                               session.counters, session.done_end, "deleted"});
   }
   for (const auto& waiting : session.waiting) {
-    send_after(state, Port::kClients, waiting.peer,
-               proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
+    send_acknowledgement(
+        state, session.spec.durability, waiting.peer,
+        proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
   }
   if (session.counters.tasks > 0) {
     state.ops.push_back(
@@ -199,17 +193,17 @@ void on_tasks_finished(State& state, Session& session) {
     session.state = *proto::next_state(session.state, SessionEvent::kLastTaskDone);
     touch(state, session);
     for (const auto& [peer, watcher] : session.watchers) {
-      send_after(state, Port::kClients, peer,
-                 proto::SessionChanged{session.uid, session.state, session.counters,
-                                       session.done_end, ""});
+      send_acknowledgement(state, session.spec.durability, peer,
+                           proto::SessionChanged{session.uid, session.state, session.counters,
+                                                 session.done_end, ""});
     }
   }
   std::erase_if(session.waiting, [&](const WaitingRequest& waiting) {
     if (waiting.closed && !session.finished()) return false;
     auto client = state.clients.find(waiting.peer);
     if (client != state.clients.end()) {
-      send_after(state, Port::kClients, waiting.peer,
-                 info_of(state, session, waiting.request, client->second.id));
+      send_acknowledgement(state, session.spec.durability, waiting.peer,
+                           info_of(state, session, waiting.request, client->second.id));
     }
     return true;
   });
@@ -244,7 +238,7 @@ void apply_retention(State& state, const proto::Now& now) {
     if (closed_for >= std::max(summary, results)) {
       over.push_back(session.get());
     } else if (closed_for >= results && !session->results_dropped &&
-               session->reads_in_flight == 0) {
+               session->reads_in_flight == 0 && session->done_confirmed == session->done_end) {
       session->results_dropped = true;
       session->done_first = session->done_end;
       session->done_runs.clear();

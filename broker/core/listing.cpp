@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "broker/core/clients.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/text.hpp"
@@ -36,6 +37,7 @@ Value session_row(const Session& session) {
 // Why a session with waiting tasks has nothing running: the question operators ask first.
 std::string why(const State& state, const Session& session) {
   if (session.state == proto::SessionState::kSuspended) return "suspended: " + session.reason;
+  if (auto late = late_reason(state, session.spec.durability); !late.empty()) return late;
   if (session.counters.unfinished() == 0) return "no task is pending or running";
   if (!session.reason.empty()) return session.reason;
   if (session.counters.running > 0)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/text.hpp"
 
@@ -217,6 +218,7 @@ void drop_unconfirmed(State& state) {
   state.ready.clear();
   state.done_filling.clear();
   state.done_in_flight.clear();
+  state.levels = {};
   state.reads.clear();
   state.submits_filling = state.results_filling = {};
   state.in_flight = false;
@@ -271,11 +273,16 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
   }
   for (const auto& [id, row] : recovered.executors) recover_executor(state, id, row);
   for (auto& session : recovered.sessions) recover_session(state, std::move(session), now);
+  if (!recovered.lineage_broken) {
+    for (auto& [uid, session] : state.sessions) hold_recovered(state, *session);
+  }
   state.waits_for_recover = recovered.lineage_broken;
   state.serving = !recovered.lineage_broken;
   state.not_serving_because = recovered.reason;
   state.plan_due = true;
   state.health.writable = true;
+  state.health.abilities = recovered.abilities;
+  ask_durable(state, state.last_batch);
   if (state.serving) register_builtins(state);
   note(state, recovered.lineage_broken,
        "recovered " + std::to_string(state.sessions.size()) + " sessions, epoch " + state.epoch +

@@ -62,7 +62,8 @@ void leave(State& state, std::vector<Send>& sends) {
 void send_durable(State& state, const Session& session, Port port, const Peer& peer,
                   proto::Message message) {
   if (session.spec.durability != proto::Durability::kMemory) {
-    return send_after(state, port, peer, std::move(message));
+    if (port == Port::kExecutors) return send_after(state, port, peer, std::move(message));
+    return send_acknowledgement(state, session.spec.durability, peer, std::move(message));
   }
   proto::Link* link = link_of(state, port, peer);
   if (link != nullptr) state.actions.push_back(Send{port, peer, link->next(), std::move(message)});

@@ -6,6 +6,7 @@
 // beside this file (clients, executors, results, dispatch, lifecycle, recovery) are functions over
 // State.
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -50,7 +51,7 @@ struct Note {
   bool warning = false;
   std::string text;
 };
-using Action = std::variant<Send, StoreRead, Stop, AcceptLoss, Note>;
+using Action = std::variant<Send, StoreRead, AwaitDurable, Stop, AcceptLoss, Note>;
 
 // ---- sessions
 // -------------------------------------------------------------------------------------------
@@ -125,7 +126,8 @@ struct Session {
 
   uint64_t done_first = 0;      ///< index of the first kept entry
   uint64_t done_end = 0;        ///< after the last one, unconfirmed ones included
-  uint64_t done_confirmed = 0;  ///< after the last one Redis confirmed
+  uint64_t done_confirmed = 0;  ///< after the last one that may be delivered: Redis confirmed it
+                                ///< and, above `stored`, it is on disk or on replicas
   /// Names of kept entries from done_first on (retention `read` only; empty run: not known since a
   /// restart).
   std::deque<proto::Run> done_runs;
@@ -242,6 +244,7 @@ struct CoreConfig {
   std::string cluster = "default";
   std::string version;
   uint64_t input_memory_bytes = proto::kInputMemoryBytesMax;
+  uint64_t replicas = 1;  ///< how many must have what is `replicated`
   /// Letters for made session ids, and lineage: chance is an argument.
   uint64_t seed = 0;
 };
@@ -260,6 +263,18 @@ struct BatchTimes {
   int64_t stored_us = 0;
 };
 
+/// What waits for a level above `stored`, by the batch that it rests on.
+struct LevelQueue {
+  struct Group {
+    std::vector<Send> sends;  ///< to clients
+    std::vector<std::pair<proto::SessionUid, uint64_t>> done;
+  };
+  std::map<uint64_t, Group> groups;
+  uint64_t asked = 0;    ///< of the store
+  uint64_t reached = 0;  ///< the store said so
+  std::string late;      ///< why it takes longer than it should
+};
+
 struct State {
   CoreConfig config;
   Totals totals;
@@ -268,13 +283,13 @@ struct State {
   // Set by recovery.
   bool serving = false;
   bool waits_for_recover = false;
+  bool stale =
+      false;  ///< from a broken lineage until all is read again: only questions are answered
   std::string not_serving_because = "the broker is starting";
   std::string epoch, lineage, secret;
   uint64_t epoch_number = 0;
   uint64_t sessions_created = 0;
   StoreHealth health;
-  bool can_sync = false;
-  uint64_t replicas = 0;
   int64_t readopt_until_us = 0;  ///< orphans go back to the queue then (mono); 0: none
 
   std::map<std::string, proto::Application> applications;
@@ -310,6 +325,7 @@ struct State {
   std::vector<Send> after_flight;
   std::vector<std::pair<proto::SessionUid, uint64_t>> done_in_flight;
   std::map<uint64_t, BatchTimes> batch_times;
+  std::array<LevelQueue, 2> levels;  ///< synced, replicated
 
   /// Sessions with readers to remember and outputs to drop. Nobody waits for that: it rides along
   /// every 50 ms, or a client's acknowledgement would keep its next submit waiting for a batch.
@@ -363,9 +379,14 @@ void send_now(State& state, Executor& executor, proto::Message message);
 /// Leaves when the batch that fills now is confirmed, if the peer's link is still the same. The
 /// sequence number is drawn when it leaves.
 void send_after(State& state, Port port, const Peer& peer, proto::Message message);
-/// Leaves when the session's durability allows: at once for `memory`, else like send_after.
+/// Leaves when the session's durability allows: at once for `memory`, else like send_after; to a
+/// client of a session above `stored` like send_acknowledgement.
 void send_durable(State& state, const Session& session, Port port, const Peer& peer,
                   proto::Message message);
+/// What a client is told of a session of this level: like send_after, and above `stored` when the
+/// batch has reached the level.
+void send_acknowledgement(State& state, proto::Durability level, const Peer& peer,
+                          proto::Message message);
 /// Gives each its number on its link; what has no link any more is dropped.
 void leave(State& state, std::vector<Send>& sends);
 void refuse(State& state, Client& client, uint64_t request, const proto::Error& error);

@@ -159,6 +159,7 @@ Decision decide_again(const Meta& meta, const RingState& ring, const Owned& owne
   uint64_t stored = meta.exists ? meta.batch : 0;
   if (stored > std::max(owned.confirmed, owned.in_flight)) return fenced(meta);
   if (ours && !meta.lost.empty()) return broken(meta.lost);
+  if (!owned.lost.empty()) return broken(owned.lost);
   if (stored >= owned.confirmed) return whole(stored + 1);
   if (ring.has(stored + 1, owned.confirmed)) return whole(stored + 1);
   uint64_t missing_to =

@@ -90,6 +90,7 @@ struct Owned {
   std::string lineage;
   uint64_t confirmed = 0;  ///< the last batch whose reply came
   uint64_t in_flight = 0;  ///< sent without a reply; 0: none
+  std::string lost;        ///< why the lineage is broken already; Redis may have forgotten that too
 };
 /// For the same broker after a reconnect.
 Decision decide_again(const Meta& meta, const RingState& ring, const Owned& owned);

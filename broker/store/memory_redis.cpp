@@ -195,7 +195,23 @@ void MemoryRedis::restart(size_t changes_lost) {
   for (size_t i = 0; i < changes_lost && !unsynced_.empty(); i++) unsynced_.pop_back();
   sync();  // what was loaded was read from the disk
   live_ = disk_;
+  unreplicated_.clear();
+  replica_behind_ = true;
   set_down(false);
+}
+
+void MemoryRedis::add_replica() {
+  has_replica_ = true;
+  replica_ = live_;
+}
+
+bool MemoryRedis::replicate() {
+  if (!has_replica_ || replica_stopped_) return false;
+  // Its primary forgot something: it starts again from all that the primary has.
+  if (std::exchange(replica_behind_, false)) replica_ = live_;
+  for (const auto& change : unreplicated_) apply(replica_, change);
+  unreplicated_.clear();
+  return true;
 }
 
 void MemoryRedis::sync() {
@@ -283,6 +299,11 @@ bool MemoryRedis::claim(const Meta& before, const Meta& after) {
 
 void MemoryRedis::commit(Change change) {
   apply(live_, change);
+  if (has_replica_ && !replica_behind_) unreplicated_.push_back(change);
+  while (!replica_stopped_ && unreplicated_.size() > unsynced_max_) {
+    apply(replica_, unreplicated_.front());
+    unreplicated_.pop_front();
+  }
   unsynced_.push_back(std::move(change));
   while (unsynced_.size() > unsynced_max_) {
     apply(disk_, unsynced_.front());

@@ -72,11 +72,19 @@ class MemoryRedis {
   /// Refuses every batch (full, read-only ...) until told otherwise.
   void refuse(std::optional<proto::Error> error) { refusal_ = std::move(error); }
   void refuse_session(const SessionName& session) { bad_sessions_.insert(session); }
-  /// How many changes may be lost by restart(); older ones are on disk.
+  /// How many changes may be lost by restart(); older ones are on disk. A replica that is not
+  /// stopped lags as far behind.
   void set_unsynced_max(size_t changes) { unsynced_max_ = changes; }
   /// All there is goes to disk now.
   void sync();
+  /// From now on there is a replica, in step.
+  void add_replica();
+  /// While stopped it gets nothing and confirms nothing.
+  void stop_replica(bool stopped) { replica_stopped_ = stopped; }
   const MemoryKeys& keys() const { return live_; }
+  /// What a restart would find, and what the replica has.
+  const MemoryKeys& disk() const { return disk_; }
+  const MemoryKeys& replica() const { return replica_; }
   uint64_t random();
 
   // ---- for MemoryStore
@@ -99,6 +107,9 @@ class MemoryRedis {
   /// Batches up to this one can no longer be lost by restart().
   uint64_t on_disk() const;
   const std::optional<proto::Error>& refusal() const { return refusal_; }
+  uint64_t replicas() const { return has_replica_ ? 1 : 0; }
+  /// WAIT: the replica takes over what there is. False: it does not answer.
+  bool replicate();
 
  private:
   struct Change {
@@ -118,8 +129,9 @@ class MemoryRedis {
   void commit(Change change);
   static void apply(MemoryKeys& keys, const Change& change);
 
-  MemoryKeys live_, disk_;
-  std::deque<Change> unsynced_;
+  MemoryKeys live_, disk_, replica_;
+  std::deque<Change> unsynced_, unreplicated_;
+  bool has_replica_ = false, replica_stopped_ = false, replica_behind_ = false;
   size_t unsynced_max_ = 32;
   std::deque<OnTheWay> on_the_way_;
   std::map<Ticket, Answer> answers_;

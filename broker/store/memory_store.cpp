@@ -14,6 +14,10 @@ namespace {
 constexpr int64_t kRetryUs = 50'000;
 // As RedisStore: one that has nothing to write learns here that it was replaced.
 constexpr int64_t kOwnerLookUs = proto::kUsPerSecond;
+// `everysec`, and a WAIT that is not answered in time.
+constexpr int64_t kFsyncUs = 700'000;
+constexpr int64_t kWaitUs = 2 * proto::kUsPerSecond;
+constexpr auto kLevels = {proto::Durability::kSynced, proto::Durability::kReplicated};
 
 std::string draw_secret(MemoryRedis& redis) {
   std::string hex;
@@ -51,12 +55,16 @@ std::vector<StoreEvent> MemoryStore::poll(proto::Now now) {
 }
 
 int64_t MemoryStore::next_us() const {
+  if (!events_.empty()) return 0;
   int64_t next = INT64_MAX;
   bool looks = phase_ == Phase::kStarting || phase_ == Phase::kDown;
   if (looks && !redis_.down()) next = due_us_;
   if (in_flight_ && phase_ == Phase::kReady) next = std::min(next, in_flight_->due_us);
   if (serves()) next = std::min(next, owner_due_us_);
   if (serves() && !reads_.empty()) next = std::min(next, reads_.front().due_us);
+  for (const auto* wait : {&synced_, &replicated_}) {
+    if (wait->round != 0 && phase_ == Phase::kReady) next = std::min(next, wait->due_us);
+  }
   return next;
 }
 
@@ -75,6 +83,7 @@ void MemoryStore::step(proto::Now now) {
   if (phase_ == Phase::kReady && in_flight_ && in_flight_->due_us <= now.mono_us) take_answer(now);
   if (serves()) look_for_another_owner(now);
   if (serves()) answer_reads(now);
+  for (auto level : kLevels) answer_wait(level, now);
   if (closing_ && phase_ == Phase::kReady && !in_flight_ && queue_.empty()) finish_close();
 }
 
@@ -139,7 +148,7 @@ void MemoryStore::look_again(proto::Now now) {
   RingState ring = ring_ ? ring_->state : RingState{};
   uint64_t in_flight = in_flight_ ? in_flight_->batch.number : 0;
   Decision decision =
-      decide_again(before, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight});
+      decide_again(before, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight, meta_.lost});
   if (decision.finding == Finding::kFenced) return fence(decision.reason);
   Meta after = meta_;
   after.batch = before.batch;
@@ -154,7 +163,8 @@ void MemoryStore::look_again(proto::Now now) {
   }
   phase_ = Phase::kReady;
   healthy_ = true;
-  events_.push_back(StoreHealth{.writable = true});
+  say_health(true);
+  for (auto level : kLevels) await_more(level, now);
   uint64_t stored = redis_.meta().batch;
   if (in_flight_ && stored >= in_flight_->batch.number) {
     confirm(in_flight_->batch.number);
@@ -188,9 +198,17 @@ void MemoryStore::emit_recovered(const std::string& broken_reason) {
   Recovered recovered = recover(redis_.keys());
   recovered.lineage_broken = !broken_reason.empty();
   recovered.reason = broken_reason;
+  recovered.abilities = abilities();
   healthy_ = !recovered.lineage_broken;
   events_.push_back(std::move(recovered));
-  if (healthy_) events_.push_back(StoreHealth{.writable = true});
+  if (healthy_) say_health(true);
+}
+
+StoreAbilities MemoryStore::abilities() const { return {false, false, true, redis_.replicas()}; }
+
+void MemoryStore::say_health(bool writable, proto::Error error) {
+  events_.push_back(
+      StoreHealth{.writable = writable, .error = std::move(error), .abilities = abilities()});
 }
 
 void MemoryStore::lose_connection(proto::Now now) {
@@ -201,8 +219,8 @@ void MemoryStore::lose_connection(proto::Now now) {
     in_flight_->ticket = 0;
   }
   healthy_ = false;
-  events_.push_back(
-      StoreHealth{.error = {proto::Code::kStoreDown, "Redis does not answer; it is tried again"}});
+  for (auto level : kLevels) wait_of(level).reached = wait_of(level).round = 0;
+  say_health(false, {proto::Code::kStoreDown, "Redis does not answer; it is tried again"});
 }
 
 void MemoryStore::fence(const std::string& reason) {
@@ -224,6 +242,7 @@ void MemoryStore::accept_loss(proto::Now now) {
   meta_.lost.clear();
   if (!redis_.claim(before, meta_)) return fence("flame:meta was changed by somebody else");
   confirmed_ = before.batch;
+  synced_ = replicated_ = {};
   in_flight_.reset();
   queue_.clear();
   if (ring_) *ring_ = {{true, meta_.epoch, meta_.lineage, confirmed_ + 1, confirmed_}, {}};
@@ -283,7 +302,7 @@ void MemoryStore::take_answer(proto::Now now) {
   in_flight_->ticket = 0;
   if (answer.outcome == MemoryRedis::Outcome::kRefused) {
     in_flight_->due_us = now.mono_us + kRetryUs;
-    if (healthy_) events_.push_back(StoreHealth{.error = answer.error});
+    if (healthy_) say_health(false, answer.error);
     healthy_ = false;
     return;
   }
@@ -299,9 +318,44 @@ void MemoryStore::take_answer(proto::Now now) {
 
 void MemoryStore::confirm(uint64_t number) {
   confirmed_ = std::max(confirmed_, number);
-  if (!healthy_) events_.push_back(StoreHealth{.writable = true});
+  if (!healthy_) say_health(true);
   healthy_ = true;
   events_.push_back(BatchStored{number});
+}
+
+// ---- levels above `stored`
+// ------------------------------------------------------------------------------
+
+void MemoryStore::await(AwaitDurable wanted, proto::Now now) {
+  DurableWait& wait = wait_of(wanted.level);
+  wait.wanted = std::max(wait.wanted, wanted.batch);
+  if (wanted.batch > wait.reached) return await_more(wanted.level, now);
+  events_.push_back(Durable{wanted.level, wait.reached});
+}
+
+void MemoryStore::await_more(proto::Durability level, proto::Now now) {
+  DurableWait& wait = wait_of(level);
+  if (phase_ != Phase::kReady || wait.round != 0 || wait.wanted <= wait.reached) return;
+  wait.round = wait.wanted;
+  bool on_disk = level == proto::Durability::kSynced;
+  wait.due_us = now.mono_us + redis_.delay_us() + (on_disk ? kFsyncUs : 0);
+}
+
+// The fsync or the replica has what Redis has now, so also what was asked about: this Redis is
+// still the one that confirmed it, or step() had noticed.
+void MemoryStore::answer_wait(proto::Durability level, proto::Now now) {
+  DurableWait& wait = wait_of(level);
+  if (phase_ != Phase::kReady || wait.round == 0 || wait.due_us > now.mono_us) return;
+  if (level == proto::Durability::kSynced) {
+    redis_.sync();
+  } else if (!redis_.replicate()) {
+    wait.due_us = now.mono_us + kWaitUs;
+    events_.push_back(DurableLate{level, "0 of 1 replicas have confirmed"});
+    return;
+  }
+  wait.reached = std::max(wait.reached, std::exchange(wait.round, 0));
+  events_.push_back(Durable{level, wait.reached});
+  await_more(level, now);
 }
 
 // ---- reads

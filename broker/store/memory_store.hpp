@@ -27,6 +27,7 @@ class MemoryStore : public Store {
   void start(proto::Now now) override;
   void write(Batch batch, proto::Now now) override;
   void read(StoreRead read, proto::Now now) override;
+  void await(AwaitDurable wanted, proto::Now now) override;
   void accept_loss(proto::Now now) override;
   void close(proto::Now now) override;
   std::vector<StoreEvent> poll(proto::Now now) override;
@@ -46,6 +47,11 @@ class MemoryStore : public Store {
     StoreRead read;
     int64_t due_us;
   };
+  /// A level above `stored`: what is asked about, and when its round is answered (0: none is).
+  struct DurableWait {
+    uint64_t wanted = 0, reached = 0, round = 0;
+    int64_t due_us = 0;
+  };
 
   /// Redis is there, and answers reads at least.
   bool serves() const { return phase_ == Phase::kReady || phase_ == Phase::kBroken; }
@@ -62,6 +68,13 @@ class MemoryStore : public Store {
   void confirm(uint64_t number);
   void lose_connection(proto::Now now);
   void answer_reads(proto::Now now);
+  StoreAbilities abilities() const;
+  void say_health(bool writable, proto::Error error = {});
+  void await_more(proto::Durability level, proto::Now now);
+  void answer_wait(proto::Durability level, proto::Now now);
+  DurableWait& wait_of(proto::Durability level) {
+    return level == proto::Durability::kReplicated ? replicated_ : synced_;
+  }
   void fence(const std::string& reason);
   void end_lineage(const std::string& reason);
   void finish_close();
@@ -80,6 +93,7 @@ class MemoryStore : public Store {
   std::optional<InFlight> in_flight_;
   std::deque<Batch> queue_;
   std::deque<PendingRead> reads_;
+  DurableWait synced_, replicated_;
   std::vector<StoreEvent> events_;
 };
 

@@ -222,11 +222,65 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
     uint64_t on_disk =
         fsyncs_.on_look(asked_us, now_us(), confirmed, facts_.fsync_pending, facts_.fsync_delayed);
     if (on_disk != 0) free_ring(on_disk);
+    // A session that was created while this Redis could do better: seldom, and not for ever.
+    bool asks = !facts_.has_waitaof() && on_disk != 0 && synced_wanted_ != 0;
+    if (asks) on_durable(proto::Durability::kSynced, on_disk);
   } else if (!facts_.aof && config_.allow_volatile) {
     free_ring(confirmed);  // nothing to wait for: the ring cannot help a Redis that keeps nothing
   }
   if (phase_ == Phase::kReady) update_health();
   schedule_poll();
+}
+
+// ---- levels above `stored`
+// ------------------------------------------------------------------------------
+
+RedisDurable RedisStore::make_durable(proto::Durability level) {
+  return RedisDurable(loop_, config_.redis, level, config_.replicas,
+                      {[this, level](uint64_t batch) { on_durable(level, batch); },
+                       [this, level](std::string why) {
+                         events_.push_back(DurableLate{level, std::move(why)});
+                       }});
+}
+
+void RedisStore::await(AwaitDurable wanted, proto::Now) {
+  if (wanted.level == proto::Durability::kReplicated) {
+    waits_replicated_.await(wanted.batch);
+  } else {
+    synced_wanted_ = std::max(synced_wanted_, wanted.batch);
+    await_synced();
+  }
+  // What is known already is an event now, and nothing else may be about to wake the loop.
+  if (!events_.empty()) loop_.call_at(now_us(), [] {});
+}
+
+void RedisStore::await_synced() {
+  if (phase_ != Phase::kReady || synced_wanted_ == 0) return;
+  if (facts_.synced()) return on_durable(proto::Durability::kSynced, synced_wanted_);
+  if (facts_.has_waitaof()) return waits_synced_.await(synced_wanted_);
+  if (facts_.aof) return;  // on_poll says it, from what INFO shows
+  events_.push_back(DurableLate{proto::Durability::kSynced,
+                                "Redis at " + place() + " has no append-only file any more"});
+}
+
+void RedisStore::resume_durable() {
+  if (phase_ != Phase::kReady) return;
+  waits_synced_.resume(meta_.epoch.text());
+  waits_replicated_.resume(meta_.epoch.text());
+  await_synced();
+}
+
+void RedisStore::pause_durable() {
+  waits_synced_.pause();
+  waits_replicated_.pause();
+}
+
+void RedisStore::on_durable(proto::Durability level, uint64_t batch) {
+  if (level == proto::Durability::kSynced) {
+    if (batch >= synced_wanted_) synced_wanted_ = 0;
+    free_ring(batch);
+  }
+  events_.push_back(Durable{level, batch});
 }
 
 }  // namespace flame::broker

@@ -119,6 +119,7 @@ void RedisStore::after_next_claim() {
   fsyncs_.reset();
   if (decision_.finding == Finding::kBroken) {
     phase_ = Phase::kBroken;
+    pause_durable();
     report({{proto::Code::kLostLineage, decision_.reason}, false});
     events_.push_back(LineageBroken{decision_.reason});
     return open_reader();
@@ -193,6 +194,7 @@ void RedisStore::after_next_sync() {
   runtime::log::info("the store is back", {{"batch", confirmed_}});
   update_health();
   open_reader();
+  resume_durable();
   pump();
 }
 
@@ -312,6 +314,7 @@ void RedisStore::finish_recovery() {
   update_health();
   reads_.resume();
   schedule_poll();
+  resume_durable();
   pump();
 }
 
@@ -333,6 +336,9 @@ void RedisStore::claim_accept(const Meta& meta) {
   meta_.lost.clear();
   reads_.pause();
   reader_.close();
+  waits_synced_.forget();
+  waits_replicated_.forget();
+  synced_wanted_ = 0;
   polling_ = false;
   if (poll_timer_ != 0) loop_.cancel(std::exchange(poll_timer_, 0));
   claim(meta, &RedisStore::after_accept);
@@ -366,6 +372,7 @@ void RedisStore::close_timed_out() {
   phase_ = Phase::kOver;
   writer_.close();
   reader_.close();
+  pause_durable();
   // It never came so far as to write one: the file holds nothing that somebody could miss.
   if (ring_ && !ring_->ring().state().found) {
     ring_->remove();
@@ -392,6 +399,7 @@ void RedisStore::finish_close() {
   if (poll_timer_ != 0) loop_.cancel(std::exchange(poll_timer_, 0));
   writer_.close();
   reader_.close();
+  pause_durable();
   if (ring_) ring_->remove();
   ring_.reset();
   events_.push_back(StoreClosed{});

@@ -31,7 +31,10 @@ void take_line(RedisFacts& facts, std::string_view name, std::string_view value)
   if (name == "used_memory") facts.used_memory = number(value);
   if (name == "maxmemory") facts.maxmemory = number(value);
   if (name == "maxmemory_policy") facts.policy = value;
-  if (name == "connected_slaves") facts.replicas = number(value);
+  // One line for each follows: slave0:ip=...,state=online,... Others are still being filled.
+  if (name == "connected_slaves") facts.replicas = 0;
+  bool one = name.starts_with("slave") && name.size() > 5 && name[5] >= '0' && name[5] <= '9';
+  if (one && value.find("state=online") != value.npos) facts.replicas++;
   if (name == "aof_pending_bio_fsync") facts.fsync_pending = value != "0";
   if (name == "aof_delayed_fsync") facts.fsync_delayed = number(value);
 }

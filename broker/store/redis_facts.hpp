@@ -26,7 +26,7 @@ struct RedisFacts {
   uint64_t used_memory = 0;
   uint64_t maxmemory = 0;  ///< 0: no limit
   std::string policy;
-  uint64_t replicas = 0;
+  uint64_t replicas = 0;  ///< connected and in step
   bool fsync_pending = false;
   uint64_t fsync_delayed = 0;
   std::string appendfsync;       ///< "" where CONFIG is not allowed
@@ -35,7 +35,7 @@ struct RedisFacts {
   /// Every confirmed write is on disk.
   bool synced() const { return aof && appendfsync == "always" && fsync_on_rewrite; }
   bool has_waitaof() const;
-  StoreAbilities abilities() const { return {!aof, synced(), replicas}; }
+  StoreAbilities abilities() const { return {!aof, synced(), synced() || has_waitaof(), replicas}; }
   bool memory_near_limit() const;
 };
 

@@ -30,6 +30,8 @@ RedisStore::RedisStore(runtime::EventLoop& loop, RedisStoreConfig config)
               {[this] { look(); }, [this](proto::Error e) { on_lost(std::move(e)); }}),
       reader_(loop, config_.redis,
               {[this] { on_reader_open(); }, [this](proto::Error e) { on_lost(std::move(e)); }}),
+      waits_synced_(make_durable(proto::Durability::kSynced)),
+      waits_replicated_(make_durable(proto::Durability::kReplicated)),
       reads_(
           reader_, [this](StoreEvent event) { events_.push_back(std::move(event)); },
           [this](proto::Error e) { on_lost(std::move(e)); }) {}
@@ -93,6 +95,7 @@ void RedisStore::connect() {
 void RedisStore::retry_later(int64_t wait_us) {
   writer_.close();
   reader_.close();
+  pause_durable();
   reads_.pause();
   recovery_.reset();
   found_.reset();
@@ -196,7 +199,8 @@ void RedisStore::decide(const Meta& meta) {
   if (accepting_ && meta.epoch.number <= meta_.epoch.number) return claim_accept(meta);
   if (owner_) {
     uint64_t in_flight = in_flight_ ? in_flight_->number : 0;
-    decision_ = decide_again(meta, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight});
+    decision_ =
+        decide_again(meta, ring, {meta_.epoch, meta_.lineage, confirmed_, in_flight, meta_.lost});
   } else {
     decision_ = decide_start(meta, ring, {facts_.run_id, facts_.uptime_us}, config_.cluster,
                              config_.takeover_grace_us,
@@ -257,6 +261,7 @@ void RedisStore::fence(const std::string& reason) {
   phase_ = Phase::kOver;
   writer_.close();
   reader_.close();
+  pause_durable();
   reads_.pause();
   runtime::log::error("fenced", {{"reason", reason}});
   events_.push_back(Fenced{reason});

@@ -3,7 +3,8 @@
 #pragma once
 
 // The store on a real Redis: a citizen of the loop with two connections, one for batches and one
-// for questions, so that a large answer never delays a batch.
+// for questions, so that a large answer never delays a batch; and one more for each level above
+// `stored` that a session waits for.
 //
 //   connect -> look (INFO, CONFIG, flame:meta) -> decide -> claim (raise the epoch, fenced) ->
 //   replay what Redis lacks from the ring -> [first time: epoch on disk, read the state] -> ready
@@ -20,6 +21,7 @@
 #include "broker/store/batch.hpp"
 #include "broker/store/fsync_watch.hpp"
 #include "broker/store/lineage.hpp"
+#include "broker/store/redis_durable.hpp"
 #include "broker/store/redis_facts.hpp"
 #include "broker/store/redis_reads.hpp"
 #include "broker/store/redis_recovery.hpp"
@@ -40,6 +42,7 @@ struct RedisStoreConfig {
   std::string data_folder;                  ///< only names the ring
   uint64_t ring_bytes = proto::kRingBytes;  ///< 0: no ring
   bool allow_volatile = false;
+  uint64_t replicas = 1;  ///< how many must have what is `replicated`
   int64_t takeover_grace_us = static_cast<int64_t>(proto::kTakeoverGraceMs) * proto::kUsPerMs;
   int64_t reply_timeout_us = 10 * proto::kUsPerSecond;
 };
@@ -64,6 +67,7 @@ class RedisStore : public Store {
   void start(proto::Now now) override;
   void write(Batch batch, proto::Now now) override;
   void read(StoreRead read, proto::Now now) override;
+  void await(AwaitDurable wanted, proto::Now now) override;
   void accept_loss(proto::Now now) override;
   void close(proto::Now now) override;
   std::vector<StoreEvent> poll(proto::Now now) override;
@@ -155,6 +159,13 @@ class RedisStore : public Store {
   void on_poll(runtime::RedisReplies&& replies, int64_t asked_us, uint64_t confirmed, bool whole);
   void free_ring(uint64_t number);
 
+  // levels above `stored` (redis_batches.cpp)
+  void await_synced();
+  void resume_durable();
+  void pause_durable();
+  void on_durable(proto::Durability level, uint64_t batch);
+  RedisDurable make_durable(proto::Durability level);
+
   int64_t now_us() const { return loop_.now().mono_us; }
   std::string place() const { return config_.redis.shown(); }
 
@@ -162,6 +173,9 @@ class RedisStore : public Store {
   RedisStoreConfig config_;
   runtime::RedisConnection writer_;
   runtime::RedisConnection reader_;
+  RedisDurable waits_synced_;
+  RedisDurable waits_replicated_;
+  uint64_t synced_wanted_ = 0;
   RedisReads reads_;
   std::unique_ptr<RedisRecovery> recovery_;
   std::unique_ptr<RingFile> ring_;

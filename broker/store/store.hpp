@@ -169,7 +169,8 @@ struct RecoveredSession {
 struct StoreAbilities {
   bool is_volatile = false;  ///< no AOF: `stored` is no more than `memory`
   bool synced = false;       ///< every BatchStored is on disk already (appendfsync always)
-  uint64_t replicas = 0;     ///< connected now
+  bool can_sync = false;     ///< AwaitDurable{kSynced} is answered: synced, or there is WAITAOF
+  uint64_t replicas = 0;     ///< connected and in step now
   friend bool operator==(const StoreAbilities&, const StoreAbilities&) = default;
 };
 
@@ -184,8 +185,6 @@ struct Recovered {
   bool lineage_broken =
       false;  ///< confirmed writes are missing; `reason` says which. Reads only, until accept_loss
   std::string reason;
-  bool can_sync = false;  ///< durability synced can be given (appendfsync always, or WAITAOF)
-  uint64_t replicas = 0;  ///< connected ones
   std::vector<std::pair<std::string, std::string>> applications;  ///< name -> encode_value()
   std::vector<std::pair<std::string, std::string>> executors;
   std::vector<RecoveredSession> sessions;  ///< oldest first
@@ -195,6 +194,16 @@ struct Recovered {
 /// The batch is applied and Redis said so: what depends on it may leave.
 struct BatchStored {
   uint64_t number = 0;
+};
+/// Answer to AwaitDurable: every batch up to this one is on disk, or on as many replicas as wanted.
+struct Durable {
+  proto::Durability level = proto::Durability::kSynced;
+  uint64_t batch = 0;
+};
+/// It takes longer than it should; the store goes on asking, and Durable follows when it is so.
+struct DurableLate {
+  proto::Durability level = proto::Durability::kSynced;
+  std::string reason;
 };
 /// The store cannot write now (down, loading, full, read-only ...) or can again. Batches stay
 /// queued meanwhile.
@@ -258,9 +267,9 @@ struct EventsRead {
   proto::Error error;
 };
 
-using StoreEvent =
-    std::variant<Recovered, BatchStored, StoreHealth, SessionRefused, Fenced, LineageBroken,
-                 LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead, EventsRead>;
+using StoreEvent = std::variant<Recovered, BatchStored, Durable, DurableLate, StoreHealth,
+                                SessionRefused, Fenced, LineageBroken, LineageAccepted, StoreClosed,
+                                OutputsRead, InputsRead, CommonRead, EventsRead>;
 
 // ---- reading
 // --------------------------------------------------------------------------------------------
@@ -290,6 +299,14 @@ struct ReadEvents {
 };
 using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents>;
 
+/// Asks when a stored batch reaches a level above `stored`. Answered with Durable, and at once
+/// where that is known; asking again, or for a later batch, is fine. After a StoreHealth that is
+/// not writable what was answered counts no more: Redis may come back with less, so ask again.
+struct AwaitDurable {
+  proto::Durability level = proto::Durability::kSynced;
+  uint64_t batch = 0;
+};
+
 /// Passive: never blocks, never calls back; events are taken with poll(). One thread.
 class Store {
  public:
@@ -299,6 +316,7 @@ class Store {
   /// Queues a batch. At most one is unconfirmed at a time: the caller waits for BatchStored.
   virtual void write(Batch batch, proto::Now now) = 0;
   virtual void read(StoreRead read, proto::Now now) = 0;
+  virtual void await(AwaitDurable wanted, proto::Now now) = 0;
   /// After LineageBroken: go on with what is there.
   virtual void accept_loss(proto::Now now) = 0;
   /// In order: after what is queued, mark a clean stop and let go. StoreClosed follows, within

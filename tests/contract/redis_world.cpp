@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
+#include <signal.h>
+
 #include <algorithm>
 #include <sstream>
 
@@ -99,6 +101,23 @@ void RedisWorld::restart_redis() {
   // SIGTERM writes what is buffered; a SIGKILL that loses is a test of its own.
   server_.kill(15);
   server_.start();
+}
+
+// Replication knows no unix sockets: the primary gets a port for it, a free one on loopback.
+void RedisWorld::add_replica() {
+  server_.listen_on_loopback();
+  replica_ = std::make_unique<RedisServer>(
+      std::vector<std::string>{"--replicaof", "127.0.0.1 " + std::to_string(server_.port()),
+                               "--repl-diskless-sync-delay", "0"});
+  for (int i = 0; i < 3000; i++) {
+    if (server_.command({"INFO", "replication"}).find("state=online") != std::string::npos) return;
+    loop_.turn(10'000);
+  }
+  throw std::runtime_error("the replica did not come in step");
+}
+
+void RedisWorld::stop_replica(bool stopped) {
+  ::kill(replica_->pid(), stopped ? SIGSTOP : SIGCONT);
 }
 
 void RedisWorld::spoil(const std::string& session) {

@@ -296,6 +296,45 @@ TYPED_TEST(StoreContract, ASpoiledSessionIsNamedAndHarmsNoOther) {
   EXPECT_EQ(this->world_.table()["flame:{good}:session"], "hash state=y tasks=0");
 }
 
+TYPED_TEST(StoreContract, WhatIsAskedAboutBecomesDurable) {
+  this->world_.add_replica();
+  auto a = this->teller("a");
+  a.start();
+  auto wait = [&](proto::Durability level, uint64_t batch) {
+    for (;;) {
+      auto durable = a.template wait<Durable>();
+      if (durable.level == level && durable.batch >= batch) return;
+    }
+  };
+  for (auto level : {proto::Durability::kReplicated, proto::Durability::kSynced}) {
+    a.write({session("s")});
+    uint64_t first = a.last();
+    a.store().await({level, first}, this->world_.now());
+    a.write({session("t")});
+    a.store().await({level, a.last()}, this->world_.now());
+    wait(level, a.last());
+    a.store().await({level, first}, this->world_.now());  // known already
+    wait(level, first);
+  }
+}
+
+TYPED_TEST(StoreContract, AReplicaThatStandsStillIsSaidAndWaitedFor) {
+  this->world_.add_replica();
+  auto a = this->teller("a");
+  a.start();
+  a.write({session("s")});
+  this->world_.stop_replica(true);
+  a.store().await({proto::Durability::kReplicated, a.last()}, this->world_.now());
+  auto late = a.template wait<DurableLate>();
+  EXPECT_EQ(late.level, proto::Durability::kReplicated);
+  EXPECT_THAT(late.reason, testing::HasSubstr("0 of 1 replicas"));
+  a.write({session("t")});  // nobody else waits
+  EXPECT_THAT(a.events(),
+              testing::Not(testing::Contains(testing::VariantWith<Durable>(testing::_))));
+  this->world_.stop_replica(false);
+  EXPECT_EQ(a.template wait<Durable>().batch, a.last() - 1);
+}
+
 TYPED_TEST(StoreContract, ACleanStopIsRemembered) {
   std::string lineage;
   {

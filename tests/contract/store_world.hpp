@@ -36,6 +36,10 @@ class World {
   virtual void restart_redis() = 0;
   /// Makes every key of the session refuse with WRONGTYPE.
   virtual void spoil(const std::string& session) = 0;
+  /// Returns when it is in step.
+  virtual void add_replica() = 0;
+  /// SIGSTOP, SIGCONT.
+  virtual void stop_replica(bool stopped) = 0;
 };
 
 class MemoryWorld : public World {
@@ -46,6 +50,8 @@ class MemoryWorld : public World {
   Table table() override;
   void restart_redis() override { redis_.restart(0); }
   void spoil(const std::string& session) override { redis_.refuse_session(session); }
+  void add_replica() override { redis_.add_replica(); }
+  void stop_replica(bool stopped) override { redis_.stop_replica(stopped); }
   broker::MemoryRedis& redis() { return redis_; }
 
  private:
@@ -63,12 +69,15 @@ class RedisWorld : public World {
   Table table() override;
   void restart_redis() override;
   void spoil(const std::string& session) override;
+  void add_replica() override;
+  void stop_replica(bool stopped) override;
   RedisServer& server() { return server_; }
   broker::RedisStoreConfig config(const std::string& name);
   runtime::EventLoop& loop() { return loop_; }
 
  private:
   RedisServer server_;
+  std::unique_ptr<RedisServer> replica_;
   runtime::EventLoop loop_;
 };
 

@@ -39,6 +39,7 @@ struct Options {
   std::string endpoint, client, session, application, common, journal, until;
   uint64_t tasks = 0, seed = 0;
   uint64_t loss = 0;  ///< 1: acknowledged tasks may be reported as lost
+  uint64_t durability = static_cast<uint64_t>(proto::Durability::kStored);
 };
 
 class KillClient {
@@ -54,6 +55,7 @@ class KillClient {
     create.session = options_.session;
     create.open_or_create = true;
     create.spec.application = options_.application;
+    create.spec.durability = static_cast<proto::Durability>(options_.durability);
     create.payload = proto::Bytes::own(std::string(options_.common));
     feed(Request{kOpenTicket, create});
     while (!over_) {
@@ -219,8 +221,10 @@ bool read(int argc, char** argv, Options& o) {
       {"--session", &o.session},   {"--application", &o.application},
       {"--common", &o.common},     {"--journal", &o.journal},
       {"--until", &o.until}};
-  std::map<std::string, uint64_t*> numbers = {
-      {"--tasks", &o.tasks}, {"--seed", &o.seed}, {"--loss", &o.loss}};
+  std::map<std::string, uint64_t*> numbers = {{"--tasks", &o.tasks},
+                                              {"--seed", &o.seed},
+                                              {"--loss", &o.loss},
+                                              {"--durability", &o.durability}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (auto text = texts.find(argv[i]); text != texts.end()) {
       *text->second = argv[i + 1];

@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FLAME_BIN", ROOT / "build/release/bin"))
 APPLICATION = "kill"
 SESSION = "kill-test"
+LEVELS = ["memory", "stored", "synced", "replicated"]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -119,6 +120,8 @@ class World:
         loss=False,
         redis_flags="",
         password="",
+        durability="stored",
+        redis_server="redis-server",
     ):
         self.rng = random.Random(seed)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-kill-"))
@@ -133,7 +136,7 @@ class World:
         self.processes = {}
         self.redis_port = free_port(random.Random()) if password else 0
         self.password = password
-        self.add_store(fsync, slow_ms, ring_size, redis_flags)
+        self.add_store(fsync, slow_ms, ring_size, redis_flags, redis_server)
         for i in range(1, executors + 1):
             self.add(
                 f"executor-{i}",
@@ -146,14 +149,15 @@ class World:
                 f"{BIN}/kill_client --endpoint {self.endpoint} --client {seed:032x}"
                 f" --session {SESSION} --application {APPLICATION} --common {self.ran}"
                 f" --journal {self.journal} --until {self.until}"
-                f" --tasks {tasks} --seed {seed} --loss {int(loss)}",
+                f" --tasks {tasks} --seed {seed} --loss {int(loss)}"
+                f" --durability {LEVELS.index(durability)}",
             )
 
-    def add_store(self, fsync, slow_ms, ring_size, redis_flags):
+    def add_store(self, fsync, slow_ms, ring_size, redis_flags, redis_server):
         slowly = {"LD_PRELOAD": f"{BIN}/kill_slow_fsync.so", "SLOW_FSYNC_MS": str(slow_ms)}
         self.add(
             "redis",
-            f"redis-server --port {self.redis_port} --bind 127.0.0.1 --unixsocket {self.socket}"
+            f"{redis_server} --port {self.redis_port} --bind 127.0.0.1 --unixsocket {self.socket}"
             f" --dir {self.folder}/redis --save '' --appendonly yes --appendfsync {self.fsync}"
             f" --maxmemory-policy noeviction --requirepass '{self.password}' {redis_flags}",
             slowly if fsync == "slow" else {},
@@ -164,6 +168,28 @@ class World:
             f" --data {self.folder} --ring-dir {self.folder}/ring --ring-size {ring_size}",
             {"FLAME_REDIS_URL": self.redis_url},
         )
+
+    def add_replica(self):
+        """Replication knows no unix sockets: the primary takes a port of loopback too."""
+        port = free_port(random.Random())
+        with self.redis() as redis:
+            redis("CONFIG", "SET", "port", port)
+        (self.folder / "replica").mkdir()
+        self.add(
+            "replica",
+            f"redis-server --port 0 --unixsocket {self.replica_socket} --dir {self.folder}/replica"
+            f" --save '' --appendonly yes --replicaof 127.0.0.1 {port}",
+        )
+        self.processes["replica"].start()
+        self.wait(self.in_step, "the replica is in step")
+
+    def in_step(self):
+        with self.redis() as redis:
+            return b"state=online" in redis("INFO", "replication")
+
+    @property
+    def replica_socket(self):
+        return str(self.folder / "replica.sock")
 
     def add(self, name, command, env=None):
         self.processes[name] = Process(name, shlex.split(command), self.folder, env)

@@ -192,6 +192,8 @@ void BrokerNode::perform(std::vector<broker::Action> actions) {
       perform(*send);
     } else if (auto read = std::get_if<broker::StoreRead>(&action)) {
       store_->read(std::move(*read), now);
+    } else if (auto wanted = std::get_if<broker::AwaitDurable>(&action)) {
+      store_->await(*wanted, now);
     } else if (auto stop = std::get_if<broker::Stop>(&action)) {
       cluster_.world.say(name_, "stops: " + stop->reason);
       return crash();
@@ -311,16 +313,22 @@ void BrokerNode::check_promise(const broker::Send& send) {
     return;
   auto meta = cluster_.redis.meta();
   if (meta.epoch.text() != state.epoch || meta.batch < state.confirmed_batch()) return;
-  const auto& keys = cluster_.redis.keys();
   const std::string& name = session->second->name;
-  auto expect = [&](const proto::Run& run, std::string_view letters, const char* what) {
+  auto expect_in = [&](const broker::MemoryKeys& keys, const char* place, const proto::Run& run,
+                       std::string_view letters, const char* what) {
     for (proto::TaskId id = run.first; id < run.end(); id++) {
       char letter = letter_of(keys, name, id);
       if (letter != 0 && letters.find(letter) != letters.npos) continue;
       return cluster_.world.fail(
-          name_ + ": " + what + " of " + name + " " + to_string(run) + " leaves, but Redis has '" +
-          std::string(1, letter == 0 ? '-' : letter) + "' for " + std::to_string(id));
+          name_ + ": " + what + " of " + name + " " + to_string(run) + " leaves, but " + place +
+          " has '" + std::string(1, letter == 0 ? '-' : letter) + "' for " + std::to_string(id));
     }
+  };
+  auto expect = [&](const proto::Run& run, std::string_view letters, const char* what) {
+    expect_in(cluster_.redis.keys(), "Redis", run, letters, what);
+    if (dispatch != nullptr) return;  // is never held back
+    auto [keys, place] = safe_place(session->second->spec.durability);
+    if (keys != nullptr) expect_in(*keys, place, run, letters, what);
   };
   if (ack != nullptr) {
     for (const auto& item : ack->items) expect(item.run, "PRSFC", "an acknowledgement");
@@ -337,6 +345,14 @@ void BrokerNode::check_promise(const broker::Send& send) {
     expect(dispatch->ticket.run, "RSFC", "a dispatch");
   }
   if (results != nullptr) expect(results->run, "SFC", "a result");
+}
+
+// Where what a client is told must be, beside Redis' memory.
+std::pair<const broker::MemoryKeys*, const char*> BrokerNode::safe_place(
+    proto::Durability level) const {
+  if (level == proto::Durability::kSynced) return {&cluster_.redis.disk(), "disk"};
+  if (level == proto::Durability::kReplicated) return {&cluster_.redis.replica(), "replica"};
+  return {nullptr, ""};
 }
 
 }  // namespace flame::sim

@@ -58,6 +58,7 @@ class BrokerNode : public Listener {
   void check();
   void check_starvation();
   void check_promise(const broker::Send& send);
+  std::pair<const broker::MemoryKeys*, const char*> safe_place(proto::Durability level) const;
 
   Cluster cluster_;
   std::string name_;

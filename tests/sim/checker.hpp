@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ class Checker {
   void closed(proto::SessionUid uid) { logs_[uid].may_cancel = true; }
   /// Brokers end: what was acknowledged as `memory` goes with them.
   void expect_memory_loss() { memory_lost_ = true; }
+  /// Of what is acknowledged as this level, some may be gone at the end.
+  void expect_loss_of(proto::Durability level) { may_lose_.insert(level); }
   /// Redis lost what it had confirmed, and an operator accepted that.
   void store_lost();
   /// A client was told that these are gone.
@@ -88,6 +91,7 @@ class Checker {
   std::vector<TaskLog> tasks_;
   std::map<proto::SessionUid, SessionLog> logs_;
   uint64_t acknowledgements_ = 0, results_ = 0;
+  std::set<proto::Durability> may_lose_ = {proto::Durability::kMemory, proto::Durability::kStored};
   bool store_lost_ = false, memory_lost_ = false;
 };
 

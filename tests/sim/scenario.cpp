@@ -3,6 +3,7 @@
 #include "tests/sim/scenario.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace flame::sim {
 
@@ -112,11 +113,31 @@ Scenario Scenario::draw(Rng& rng) {
   scenario.clients = draw_clients(rng, scenario.faults_end_us);
   leave_room(scenario);
   if (rng.chance(0.1)) return scenario;  // fair weather
-  for (size_t i = 0; i < kFaultNames.size(); i++) {
+  for (size_t i = 0; i < static_cast<size_t>(Fault::kReplicaStops); i++) {
     if (!rng.chance(0.25)) continue;
     scenario.faults.emplace_back(static_cast<Fault>(i), rng.between(500, 8'000) * proto::kUsPerMs);
   }
   return scenario;
+}
+
+void Scenario::draw_levels(Rng rng) {
+  levels = rng.chance(0.3);
+  if (!levels) return;
+  std::map<std::string, proto::Durability> drawn;  // clients of one session want the same
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      auto [level, fresh] = drawn.try_emplace(job.session, job.spec.durability);
+      if (fresh && rng.chance(0.6)) {
+        level->second =
+            rng.chance(0.5) ? proto::Durability::kSynced : proto::Durability::kReplicated;
+      }
+      job.spec.durability = level->second;
+    }
+  }
+  if (faults.empty()) return;  // fair weather
+  if (rng.chance(0.5)) {
+    faults.emplace_back(Fault::kReplicaStops, rng.between(500, 8'000) * proto::kUsPerMs);
+  }
 }
 
 bool Scenario::has(Fault fault) const {

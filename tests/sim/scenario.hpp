@@ -31,11 +31,14 @@ enum class Fault : uint8_t {
   kClientCrash,
   kWireBreak,  ///< a connection ends
   kWireCut,    ///< a connection stays, and nothing comes through
+  // Drawn by draw_levels().
+  kReplicaStops,
 };
-inline constexpr std::array<std::string_view, 15> kFaultNames = {
-    "broker crash",   "broker leave",   "broker pause",  "takeover",   "redis down",
-    "redis forgets",  "both forget",    "redis refuses", "redis slow", "executor crash",
-    "executor drain", "executor pause", "client crash",  "wire break", "wire cut"};
+inline constexpr std::array<std::string_view, 16> kFaultNames = {
+    "broker crash", "broker leave",   "broker pause",   "takeover",
+    "redis down",   "redis forgets",  "both forget",    "redis refuses",
+    "redis slow",   "executor crash", "executor drain", "executor pause",
+    "client crash", "wire break",     "wire cut",       "replica stops"};
 
 struct Scenario {
   Weather weather;
@@ -47,7 +50,12 @@ struct Scenario {
   std::vector<ExecutorPlan> executors;
   std::vector<std::vector<JobPlan>> clients;
 
+  /// Redis has a replica, and some sessions ask for more than `stored`.
+  bool levels = false;
+
   static Scenario draw(Rng& rng);
+  /// With chance of its own: seeds from before there were levels mean what they meant.
+  void draw_levels(Rng rng);
   bool has(Fault fault) const;
   std::string text() const;
 };

@@ -21,11 +21,13 @@ Simulation::Simulation(uint64_t seed, bool verbose)
       network_(world_),
       redis_(seed),
       checker_(world_) {
+  scenario_.draw_levels(Rng(seed ^ 0x1e7e15u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
   network_.through_codec = scenario_.through_codec;
   redis_.set_delay(scenario_.redis_delay_us);
   redis_.set_unsynced_max(scenario_.redis_unsynced);
+  if (scenario_.levels) redis_.add_replica();
   Cluster cluster{world_, network_, redis_};
   for (const auto& plan : scenario_.executors)
     executors_.push_back(std::make_unique<ExecutorNode>(cluster, plan));
@@ -39,6 +41,9 @@ Outcome Simulation::run() {
   for (Fault fault :
        {Fault::kBrokerCrash, Fault::kBrokerLeave, Fault::kTakeover, Fault::kBothForget}) {
     if (scenario_.has(fault)) checker_.expect_memory_loss();
+  }
+  for (Fault fault : {Fault::kRedisForgets, Fault::kBothForget}) {
+    if (scenario_.has(fault)) checker_.expect_loss_of(proto::Durability::kReplicated);
   }
   start_broker(false);
   for (auto& executor : executors_) executor->start();
@@ -127,6 +132,7 @@ void Simulation::strike(Fault fault) {
     case Fault::kBothForget:
     case Fault::kRedisRefuses:
     case Fault::kRedisSlow:
+    case Fault::kReplicaStops:
       return strike_redis(fault);
     case Fault::kExecutorCrash:
     case Fault::kExecutorDrain:
@@ -186,6 +192,10 @@ void Simulation::strike_redis(Fault fault) {
       redis_forgot_us_ = world_.now_us();
       redis_.restart(chaos_.below(scenario_.redis_unsynced + 1));
       return;
+    case Fault::kReplicaStops:
+      redis_.stop_replica(true);
+      world_.after(for_us, [this] { redis_.stop_replica(false); });
+      return;
     case Fault::kRedisRefuses:
       redis_.refuse(proto::Error{proto::Code::kStoreRefused, "OOM command not allowed", 0});
       world_.after(for_us, [this] { redis_.refuse(std::nullopt); });
@@ -219,6 +229,7 @@ void Simulation::make_peace() {
   peace_ = true;
   network_.heal();
   redis_.set_down(false);
+  redis_.stop_replica(false);
   redis_.refuse(std::nullopt);
   redis_.set_delay(scenario_.redis_delay_us);
   if (a_broker() == nullptr) start_broker(false);

@@ -3,6 +3,7 @@
 #include "tests/support/redis_server.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -129,6 +130,20 @@ void RedisServer::start(std::vector<std::string> more_arguments, bool until_load
     poll(nullptr, 0, 5);
   }
   throw std::runtime_error("redis-server does not listen");
+}
+
+void RedisServer::listen_on_loopback() {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof name;
+  bool bound = bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0 &&
+               getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0;
+  close(fd);
+  port_ = ntohs(name.sin_port);
+  if (!bound || command({"CONFIG", "SET", "port", std::to_string(port_)}) != "OK")
+    throw std::runtime_error("redis-server does not take the port " + std::to_string(port_));
 }
 
 void RedisServer::kill(int signal) {

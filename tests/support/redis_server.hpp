@@ -28,6 +28,10 @@ class RedisServer {
   bool runs() const { return pid_ > 0; }
   pid_t pid() const { return pid_; }
 
+  /// Also on a free port of loopback, for a replica.
+  void listen_on_loopback();
+  int port() const { return port_; }
+
   const std::string& folder() const { return folder_; }
   std::string socket() const { return folder_ + "/redis.sock"; }
   std::string url() const { return "unix://" + socket(); }
@@ -40,6 +44,7 @@ class RedisServer {
   std::string folder_;
   std::vector<std::string> arguments_;
   pid_t pid_ = -1;
+  int port_ = 0;
 };
 
 }  // namespace flame::tests

@@ -128,7 +128,7 @@ TEST(Start, ABrokenLineageStaysSo) {
 
 Decision again(const Meta& meta, const RingState& ring, uint64_t confirmed = 8,
                uint64_t in_flight = 9) {
-  return decide_again(meta, ring, {{3, 0xabc}, "line", confirmed, in_flight});
+  return decide_again(meta, ring, {{3, 0xabc}, "line", confirmed, in_flight, ""});
 }
 
 TEST(Again, NothingOrOnlyTheAnswerIsMissing) {
@@ -157,6 +157,11 @@ TEST(Again, AnyOtherEpochMeansReplaced) {
 TEST(Again, ABatchThatWeNeverSentIsSomebodyElses) {
   EXPECT_EQ(again(stored(10), ring(5, 9)).finding, Finding::kFenced);
   EXPECT_EQ(again(stored(9), ring(5, 8), 8, 0).finding, Finding::kFenced);
+}
+
+TEST(Again, ARedisThatForgotThatItsLineageIsBrokenDoesNotMendIt) {
+  Owned owned{{3, 0xabc}, "line", 8, 0, "yesterday"};
+  EXPECT_EQ(decide_again(stored(8, {2, 5}), ring(1, 8), owned).reason, "yesterday");
 }
 
 TEST(Again, WithoutTheRingALossIsNamed) {

@@ -15,7 +15,11 @@ RedisFacts good() {
       "Memory\r\nused_memory:900\r\n"
       "maxmemory:1000\r\nmaxmemory_policy:noeviction\r\nloading:0\r\nrole:master\r\naof_enabled:"
       "1\r\n"
-      "aof_pending_bio_fsync:1\r\naof_delayed_fsync:3\r\ncluster_enabled:0\r\nconnected_slaves:2");
+      "aof_pending_bio_fsync:1\r\naof_delayed_fsync:3\r\ncluster_enabled:0\r\nconnected_slaves:"
+      "3\r\n"
+      "slave0:ip=10.0.0.1,port=1,state=online,offset=5,lag=0\r\n"
+      "slave1:ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0\r\n"
+      "slave2:ip=10.0.0.3,port=1,state=online,offset=5,lag=1");
   return facts;
 }
 
