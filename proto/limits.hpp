@@ -37,6 +37,7 @@ inline constexpr uint64_t kListRowsMax = 10'000;
 inline constexpr uint64_t kEventsKept = 256;
 inline constexpr uint64_t kBeatMs = 1000;
 inline constexpr uint64_t kLeaseMs = 3000;
+inline constexpr uint64_t kIdleBeatsMax = 1000;
 inline constexpr uint64_t kReadoptMs = 10'000;
 inline constexpr uint64_t kClientLeaseMs = 30'000;
 inline constexpr uint64_t kClientTtlMs = 24ull * 3600 * 1000;
@@ -114,6 +115,9 @@ inline constexpr std::array kLimits = {
              "one reply stays below a few MiB"},
     LimitRow{"events_kept", kEventsKept, "events", "older ones are trimmed", "a session's history"},
     LimitRow{"beat_ms", kBeatMs, "ms", "a beat is sent", "three fit in a lease"},
+    LimitRow{"idle_beats_max", kIdleBeatsMax, "beats/s",
+             "executors without a binding beat less often, their lease is 3 beats",
+             "10,000 idle executors cost a broker a few percent of a core"},
     LimitRow{"lease_ms", kLeaseMs, "ms", "the executor counts as lost, its tasks are retried",
              "a killed executor costs at most this"},
     LimitRow{"readopt_ms", kReadoptMs, "ms",

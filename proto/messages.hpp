@@ -50,14 +50,16 @@ struct ErrorReply {
   friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
-/// Sent by the thread that does the work, every beat_ms, in both directions. `status`: an
+/// Sent by the thread that does the work, every beat_ms, in both directions; between a broker and
+/// an executor without a binding every `idle_ms` where the broker's last one said so. `status`: an
 /// executor's busy slots; a broker's 1 while the store answers, else 0.
 struct Beat {
   static constexpr auto kType = MessageType::kBeat;
   uint64_t status = 0;
+  uint64_t idle_ms = 0;  ///< 0: as beat_ms
   template <class F>
   auto fields(F&& f) {
-    return f(status);
+    return f(status, idle_ms);
   }
   friend bool operator==(const Beat&, const Beat&) = default;
 };

@@ -109,7 +109,7 @@ class IdleExecutor {
   void on_time(int64_t now_us) {
     if (fd_ < 0 || !welcomed_) return;
     if (now_us >= beat_at_us_) {
-      beat_at_us_ += kBeatUs;
+      beat_at_us_ += beat_us_;
       say(proto::Beat{});
     }
   }
@@ -149,7 +149,10 @@ class IdleExecutor {
   void on_message(const std::string& header, Totals& totals) {
     auto decoded = proto::decode(header, {});
     if (!decoded) return;  // a payload frame of something that is not for the idle
-    if (std::holds_alternative<proto::Beat>(decoded->message)) totals.beats++;
+    if (auto beat = std::get_if<proto::Beat>(&decoded->message)) {
+      totals.beats++;
+      beat_us_ = std::max(kBeatUs, static_cast<int64_t>(beat->idle_ms) * 1000);
+    }
     if (std::holds_alternative<proto::Resync>(decoded->message)) {
       if (!welcomed_) return;  // one hello is on its way
       totals.resyncs++;
@@ -181,6 +184,7 @@ class IdleExecutor {
   std::string in_;
   bool greeted_ = false, welcomed_ = false;
   int64_t beat_at_us_;
+  int64_t beat_us_ = kBeatUs;
 };
 
 volatile sig_atomic_t stopped = 0;

@@ -405,7 +405,7 @@ void tick_clients(State& state, const proto::Now& now, bool drained) {
       silent.push_back(peer);
     } else if (now.mono_us >= client.beat_due_us) {
       client.beat_due_us = now.mono_us + kBeatUs;
-      send_now(state, client, proto::Beat{state.health.writable ? 1u : 0u});
+      send_now(state, client, proto::Beat{state.health.writable ? 1u : 0u, 0});
     }
   }
   for (const auto& peer : silent) on_client_gone(state, peer);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/beats.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
@@ -19,7 +20,6 @@ using proto::Run;
 namespace {
 
 constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
-constexpr int64_t kLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
 
 // To a peer that has no link yet: the answer is the first message of the one it proposed.
 void answer_hello(State& state, const Peer& peer, uint32_t link, const proto::Error& error) {
@@ -50,12 +50,12 @@ proto::Status check_hello(const State& state, const proto::ExecutorHello& hello)
 // The same id in another process: the old one is lost if it is gone or silent, else the new one has
 // to wait.
 bool replaces(State& state, const Peer& peer, uint32_t link, Executor& old, const proto::Now& now) {
-  bool silent = old.lease_until_us - kLeaseUs + 2 * kBeatUs < now.mono_us;
+  bool silent = old.lease_until_us - beat_us(old) < now.mono_us;  // two beats are missing
   if (old.gone || silent) {
     lose_executor(state, old, ExecutorState::kLost, "another process took its id", now);
     return true;
   }
-  send_now(state, old, proto::Beat{0});  // shows whether anybody is there
+  send_now(state, old, proto::Beat{});  // shows whether anybody is there
   answer_hello(
       state, peer, link,
       {Code::kAlreadyExists,
@@ -175,7 +175,8 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
   executor.state = ExecutorState::kConnected;
   executor.gone = false;
   executor.dirty = true;
-  executor.lease_until_us = now.mono_us + kLeaseUs;
+  executor.idle_beat_us = 0;
+  heard_from(executor, now);
   executor.beat_due_us = now.mono_us + kBeatUs;
   executor.seen_ms = now.wall_ms();
   resize_slots(state, executor, hello.slots);
@@ -362,10 +363,11 @@ void on_executor_message(State& state, const Peer& peer, const proto::Envelope& 
     case proto::Link::Verdict::kAccept:
       break;
   }
-  executor->lease_until_us = now.mono_us + kLeaseUs;
   executor->seen_ms = now.wall_ms();
   executor->gone = false;
   std::visit([&](auto& m) { on(state, *executor, std::move(m), now); }, message);
+  // After it: what it says of its bindings decides how soon we must hear again.
+  if (Executor* still = state.executor_at(peer)) heard_from(*still, now);
 }
 
 void on_executor_gone(State& state, const Peer& peer) {
@@ -402,13 +404,10 @@ void tick_executors(State& state, const proto::Now& now, bool drained) {
     if (!executor.serves()) continue;
     if (drained && now.mono_us > executor.lease_until_us) {
       lose_executor(state, executor, ExecutorState::kLost,
-                    "no beat for " + std::to_string(proto::kLeaseMs) + " ms", now);
+                    "no beat for " + std::to_string(3 * beat_us(executor) / 1000) + " ms", now);
       continue;
     }
-    if (now.mono_us >= executor.beat_due_us) {
-      executor.beat_due_us = now.mono_us + kBeatUs;
-      send_now(state, executor, proto::Beat{state.health.writable ? 1u : 0u});
-    }
+    beat(state, executor, now);
     bool unheard = std::any_of(executor.slots.begin(), executor.slots.end(), [&](const Slot& slot) {
       return slot.bound_generation != slot.generation && now.mono_us > slot.told_us + kBeatUs;
     });
@@ -474,7 +473,9 @@ void send_bind(State& state, Executor& executor, const proto::Now& now) {
     slot.told_us = now.mono_us;
     bind.bindings.push_back({i, slot.generation, slot.wanted});
   }
-  if (!bind.bindings.empty()) send_now(state, executor, std::move(bind));
+  if (bind.bindings.empty()) return;
+  expects_answer(executor, now);
+  send_now(state, executor, std::move(bind));
 }
 
 proto::Value row_of(const State& state, const Executor& executor) {

@@ -215,6 +215,7 @@ struct Executor {
   int64_t connected_ms = 0;
   int64_t seen_ms = 0;
   int64_t beat_due_us = 0;
+  int64_t idle_beat_us = 0;  ///< as it was told; see beats.hpp
   uint64_t busy_slots = 0;
   bool dirty = true;
   bool bind_due = false;  ///< a Bind leaves with the next plan
@@ -244,6 +245,7 @@ struct CoreConfig {
   std::string cluster = "default";
   std::string version;
   uint64_t input_memory_bytes = proto::kInputMemoryBytesMax;
+  uint64_t idle_beats_max = proto::kIdleBeatsMax;
   uint64_t replicas = 1;  ///< how many must have what is `replicated`
   /// Letters for made session ids, and lineage: chance is an argument.
   uint64_t seed = 0;

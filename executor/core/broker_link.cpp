@@ -15,6 +15,8 @@ constexpr int64_t kHelloFirstUs = 10'000;
 constexpr int64_t kHelloMostUs = 500'000;
 /// After this a sent hello counts as lost.
 constexpr int64_t kHelloAnswerUs = 1'000'000;
+/// A broker may ask for no rarer ones: an hour of silence is no link.
+constexpr uint64_t kIdleBeatMostMs = 3'600'000;
 
 bool wants_hello(proto::MessageType type) {
   return type == proto::MessageType::kResync || type == proto::MessageType::kError;
@@ -54,11 +56,23 @@ BrokerLink::Heard BrokerLink::hear(const proto::Envelope& envelope, proto::Messa
 void BrokerLink::welcome(uint64_t beat_ms, uint64_t lease_ms, const proto::Now& now) {
   // The shortest that a broker may ask for: below, beats would be all we do.
   beat_us_ = static_cast<int64_t>(std::max<uint64_t>(beat_ms, 10)) * 1000;
-  lease_us_ = std::max(static_cast<int64_t>(lease_ms) * 1000, 3 * beat_us_);
+  lease_us_ = static_cast<int64_t>(lease_ms) * 1000;
+  idle_beat_us_ = 0;
   state_ = State::kUp;
   heard_us_ = now.mono_us;
   beat_at_us_ = now.mono_us + beat_us_;
   backoff_.reset();
+}
+
+void BrokerLink::idle_beat(uint64_t idle_ms, const proto::Now& now) {
+  idle_beat_us_ = static_cast<int64_t>(std::min<uint64_t>(idle_ms, kIdleBeatMostMs)) * 1000;
+  beat_at_us_ = std::min(beat_at_us_, now.mono_us + beat_us());
+}
+
+void BrokerLink::set_idle(bool idle, const proto::Now& now) {
+  if (idle == idle_) return;
+  idle_ = idle;
+  beat_at_us_ = std::min(beat_at_us_, now.mono_us + beat_us());
 }
 
 void BrokerLink::refused(uint32_t retry_after_ms, const proto::Now& now) {
@@ -78,11 +92,11 @@ void BrokerLink::lost(const proto::Now& now) {
 BrokerLink::Due BrokerLink::due(const proto::Now& now) {
   // If this process itself stood still, the broker's silence proves nothing.
   int64_t gap = now.mono_us - turn_us_;
-  if (gap > 2 * beat_us_) heard_us_ += gap;
+  if (gap > 2 * beat_us()) heard_us_ += gap;
   turn_us_ = now.mono_us;
 
   Due due;
-  if (now.mono_us - heard_us_ >= lease_us_) {
+  if (now.mono_us - heard_us_ >= lease_us()) {
     due.reconnect = true;
     heard_us_ = now.mono_us;
     lost(now);
@@ -96,14 +110,14 @@ BrokerLink::Due BrokerLink::due(const proto::Now& now) {
   }
   if (state_ == State::kUp && now.mono_us >= beat_at_us_) {
     due.beat = true;
-    beat_at_us_ = now.mono_us + beat_us_;
+    beat_at_us_ = now.mono_us + beat_us();
   }
   return due;
 }
 
 int64_t BrokerLink::next_deadline_us() const {
   int64_t next = state_ == State::kUp ? beat_at_us_ : hello_at_us_;
-  return std::min(next, heard_us_ + lease_us_);
+  return std::min(next, heard_us_ + lease_us());
 }
 
 }  // namespace flame::executor

@@ -9,6 +9,7 @@
 //      ▲                  │ refused, silent    │ gap, Resync, send refused: at once
 //      └──────────────────┴────────────────────┘ lease without a word: with a new socket
 
+#include <algorithm>
 #include <cstdint>
 
 #include "proto/link.hpp"
@@ -29,6 +30,10 @@ class BrokerLink {
   Heard hear(const proto::Envelope& envelope, proto::MessageType type, const proto::Now& now);
 
   void welcome(uint64_t beat_ms, uint64_t lease_ms, const proto::Now& now);
+  /// Without a binding the broker expects beats no more often than this, and sends none itself.
+  void idle_beat(uint64_t idle_ms, const proto::Now& now);
+  /// Has a slot of ours a session?
+  void set_idle(bool idle, const proto::Now& now);
   /// The hello was refused; try again after a while.
   void refused(uint32_t retry_after_ms, const proto::Now& now);
   /// Nobody is connected, or messages of this link were lost.
@@ -58,8 +63,13 @@ class BrokerLink {
   int64_t hello_at_us_;
   int64_t heard_us_;  ///< when the broker was last known to be there, or the socket was made
   int64_t beat_at_us_ = 0;
-  int64_t turn_us_;  ///< the last call of due()
-  int64_t beat_us_, lease_us_;
+  int64_t turn_us_;             ///< the last call of due()
+  int64_t beat_us_, lease_us_;  ///< as the welcome said
+  int64_t idle_beat_us_ = 0;
+  bool idle_ = true;
+
+  int64_t beat_us() const { return idle_ ? std::max(beat_us_, idle_beat_us_) : beat_us_; }
+  int64_t lease_us() const { return std::max(lease_us_, 3 * beat_us()); }
 };
 
 }  // namespace flame::executor

@@ -70,7 +70,7 @@ void Core::on_message(const Other&) {
                  ", which is no message to an executor");
 }
 
-void Core::on_message(const proto::Beat&) {}
+void Core::on_message(const proto::Beat& message) { link_.idle_beat(message.idle_ms, now_); }
 
 void Core::on_message(const proto::Resync& message) {
   note(true, "the broker asks for a new hello: " + proto::printable(message.reason));
@@ -209,6 +209,7 @@ void Core::handle(const TurnEnded&) {
     outgoing_.clear();
     return step_drain();
   }
+  link_.set_idle(wanted_slots_ == 0, now_);
   auto due = link_.due(now_);
   if (due.reconnect) out_->push_back(Reconnect{});
   fire_deadlines();

@@ -114,7 +114,7 @@ void Core::send_outgoing() {
 void Core::send_beat() {
   auto busy = std::count_if(instances_.begin(), instances_.end(),
                             [](const auto& entry) { return !entry.second->frames.empty(); });
-  say(proto::Beat{static_cast<uint64_t>(busy)});
+  say(proto::Beat{static_cast<uint64_t>(busy), 0});
 }
 
 void Core::give_back(proto::SessionUid uid, proto::Code code, const std::string& reason,

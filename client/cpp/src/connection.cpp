@@ -197,12 +197,13 @@ void Connection::Loop::run() {
     uint64_t count;
     [[maybe_unused]] auto got = read(wake_fd_, &count, sizeof count);
   });
-  while (!stopping_) {
+  while (true) {
     if (core_.next_deadline() <= loop_.now().mono_us) feed(Tick{});
     take_commands();
     pull();
     perform_all();
     note_why_not_up();
+    if (stopping_) break;  // not another turn: nothing might ever end it
     int64_t at = core_.next_deadline();
     loop_.turn(at == kNever ? -1 : std::max<int64_t>(0, at - loop_.now().mono_us));
   }

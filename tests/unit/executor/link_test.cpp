@@ -198,5 +198,21 @@ TEST_F(LinkTest, BeatsWithTheBrokersInterval) {
   EXPECT_THAT(after(100 * kMs), ElementsAre("reconnect"));
 }
 
+TEST_F(LinkTest, WithoutABindingItBeatsAsRarelyAsTheBrokerSays) {
+  turn();
+  welcome();
+  turn();
+  say(proto::Beat{1, 5000});
+  EXPECT_THAT(after(kSecond), ElementsAre("beat"));
+  EXPECT_THAT(after(4 * kSecond), IsEmpty());
+  EXPECT_THAT(after(kSecond), ElementsAre("beat"));
+  EXPECT_THAT(after(4 * kSecond), IsEmpty());  // 9 s of silence, and the lease is 15
+  bind(0, 1, 7);
+  turn();
+  EXPECT_THAT(after(kSecond), ElementsAre("beat"));
+  EXPECT_THAT(after(kSecond), ElementsAre("beat"));
+  EXPECT_THAT(after(kSecond), ElementsAre("reconnect"));
+}
+
 }  // namespace
 }  // namespace flame::executor::test

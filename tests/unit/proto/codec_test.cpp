@@ -140,8 +140,8 @@ TEST(Codec, AnotherMajorVersionIsSaidToBeThat) {
 }
 
 TEST(Codec, FieldsOfANewerMinorAreIgnored) {
-  auto decoded =
-      decode(header({kV1, type(MessageType::kBeat), kZero, kZero, "\x05", "\xa3new", "\xc0"}), {});
+  auto decoded = decode(
+      header({kV1, type(MessageType::kBeat), kZero, kZero, "\x05", kZero, "\xa3new", "\xc0"}), {});
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(std::get<Beat>(decoded->message).status, 5u);
 }

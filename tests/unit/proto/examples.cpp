@@ -34,7 +34,7 @@ Value application() {
 Message make(Of<ErrorReply>) {
   return ErrorReply{12, Code::kBusy, "Redis is at 86 % of maxmemory; try again", 250, kUid, 9};
 }
-Message make(Of<Beat>) { return Beat{3}; }
+Message make(Of<Beat>) { return Beat{3, 10'000}; }
 Message make(Of<Resync>) { return Resync{"sequence 8 came, 6 was expected"}; }
 Message make(Of<Bye>) { return Bye{"done"}; }
 Message make(Of<ClientHello>) {
