@@ -234,8 +234,8 @@ std::string BrokerNode::describe() const {
             " reads " + number(s->reads_in_flight) + "\n";
     if (s->tasks.any_waiting()) {
       auto input = std::find_if(s->tasks.inputs().begin(), s->tasks.inputs().end(),
-                                [&](const broker::InputRun& run) {
-                                  return run.run().contains(s->tasks.front().run.first);
+                                [next = s->tasks.front().run.first](const broker::InputRun& run) {
+                                  return run.run().contains(next);
                                 });
       text += "    next is " + to_string(s->tasks.front().run);
       if (input != s->tasks.inputs().end()) {
