@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import select
 import signal
 import socket
 import threading
@@ -153,7 +154,11 @@ class Connection:
         # Of the I/O thread.
         self._context: Any = None
         self._socket: Any = None
-        self._poller = zmq.Poller()
+        # Not zmq_poll: it makes two system calls of each wait. The price is that the socket's
+        # descriptor shows changes only, so what is there already is asked for before each wait.
+        self._poller = select.poll()
+        self._socket_fd = -1
+        self._deadline_us = 0
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
         self._stopping = False
@@ -304,10 +309,10 @@ class Connection:
         # The program's signals are none of our threads' business (libzmq's inherit this mask).
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._context = zmq.Context()
-        self._poller.register(self._wake_in, zmq.POLLIN)
+        self._poller.register(self._wake_in, select.POLLIN)
         self._now_us = _clock_us()
         while not self._stopping:
-            if self._core.next_deadline() <= self._now_us:
+            if self._deadline_us <= self._now_us:
                 self._feed(Tick())
             self._take_commands()
             self._pull()
@@ -318,18 +323,18 @@ class Connection:
 
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""
-        at_us = self._core.next_deadline()
-        wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
-        if self._posted or self._woken:
-            wait_ms = 0
-        ready = self._poller.poll(wait_ms)
+        at_us = self._deadline_us = self._core.next_deadline()
+        if not (self._posted or self._woken or self._readable()):
+            wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
+            for descriptor, _ in self._poller.poll(wait_ms):
+                if descriptor != self._socket_fd:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_in.recv(4096)
         self._now_us = _clock_us()
-        for source, _ in ready:
-            if source is self._socket:
-                self._drain_socket()
-            else:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_in.recv(4096)
+        self._drain_socket()
+
+    def _readable(self) -> bool:
+        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN != 0
 
     def _end(self) -> None:
         self._feed(Leave())
@@ -392,10 +397,9 @@ class Connection:
 
     def _drain_socket(self) -> None:
         for _ in range(_RECEIVE_BURST):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not self._readable():
                 return
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
             # What does not decode counts as lost: the sequence shows the gap and the link is made
             # anew.
             with contextlib.suppress(BadFrame):
@@ -411,7 +415,7 @@ class Connection:
 
     def _open_socket(self, _: OpenSocket) -> None:
         if self._socket is not None:
-            self._poller.unregister(self._socket)
+            self._poller.unregister(self._socket_fd)
             self._socket.close()
         self._socket = dealer = self._context.socket(zmq.DEALER)
         # Windows bound what is outstanding; a high-water mark would only turn that into loss.
@@ -431,7 +435,8 @@ class Connection:
         dealer.set(zmq.LINGER, 500)
         # Random, so that nobody can be given or claim the same.
         dealer.set(zmq.ROUTING_ID, b"f" + secrets.token_bytes(15))
-        self._poller.register(dealer, zmq.POLLIN)
+        self._socket_fd = dealer.getsockopt(zmq.FD)
+        self._poller.register(self._socket_fd, select.POLLIN)
         try:
             dealer.connect(self.endpoint)
         except zmq.ZMQError as error:
@@ -441,8 +446,11 @@ class Connection:
     def _send(self, send: Send) -> None:
         if send.envelope.link == self._failed_link:
             return
+        frames = encode(*send)
         try:
-            self._socket.send_multipart(encode(*send), zmq.NOBLOCK)
+            if len(frames) == 2:
+                self._socket.send(frames[0], zmq.NOBLOCK | zmq.SNDMORE)
+            self._socket.send(frames[-1], zmq.NOBLOCK)
         except zmq.ZMQError:
             self._failed_link = send.envelope.link
             self._feed(SendFailed())

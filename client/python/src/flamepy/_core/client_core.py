@@ -171,14 +171,16 @@ class ClientCore:
         if self._phase in (_Phase.REJECTED, _Phase.LEFT):
             return
         now_us = self._now_us
-        down = NO_ERROR if self.up else self.not_connected()
-        self._answer_all(self._requests.expire(now_us, down))
-        if not self.up:
+        if self._requests:
+            down = NO_ERROR if self.up else self.not_connected()
+            self._answer_all(self._requests.expire(now_us, down))
+        if self._phase is not _Phase.UP:
             if now_us >= self._hello_at_us:
                 self._say_hello()
             return
-        for message in self._requests.due(now_us):
-            self._send(message)
+        if self._requests:
+            for message in self._requests.due(now_us):
+                self._send(message)
         for uid, session in self._sessions.items():
             if not session.synced:
                 continue

@@ -41,6 +41,9 @@ class RequestTable:
         self._pending: dict[int, _Pending] = {}
         self._next = 1
 
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
     def add(self, request: Request, now_us: int) -> int:
         """The request's number on the wire, unique within the client."""
         number = self._next
@@ -52,7 +55,7 @@ class RequestTable:
 
     def due(self, now_us: int) -> list[Any]:
         """The messages that are to be sent now; they count as sent."""
-        messages = []
+        messages: list[Any] = []
         for pending in self._pending.values():
             if pending.due_us > now_us:
                 continue
@@ -91,6 +94,8 @@ class RequestTable:
         """Removes those whose deadline passed. `link_down` is their error while there is no link,
         else OK."""
         failed: Failed = []
+        if not self._pending:
+            return failed
         for number, pending in list(self._pending.items()):
             if pending.deadline_us > now_us:
                 continue
