@@ -349,5 +349,6 @@ def reason_of(error: BaseException, reserve: int = 0) -> str:
     inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
     rest = "".join(traceback.format_exception(type(error), error, inner)) if inner else ""
     room = limits.REASON_BYTES_MAX - reserve - len(first.encode("utf-8", "replace")) - 16
+    rest = rest.rstrip()
     tail = rest.encode("utf-8", "replace")[-room:].decode("utf-8", "ignore") if room > 0 else ""
     return f"{first}\n\n{tail}" if tail else first
