@@ -25,6 +25,7 @@ from flamepy._client import (
     register_application,
     unregister_application,
 )
+from flamepy._executor import Executor
 from flamepy._future import Future
 from flamepy._results import Cursor, ResultStream, TaskResult
 from flamepy._service import (
@@ -55,6 +56,7 @@ from flamepy._types import (
 )
 from flamepy._version import __version__
 from flamepy.errors import (
+    BrokenWorkerError,
     Code,
     FlameError,
     FlameErrorCode,
@@ -71,11 +73,13 @@ __all__ = [
     "ApplicationAttributes",
     "ApplicationContext",
     "BatchContext",
+    "BrokenWorkerError",
     "Code",
     "CommonData",
     "Connection",
     "Cursor",
     "Durability",
+    "Executor",
     "FlameError",
     "FlameErrorCode",
     "FlameService",

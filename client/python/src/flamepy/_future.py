@@ -16,9 +16,7 @@ from typing import Any, Callable
 
 from flamepy._proto.errors import Error
 from flamepy._run_state import Decoded, Raised, RunState, Watch
-from flamepy.errors import Code, FlameError, TaskError, exception_of
-
-__all__ = ["CANCELLED_AND_NOTIFIED", "Future"]
+from flamepy.errors import Code, FlameError, TaskCancelledError, TaskError, exception_of
 
 _log = logging.getLogger("flamepy")
 
@@ -56,7 +54,9 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         # A watched future changes its state under the lock of its watch, with its waiters.
         watch = self._run.watches.get(self._index)
         finished = self._run.is_done(self._index) if watch is None else watch.finished
-        return FINISHED if finished else PENDING
+        if not finished:
+            return PENDING
+        return CANCELLED_AND_NOTIFIED if self.cancelled() else FINISHED
 
     # ---- the face --------------------------------------------------------------------------------
 
@@ -75,7 +75,12 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         return False
 
     def cancelled(self) -> bool:
-        return False
+        """True where the task was cancelled by closing its session."""
+        outputs = self._run.outputs
+        output = None if outputs is None else outputs[self._index]
+        if type(output) is Error:
+            return output.code is Code.TASK_CANCELLED
+        return type(output) is Raised and isinstance(output.exception, TaskCancelledError)
 
     def cancel(self) -> bool:
         """False: the broker cannot cancel tasks yet."""
@@ -105,7 +110,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
                 raise
         assert self._run.outputs is not None
         output = self._run.outputs[self._index]
-        return output.exception if type(output) is Raised else None
+        if type(output) is not Raised:
+            return None
+        if isinstance(output.exception, TaskCancelledError):
+            raise output.exception  # as the standard futures
+        return output.exception
 
     def _read(self, output: Any) -> Any:
         """Decodes once; later calls get the same object."""
@@ -162,7 +171,6 @@ def failure_of(run: RunState, index: int, error: Error) -> BaseException:
     exception: BaseException = exception_of(error)
     if isinstance(exception, TaskError):
         exception.task_id = run.first + index if run.first else None
-        rebuild = getattr(run.owner, "rebuild", None)
-        if rebuild is not None:
-            return rebuild(exception)  # type: ignore[no-any-return]
+        if run.rebuild is not None:
+            return run.rebuild(exception)
     return exception

@@ -16,6 +16,7 @@ from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import Run
 
 Decode = Callable[[bytes], Any]
+Rebuild = Callable[[Any], BaseException]
 
 
 class Watch:
@@ -35,7 +36,11 @@ class Watch:
         self.waiters: list[Any] = []
         self.callbacks: list[Callable[[Any], Any]] = []
 
-    def finish(self, failed: bool) -> None:
+    def finish(self, output: Any) -> None:
+        tell = "add_result"
+        if type(output) is Error:
+            cancelled = output.code is Code.TASK_CANCELLED
+            tell = "add_cancelled" if cancelled else "add_exception"
         with self.lock:
             if self.finished:
                 return
@@ -43,7 +48,7 @@ class Watch:
             future, self.future = self.future, None
             callbacks, self.callbacks = self.callbacks, []
             for waiter in self.waiters:
-                (waiter.add_exception if failed else waiter.add_result)(future)
+                getattr(waiter, tell)(future)
         for callback in callbacks:
             future.call_back(callback)
 
@@ -77,16 +82,21 @@ class RunState:
         "left",
         "outputs",
         "owner",
+        "rebuild",
         "refusal",
         "watches",
     )
 
-    def __init__(self, owner: Any = None, decode: Decode | None = None) -> None:
+    def __init__(
+        self, owner: Any = None, decode: Decode | None = None, rebuild: Rebuild | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._changed: threading.Condition | None = None
         self.owner = owner
         """Keeps the session's state alive; asked before a wait whether waiting makes sense."""
         self.decode = decode
+        self.rebuild = rebuild
+        """Makes what a future raises from a task's failure."""
         self.first = 0
         """The first task's id, once acknowledged."""
         self.count = 0
@@ -144,8 +154,8 @@ class RunState:
             self.failed += sum(type(output) is Error for output in part) if fresh else 0
             finished = self._finished_watches(at, end)
             self._notify()
-        for watch, failed in finished:
-            watch.finish(failed)
+        for watch, output in finished:
+            watch.finish(output)
         return fresh
 
     def fail(self, error: Error, refused: bool = False) -> None:
@@ -163,14 +173,14 @@ class RunState:
         if begin < end:
             self._put(begin - self.first, [lost] * (end - begin))
 
-    def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, bool]]:
+    def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, Any]]:
         if not self.watches:
             return []
         assert self.outputs is not None
         found = []
         for index, watch in self.watches.items():
             if at <= index < end and self.outputs[index] is not None:
-                found.append((watch, type(self.outputs[index]) is Error))
+                found.append((watch, self.outputs[index]))
         return found
 
     def _notify(self) -> None:

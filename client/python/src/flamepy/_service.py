@@ -12,8 +12,9 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Any, NamedTuple, Union
 
 from flamepy._proto import limits
@@ -96,10 +97,11 @@ class FlameService:
     def on_session_leave(self) -> Any:
         """The process may enter another session of the same application afterwards."""
 
-    def on_batch(self, context: BatchContext) -> Sequence[Output] | None:
+    def on_batch(self, context: BatchContext) -> Iterable[Output] | None:
         """For services that are faster with many tasks at once: gets all tasks of a frame (1 to
-        1,024, as many as take about 2 ms), returns as many outputs in their order. Raising fails
-        all of them. Without this method, or where it returns None, on_task_invoke is called for
+        1,024, as many as take about 2 ms), returns as many outputs in their order, or an iterator
+        of them: then the first may leave before the last are there. Raising fails all that are
+        missing. Without this method, or where it returns None, on_task_invoke is called for
         each."""
         return None
 
@@ -260,44 +262,46 @@ class _Server:
             inputs = unpack_elements(body[_INVOKE_HEAD.size :], count)
         except BadElements as error:
             sys.exit(f"flame: the executor sent a frame that does not decode: {error}")
+        outputs = None
         if self._batches:
-            began = time.monotonic_ns()
             outputs = self._call_batch(BatchContext(first, self._session, inputs, attempt))
-            if outputs is not None:
-                self._answer(first, outputs, time.monotonic_ns() - began)
-                return
-        self._invoke_each(first, inputs, attempt)
+        if outputs is None:
+            outputs = self._invoke_each(first, inputs, attempt)
+        self._answer_all(first, outputs, count)
 
-    def _call_batch(self, batch: BatchContext) -> list[Output] | None:
+    def _call_batch(self, batch: BatchContext) -> Iterable[Output] | None:
+        count = len(batch.inputs)
         try:
             outputs = self._service.on_batch(batch)
-            if outputs is None:
-                return None
-            outputs = list(outputs)
-            if len(outputs) != len(batch.inputs):
-                raise ValueError(
-                    f"on_batch returned {len(outputs)} outputs for {len(batch.inputs)} tasks"
-                )
+            if isinstance(outputs, (list, tuple)) and len(outputs) != count:
+                raise ValueError(f"on_batch returned {len(outputs)} outputs for {count} tasks")
             return outputs
         except Exception as error:
-            return [TaskFailure(reason_of(error))] * len(batch.inputs)
+            return [TaskFailure(reason_of(error))] * count
 
-    def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> None:
-        invoke, session, clock = self._service.on_task_invoke, self._session, time.monotonic
-        outputs: list[Output] = []
-        began = clock()
+    def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
+        invoke, session = self._service.on_task_invoke, self._session
         for number, data in enumerate(inputs, first):
             try:
-                outputs.append(invoke(TaskContext(number, session, data, attempt)))
+                output = invoke(TaskContext(number, session, data, attempt))
             except Exception as error:
-                outputs.append(TaskFailure(reason_of(error)))
+                output = TaskFailure(reason_of(error))
+            yield output
+
+    def _answer_all(self, first: int, source: Iterable[Output], count: int) -> None:
+        """Of a frame that takes long the first results leave before the last are there."""
+        clock = time.monotonic
+        outputs: list[Output] = []
+        left, began = count, clock()
+        for output in _exactly(source, count):
+            outputs.append(output)
             now = clock()
-            if now - began > _FLUSH_SECONDS:
+            if now - began > _FLUSH_SECONDS and len(outputs) < left:
                 self._answer(first, outputs, int((now - began) * 1e9))
                 self._frames.flush()
-                first, outputs, began = number + 1, [], now
-        if outputs:
-            self._answer(first, outputs, int((clock() - began) * 1e9))
+                first, left = first + len(outputs), left - len(outputs)
+                outputs, began = [], now
+        self._answer(first, outputs, int((clock() - began) * 1e9))
 
     def _answer(self, first: int, outputs: list[Output], took_ns: int) -> None:
         if set(map(type, outputs)) == {bytes}:
@@ -320,6 +324,19 @@ class _Server:
         head = _RESULTS_HEAD.pack(first, len(outputs), max(1, took_ns // 1000), len(failures))
         failed = b"".join(_U32.pack(index) + _text(reason) for index, reason in failures)
         self._frames.write(_RESULTS, head + failed, pack_elements(outputs))
+
+
+def _exactly(source: Iterable[Output], count: int) -> Iterator[Output]:
+    """What an iterator of on_batch's does not yield fails, with what it raised instead."""
+    failure = TaskFailure(f"on_batch yielded fewer outputs than its {count} tasks")
+    given = 0
+    try:
+        for output in islice(source, count):
+            yield output
+            given += 1
+    except Exception as error:
+        failure = TaskFailure(reason_of(error))
+    yield from repeat(failure, count - given)
 
 
 def _split(outputs: list[Output]) -> tuple[list[bytes], list[tuple[int, bytes]]]:

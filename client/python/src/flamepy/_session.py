@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from flamepy._future import Future, failure_of
 from flamepy._proto import limits
@@ -18,7 +18,7 @@ from flamepy._proto import messages as m
 from flamepy._proto.elements import pack_elements
 from flamepy._proto.errors import Error
 from flamepy._results import Cursor, ResultQueue, ResultStream
-from flamepy._run_state import RunState
+from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._types import SessionState, Task, TaskState, time_of
 from flamepy.errors import Code, FlameError, TooLargeError
@@ -44,6 +44,8 @@ class Session:
         common_data: bytes | None = None,
     ) -> None:
         self.connection = connection
+        self._decode: Decode | None = None
+        self._rebuild: Rebuild | None = None
         self._attached = attached
         self._common_data = common_data
         self._take(info)
@@ -72,7 +74,10 @@ class Session:
         if len(data) > limits.PAYLOAD_BYTES_MAX:
             raise _too_large(len(data))
         attached = self._ready()
-        run, index = attached.queue.add(data, attached.make_run)
+        decode = self._decode
+        run, index = attached.queue.add(
+            data, lambda: RunState(attached, decode, self._rebuild), decode
+        )
         return Future(run, index)
 
     submit = run
@@ -126,7 +131,7 @@ class Session:
             if not batch:
                 return
             for part in _parts_of(batch):
-                run = attached.make_run()
+                run = RunState(attached, self._decode, self._rebuild)
                 run.count = len(part)
                 attached.queue.add_run(run, pack_elements(part))
                 yield run
@@ -149,6 +154,18 @@ class Session:
         attached = self._attached
         if attached is not None and not attached.wait_until_acknowledged(timeout):
             raise concurrent.futures.TimeoutError("not everything is acknowledged in time")
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Waits until every future of this client's has its result."""
+        attached = self._attached
+        if attached is not None and not attached.wait_until_idle(timeout):
+            raise concurrent.futures.TimeoutError("not every result has come in time")
+
+    def decoded(self, decode: Decode, rebuild: Rebuild | None = None) -> Session:
+        """The same session; its futures and maps give what `decode` makes of an output, and raise
+        what `rebuild` makes of a TaskError."""
+        self._decode, self._rebuild = decode, rebuild
+        return self
 
     # ---- results ---------------------------------------------------------------------------------
 
@@ -281,6 +298,3 @@ def _outputs(
         else:
             yield from map(run.decode, outputs)
         ahead.extend(islice(more, 1))
-
-
-Decoder = Callable[[bytes], Any]

@@ -21,20 +21,15 @@ from flamepy._proto.messages import (
     SessionState,
 )
 from flamepy._results import ResultQueue
-from flamepy._run_state import Decode, RunState
 from flamepy._submit_queue import SubmitQueue
 
 
 class AttachedSession(SessionListener):
-    rebuild: Callable[[BaseException], BaseException] | None = None
-    """Makes what a future raises from a task's failure."""
-
     def __init__(self, connection: Connection, info: SessionInfo) -> None:
         self.connection = connection
         self.info = info
         self.uid = info.uid
         self.reader = ""
-        self.decode: Decode | None = None
         self.queue = SubmitQueue(
             lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
         )
@@ -55,9 +50,6 @@ class AttachedSession(SessionListener):
 
     # ---- any thread ------------------------------------------------------------------------------
 
-    def make_run(self) -> RunState:
-        return RunState(self, self.decode)
-
     def check_wait(self) -> None:
         self.connection.check_wait()
 
@@ -71,11 +63,18 @@ class AttachedSession(SessionListener):
 
     def wait_until_acknowledged(self, timeout: float | None) -> bool:
         """Until the broker has everything that was submitted."""
+        return self._wait_for(self._is_drained, timeout)
+
+    def wait_until_idle(self, timeout: float | None) -> bool:
+        """Until everything that was submitted has its result."""
+        return self._wait_for(self._is_idle, timeout)
+
+    def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         self.check_wait()
         with self._drained:
             self._waits_for_drain += 1
             try:
-                return self._drained.wait_for(self._is_drained, timeout)
+                return self._drained.wait_for(condition, timeout)
             finally:
                 self._waits_for_drain -= 1
 
@@ -113,6 +112,7 @@ class AttachedSession(SessionListener):
         self._next_index = results.index + 1
         if self._futures:
             self._futures.take(results)
+            self._tell_drained()
         stream = self._live_stream()
         if stream is None or results.index < self._stream_from:
             self._detach_when_over()

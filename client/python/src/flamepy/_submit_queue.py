@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 from flamepy._proto.elements import pack_elements
 from flamepy._proto.errors import Error
 from flamepy._proto.limits import MIB, RUN_BYTES_MAX, RUN_TASKS_MAX
-from flamepy._run_state import RunState
+from flamepy._run_state import Decode, RunState
 from flamepy.errors import exception_of
 
 _RUNS_MAX = 64
@@ -39,12 +39,20 @@ class SubmitQueue:
         self._taker_sleeps = True
         self._closed: Error | None = None
 
-    def add(self, data: bytes, make: Callable[[], RunState]) -> tuple[RunState, int]:
-        """Adds one task to the open run, or to a new one; blocks while the queue is full."""
+    def add(
+        self, data: bytes, make: Callable[[], RunState], decode: Decode | None = None
+    ) -> tuple[RunState, int]:
+        """Adds one task to the open run, if it has the same decoder, or to a new one; blocks while
+        the queue is full."""
         size = len(data) + _ELEMENT_HEAD_BYTES
         with self._lock:
             run = self._open
-            if run is None or run.count >= RUN_TASKS_MAX or run.bytes + size > RUN_BYTES_MAX:
+            if (
+                run is None
+                or run.count >= RUN_TASKS_MAX
+                or run.bytes + size > RUN_BYTES_MAX
+                or run.decode is not decode
+            ):
                 self._wait_for_room()
                 run = self._open = make()
                 self._runs.append(WaitingRun(run, None))

@@ -6,11 +6,13 @@ that flamepy 0.6 has."""
 
 from __future__ import annotations
 
+import concurrent.futures
 from enum import IntEnum
 
 from flamepy._proto.errors import Code, Error
 
 __all__ = [
+    "BrokenWorkerError",
     "Code",
     "FlameError",
     "FlameErrorCode",
@@ -97,8 +99,12 @@ class TaskError(FlameError):
     task_id: int | None = None
 
 
-class TaskCancelledError(TaskError):
+class TaskCancelledError(TaskError, concurrent.futures.CancelledError):
     """The task was cancelled before it finished, for example because its session was closed."""
+
+
+class BrokenWorkerError(TaskError, concurrent.futures.BrokenExecutor):
+    """The worker of a flamepy.Executor cannot serve: another version, or its initializer failed."""
 
 
 _KINDS: dict[Code, type[FlameError]] = {
