@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "proto" / "vectors"
 SERVICES = ROOT / "tests" / "python" / "services"
 
-_spec = importlib.util.spec_from_file_location("system_fixtures", ROOT / "tests/system/conftest.py")
+_path = ROOT / "tests/system/conftest.py"
+_spec = importlib.util.spec_from_file_location("system_fixtures", _path)
 system = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(system)
 
@@ -25,7 +26,7 @@ make_cluster, cluster, running = system.make_cluster, system.cluster, system.run
 running_once = system.running_once
 pytest_runtest_makereport = system.pytest_runtest_makereport
 
-# Enough to cross every limit of a run, a window and a segment's worth of submits; a million by hand.
+# Enough to cross every limit of a run and of a window; a million by hand.
 TASKS = int(os.environ.get("FLAME_PYTHON_TASKS", 200_000))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""The core as the broker sees it, in the words of tests/unit/client/client_core_test.cpp. Time stands
-still unless a test moves it."""
+"""The core as the broker sees it, in the words of tests/unit/client/client_core_test.cpp. Time
+stands still unless a test moves it."""
 
 import pytest
 
@@ -143,7 +143,7 @@ def world():
 SESSIONS = m.ListKind(0, "session")
 
 
-# ---- the link --------------------------------------------------------------------------------------
+# ---- the link ------------------------------------------------------------------------------------
 
 
 def test_says_hello_first_and_beats_when_up(world):
@@ -214,7 +214,7 @@ def test_what_a_broker_that_was_replaced_says_is_no_loss(world):
     assert world.hear(world.welcome("9-cc")) == ["up", "open_session"]
 
 
-# ---- requests --------------------------------------------------------------------------------------
+# ---- requests ------------------------------------------------------------------------------------
 
 
 def test_requests_wait_for_the_link_and_are_answered_once(world):
@@ -281,7 +281,7 @@ def test_leaving_acknowledges_and_says_goodbye(world):
     assert world.after_ms(5_000) == []
 
 
-# ---- submits ---------------------------------------------------------------------------------------
+# ---- submits -------------------------------------------------------------------------------------
 
 
 def test_submits_are_acknowledged_by_ticket(world):
@@ -365,7 +365,7 @@ def test_who_waits_for_results_of_a_deleted_session_is_told(world):
     assert not world.core.has_room(7)
 
 
-# ---- results ---------------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------
 
 
 def test_results_come_once_and_in_order_and_gaps_are_asked_for(world):

@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 import flamepy
+
 from conftest import PATIENCE, TASKS, register, wait_until
 
 
@@ -21,7 +22,7 @@ def numbers(count):
     return [b"%d" % i for i in range(count)]
 
 
-# ---- submit and map --------------------------------------------------------------------------------
+# ---- submit and map ------------------------------------------------------------------------------
 
 
 def test_one_task_and_the_session_counts_it(session):
@@ -119,7 +120,7 @@ def test_callbacks_submit_more_and_do_not_wait(session):
     assert len(errors) == 1 and "a callback must not wait" in str(errors[0])
 
 
-# ---- results ---------------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------
 
 
 def test_results_go_on_from_a_cursor_also_in_another_client(session, running_once):
@@ -165,7 +166,7 @@ def test_a_cursor_of_nowhere_is_refused(session):
     assert session.invoke(b"still here") == b"still here"
 
 
-# ---- sessions and applications ---------------------------------------------------------------------
+# ---- sessions and applications -------------------------------------------------------------------
 
 
 def test_sessions_are_opened_listed_closed_and_deleted(shared):
@@ -233,7 +234,7 @@ def test_the_tools_and_python_see_the_same(running_once, session):
     assert (row["state"], row["succeed"]) == ("Open", 1)
 
 
-# ---- what dies -------------------------------------------------------------------------------------
+# ---- what dies -----------------------------------------------------------------------------------
 
 
 def test_a_service_that_dies_is_started_again_and_its_task_fails_in_the_end(shared):

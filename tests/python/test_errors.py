@@ -12,8 +12,9 @@ import threading
 import pytest
 
 import flamepy
-from conftest import PATIENCE, register
 from flamepy._proto import limits
+
+from conftest import PATIENCE, register
 
 
 def test_no_broker():

@@ -12,8 +12,9 @@ import threading
 import pytest
 
 import flamepy
-from conftest import PATIENCE, TASKS
 from flamepy import worker
+
+from conftest import PATIENCE, TASKS
 
 # This module is not importable where the workers run, unless through the client's sys.path.
 

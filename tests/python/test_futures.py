@@ -32,7 +32,7 @@ def entry(first, *outputs, failures=()):
     return Results(7, 0, Run(first, len(outputs)), exceptions=exceptions, payload=payload)
 
 
-# ---- one future ------------------------------------------------------------------------------------
+# ---- one future ----------------------------------------------------------------------------------
 
 
 def test_is_a_standard_future_that_is_done_when_its_slice_arrives():
@@ -115,7 +115,7 @@ def test_asyncio_can_wait_for_it():
     assert asyncio.run(main()) == b"a"
 
 
-# ---- the standard functions ------------------------------------------------------------------------
+# ---- the standard functions ----------------------------------------------------------------------
 
 
 def test_as_completed_gives_each_once_also_those_done_before():
@@ -151,7 +151,7 @@ def test_wait_for_all_beside_standard_futures_in_many_threads():
         assert all(not wait.result(30).not_done for wait in waits)
 
 
-# ---- which future a result belongs to --------------------------------------------------------------
+# ---- which future a result belongs to ------------------------------------------------------------
 
 
 def table_with(*counts):
@@ -230,7 +230,7 @@ def test_what_does_not_decode_fails_its_tasks():
     assert [output.code for output in run.outputs] == [Code.BAD_FRAME] * 2
 
 
-# ---- a million -------------------------------------------------------------------------------------
+# ---- a million -----------------------------------------------------------------------------------
 
 MILLION = """
 import concurrent.futures, resource, sys

@@ -11,9 +11,10 @@ import sys
 
 import pytest
 
-from conftest import PATIENCE, SERVICES
 from flamepy._proto import limits
 from flamepy._proto.elements import pack_elements, unpack_elements
+
+from conftest import PATIENCE, SERVICES
 
 ENTER, INVOKE, LEAVE = 1, 2, 3
 
