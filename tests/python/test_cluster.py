@@ -190,14 +190,17 @@ def test_sessions_are_opened_listed_closed_and_deleted(shared):
     assert raised.value.code is flamepy.FlameErrorCode.NOT_FOUND
 
 
-def test_closing_cancels_what_is_pending(shared):
-    session = shared.create_session(register(shared, "echo"))
-    futures = [session.run(b"sleep:0.05") for _ in range(200)]
+def test_closing_cancels_what_is_pending(client):
+    session = client.create_session(register(client, "echo"))
+    futures = [session.run(b"sleep:0.02") for _ in range(200)]
     session.close()
     done = standard.wait(futures, PATIENCE).done
-    cancelled = [f for f in done if isinstance(f.exception(), flamepy.TaskCancelledError)]
+    cancelled = [future for future in done if future.cancelled()]
     assert len(done) == 200 and cancelled
     assert session.refresh().cancelled == len(cancelled)
+    with pytest.raises(flamepy.TaskCancelledError) as raised:
+        cancelled[0].result()
+    assert isinstance(raised.value, standard.CancelledError)
 
 
 def test_a_session_deleted_under_the_client_fails_its_futures(shared):
