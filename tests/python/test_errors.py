@@ -4,15 +4,18 @@
 
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
 import threading
 
 import pytest
+import zmq
 
 import flamepy
-from flamepy._proto import limits
+from flamepy._proto import codec, limits
+from flamepy._proto.messages import Envelope, ErrorReply
 
 from conftest import PATIENCE, register
 
@@ -38,6 +41,27 @@ def test_something_else_answers_at_the_address():
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(flamepy.NoBrokerError):
             flamepy.connect(address, timeout=0.2)
+
+
+@pytest.mark.parametrize("code", [flamepy.Code.VERSION, flamepy.Code.CLUSTER])
+def test_a_broker_that_refuses_us_for_good_is_believed_at_once(code):
+    """There is no broker of another version to start, so its one answer is given by hand."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as broker:
+        port = broker.bind_to_random_port("tcp://127.0.0.1")
+
+        def refuse():
+            peer, *frames = broker.recv_multipart()
+            link = codec.decode(frames).envelope.link
+            reply = ErrorReply(0, code, "this is another one")
+            broker.send_multipart([peer, *codec.encode(Envelope(link, 1), reply)])
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(flamepy.FlameError, match="this is another one") as raised:
+            flamepy.connect(f"tcp://127.0.0.1:{port}", timeout=PATIENCE)
+        thread.join(PATIENCE)
+    assert raised.value.kind is code
+    assert raised.value.code is flamepy.FlameErrorCode.INVALID_CONFIG
 
 
 def test_the_default_cluster_is_found(monkeypatch, tmp_path, running_once):
@@ -171,6 +195,32 @@ def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
     )
     assert (done.returncode, done.stderr) == (0, "")
     shared.delete_session(done.stdout.strip(), force=True)
+
+
+INTERRUPTED = """
+import sys, flamepy
+with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo") as session:
+    future = session.run(b"sleep:1")
+    print("waits", flush=True)
+    try:
+        future.result()
+    except KeyboardInterrupt:
+        print("interrupted", session.invoke(b"goes on"), future.result())
+"""
+
+
+def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once):
+    register(shared, "echo")
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, running_once.env["FLAME_ENDPOINT"]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout.readline() == "waits\n"
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=PATIENCE)
+    assert (program.returncode, out, err) == (0, "interrupted b'goes on' b'sleep:1'\n", "")
 
 
 def test_exceptions_survive_pickling():

@@ -318,7 +318,8 @@ class Connection:
             self._pull()
             self._perform_all()
             self._note_why_not_up()
-            self._turn()
+            if not self._stopping:  # nobody wakes us any more
+                self._turn()
         self._end()
 
     def _turn(self) -> None:

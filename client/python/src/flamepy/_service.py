@@ -14,7 +14,8 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, repeat
+from functools import partial
+from itertools import count, islice, repeat
 from typing import Any, NamedTuple, Union
 
 from flamepy._proto import limits
@@ -51,16 +52,13 @@ class SessionContext:
         return self._common_data
 
 
-class TaskContext:
-    __slots__ = ("attempt", "input", "number", "session_id")
-
-    def __init__(self, number: int, session_id: str, input: bytes, attempt: int) -> None:
-        self.number = number
-        """1, 2, 3 ... within the session."""
-        self.session_id = session_id
-        self.input = input
-        self.attempt = attempt
-        """Above 1: an earlier executor or service was lost with the task in hand."""
+class TaskContext(NamedTuple):
+    number: int
+    """1, 2, 3 ... within the session."""
+    session_id: str
+    input: bytes
+    attempt: int
+    """Above 1: an earlier executor or service was lost with the task in hand."""
 
     @property
     def task_id(self) -> str:
@@ -280,10 +278,12 @@ class _Server:
             return [TaskFailure(reason_of(error))] * count
 
     def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
-        invoke, session = self._service.on_task_invoke, self._session
-        for number, data in enumerate(inputs, first):
+        invoke = self._service.on_task_invoke
+        # The contexts of a whole frame are made in C.
+        fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
+        for context in map(partial(tuple.__new__, TaskContext), fields):
             try:
-                output = invoke(TaskContext(number, session, data, attempt))
+                output = invoke(context)
             except Exception as error:
                 output = TaskFailure(reason_of(error))
             yield output
