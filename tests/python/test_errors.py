@@ -209,6 +209,28 @@ with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo
 """
 
 
+ABRUPT = """
+import sys, flamepy
+session = flamepy.connect(sys.argv[1]).create_session("echo")
+for _ in range(20_000):
+    session.run(b"x")
+print(session.id)
+"""
+
+
+def test_what_was_submitted_arrives_also_where_nobody_waited(shared, running_once):
+    register(shared, "echo")
+    done = subprocess.run(
+        [sys.executable, "-c", ABRUPT, running_once.env["FLAME_ENDPOINT"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shared.get_session(done.stdout.strip()).wait(2 * PATIENCE).succeed == 20_000
+
+
 def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once):
     register(shared, "echo")
     with subprocess.Popen(

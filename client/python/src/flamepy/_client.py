@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import string
 import threading
@@ -56,7 +55,7 @@ class Connection:
         try:
             self._io.wait_until_up(timeout)
         except BaseException:
-            self._io.close()
+            self._io.close(0)
             raise
 
     def wait_until_up(self) -> m.Welcome:
@@ -65,12 +64,7 @@ class Connection:
     def close(self) -> None:
         """Waits until the broker has what was submitted, then says goodbye. Sessions go on; futures
         without a result raise."""
-        if not self._io.closed:
-            for attached in self._io.listeners():
-                if isinstance(attached, AttachedSession):
-                    with contextlib.suppress(FlameError):
-                        attached.wait_until_acknowledged(self.request_timeout)
-        self._io.close()
+        self._io.close(self.request_timeout)
 
     def __enter__(self) -> Connection:
         return self

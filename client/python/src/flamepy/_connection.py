@@ -69,6 +69,8 @@ _RECEIVE_BURST = 256
 # MiB each.
 _WINDOW_BYTES = 64 * limits.MIB
 _SEND_WATER = 100_000
+# A program that ends without closing: its tasks should have arrived, but it should end.
+_EXIT_FLUSH_SECONDS = 5.0
 
 
 class OutgoingRun(NamedTuple):
@@ -100,6 +102,10 @@ class SessionListener:
     def on_lost(self, run: Run) -> None: ...
     def on_detached(self, error: Error) -> None:
         """Nothing follows: the session was detached or the connection ends."""
+
+    def wait_until_acknowledged(self, timeout: float | None) -> bool:
+        """On another thread: until the broker has everything that was submitted."""
+        return True
 
 
 class _Attached:
@@ -187,9 +193,6 @@ class Connection:
 
     def usable(self) -> bool:
         return not self.closed and self._pid == os.getpid()
-
-    def listeners(self) -> list[SessionListener]:
-        return [attached.listener for attached in list(self._sessions.values())]
 
     def check_wait(self) -> None:
         """Raises where waiting would never end."""
@@ -280,10 +283,15 @@ class Connection:
 
         self.post(work)
 
-    def close(self) -> None:
-        """Acknowledges what was consumed, says goodbye, ends the thread."""
+    def close(self, flush_seconds: float) -> None:
+        """Waits so long that the broker has what was submitted, acknowledges what was consumed,
+        says goodbye, ends the thread."""
         if self.closed or self._pid != os.getpid():
             return
+        if not self.on_own_thread():
+            until = time.monotonic() + flush_seconds
+            for attached in list(self._sessions.values()):
+                attached.listener.wait_until_acknowledged(max(0.0, until - time.monotonic()))
         self.closed = True
 
         def stop() -> None:
@@ -552,7 +560,7 @@ _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 def _close_all() -> None:
     for connection in list(_OPEN):
-        connection.close()
+        connection.close(_EXIT_FLUSH_SECONDS)
 
 
 atexit.register(_close_all)

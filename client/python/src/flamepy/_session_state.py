@@ -40,6 +40,7 @@ class AttachedSession(SessionListener):
         # Of the I/O thread.
         self._futures = FutureTable()
         self._tickets = 0
+        self._taking = False
         self._futures_watch: tuple[int, str] | None = None  # index and reader, to ask again
         self._watching = False
         self._next_index = 0  # behind the last entry that came
@@ -79,17 +80,21 @@ class AttachedSession(SessionListener):
                 self._waits_for_drain -= 1
 
     def _is_drained(self) -> bool:
-        return self._futures.unacknowledged == 0 and len(self.queue) == 0
+        # In this order: a run leaves the queue while `_taking`, and is in the table after it.
+        return len(self.queue) == 0 and not self._taking and self._futures.unacknowledged == 0
 
     # ---- the I/O thread --------------------------------------------------------------------------
 
     def next_run(self) -> OutgoingRun | None:
+        self._taking = True
         taken = self.queue.take()
+        if taken is not None:
+            self._tickets += 1
+            self._futures.sent(self._tickets, taken[0])
+        self._taking = False
         if taken is None:
             return None
         state, payload = taken
-        self._tickets += 1
-        self._futures.sent(self._tickets, state)
         return OutgoingRun(self._tickets, state.count, payload)
 
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None:
@@ -156,7 +161,7 @@ class AttachedSession(SessionListener):
             self.connection.detach(self.uid, Error(Code.WRONG_STATE, text))
 
     def _is_idle(self) -> bool:
-        return not self._futures and len(self.queue) == 0
+        return len(self.queue) == 0 and not self._taking and not self._futures
 
     def on_lost(self, run: Run) -> None:
         self._futures.lose(run)
