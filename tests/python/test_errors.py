@@ -201,8 +201,8 @@ INTERRUPTED = """
 import sys, flamepy
 with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo") as session:
     future = session.run(b"sleep:1")
-    print("waits", flush=True)
     try:
+        print("waits", flush=True)
         future.result()
     except KeyboardInterrupt:
         print("interrupted", session.invoke(b"goes on"), future.result())
