@@ -1,7 +1,7 @@
 # Verbs only: what they do lies in CMakePresets.json and tools/. The first three work on a bare Debian 12 with git,
 # make and apt; they install what is missing after one line that says so.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-long asan tsan tidy fuzz format clean setup
+.PHONY: help build demo test python bench bench-long asan tsan tidy fuzz format clean setup
 RELEASE := build/release/build.ninja
 
 help:  ## this list
@@ -28,8 +28,12 @@ demo: build/.folder  ## start a local cluster, run 1,000,000 tasks (DEMO_TASKS=n
 	@tools/demo
 
 test: build/.folder  ## build and run every test: unit, contract, simulation, fuzz, system
-	@tools/setup build test
+	@tools/setup build test python
 	@tools/test
+
+python: build/.folder  ## build the Python package: one wheel and one sdist in build/python
+	@tools/setup python
+	@tools/python_build
 
 bench: build  ## measure the budgets (at most 10 minutes)
 	@tools/setup test
@@ -40,11 +44,11 @@ bench-long: build  ## the measurements that take longer
 	@bench/run.py --long
 
 asan: build/.folder  ## the tests with the address and undefined-behaviour sanitizers
-	@tools/setup build test
+	@tools/setup build test python
 	@tools/test --preset asan
 
 tsan: build/.folder  ## the tests with the thread sanitizer
-	@tools/setup build test
+	@tools/setup build test python
 	@tools/test --preset tsan
 
 fuzz: build/.folder  ## fuzz the decoders (FUZZ_SECONDS=300)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Flame: many short tasks that belong together, durably.
+
+    import flamepy
+
+    session = flamepy.create_session("echo")
+    print(session.run(b"hello").result())
+
+docs/python.md is the manual.
+"""
+
+from flamepy._client import (
+    Connection,
+    close_session,
+    connect,
+    create_session,
+    delete_session,
+    get_application,
+    get_session,
+    list_applications,
+    list_executors,
+    list_sessions,
+    open_session,
+    register_application,
+    unregister_application,
+)
+from flamepy._executor import Executor
+from flamepy._future import Future
+from flamepy._results import Cursor, ResultStream, TaskResult
+from flamepy._service import (
+    ApplicationContext,
+    BatchContext,
+    FlameService,
+    SessionContext,
+    TaskContext,
+    TaskFailure,
+    run,
+)
+from flamepy._session import Session
+from flamepy._types import (
+    Application,
+    ApplicationAttributes,
+    CommonData,
+    Durability,
+    ResourceRequirement,
+    SessionAttributes,
+    SessionID,
+    SessionState,
+    Shim,
+    Task,
+    TaskID,
+    TaskInput,
+    TaskOutput,
+    TaskState,
+)
+from flamepy._version import __version__
+from flamepy.errors import (
+    BrokenWorkerError,
+    Code,
+    FlameError,
+    FlameErrorCode,
+    FlameTimeoutError,
+    NoBrokerError,
+    SessionClosedError,
+    TaskCancelledError,
+    TaskError,
+    TooLargeError,
+)
+
+__all__ = [
+    "Application",
+    "ApplicationAttributes",
+    "ApplicationContext",
+    "BatchContext",
+    "BrokenWorkerError",
+    "Code",
+    "CommonData",
+    "Connection",
+    "Cursor",
+    "Durability",
+    "Executor",
+    "FlameError",
+    "FlameErrorCode",
+    "FlameService",
+    "FlameTimeoutError",
+    "Future",
+    "NoBrokerError",
+    "ResourceRequirement",
+    "ResultStream",
+    "Session",
+    "SessionAttributes",
+    "SessionClosedError",
+    "SessionContext",
+    "SessionID",
+    "SessionState",
+    "Shim",
+    "Task",
+    "TaskCancelledError",
+    "TaskContext",
+    "TaskError",
+    "TaskFailure",
+    "TaskID",
+    "TaskInput",
+    "TaskOutput",
+    "TaskResult",
+    "TaskState",
+    "TooLargeError",
+    "__version__",
+    "close_session",
+    "connect",
+    "create_session",
+    "delete_session",
+    "get_application",
+    "get_session",
+    "list_applications",
+    "list_executors",
+    "list_sessions",
+    "open_session",
+    "register_application",
+    "run",
+    "unregister_application",
+]

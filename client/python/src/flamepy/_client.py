@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""A connection to a broker, and the verbs on what it holds."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import threading
+from typing import Any
+
+from flamepy import _connection
+from flamepy._endpoint import find_endpoint
+from flamepy._proto import limits
+from flamepy._proto import messages as m
+from flamepy._session import Session
+from flamepy._session_state import AttachedSession
+from flamepy._types import (
+    Application,
+    ApplicationAttributes,
+    Durability,
+    Executor,
+    ResourceRequirement,
+    SessionAttributes,
+)
+from flamepy.errors import Code, FlameError, TooLargeError
+
+_LETTERS = string.ascii_letters + string.digits
+_FOR_EVER = 10.0 * 365 * 86_400
+
+
+def connect(
+    address: str | None = None,
+    *,
+    timeout: float = 5.0,
+    request_timeout: float = 30.0,
+) -> Connection:
+    """Connects to the broker at `address`, else at FLAME_ENDPOINT, else at that of the default
+    local cluster (`flmctl up`). Raises NoBrokerError where none answers within `timeout` seconds.
+
+    The connection then repairs itself: while a broker restarts, calls wait (requests at most
+    `request_timeout` seconds), and what was submitted is not lost.
+    """
+    return Connection(find_endpoint(address), timeout, request_timeout)
+
+
+class Connection:
+    """Made by `connect`. All methods may be called from any thread. Close it, or use `with`."""
+
+    def __init__(self, addr: str, timeout: float, request_timeout: float) -> None:
+        self.addr = addr
+        self.request_timeout = request_timeout
+        self._timeout = timeout
+        self._io = _connection.Connection(addr)
+        try:
+            self._io.wait_until_up(timeout)
+        except BaseException:
+            self._io.close(0)
+            raise
+
+    def wait_until_up(self) -> m.Welcome:
+        return self._io.wait_until_up(self.request_timeout)
+
+    def close(self) -> None:
+        """Waits until the broker has what was submitted, then says goodbye. Sessions go on; futures
+        without a result raise."""
+        self._io.close(self.request_timeout)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<flamepy.Connection to {self.addr}{', closed' if self._io.closed else ''}>"
+
+    # ---- sessions --------------------------------------------------------------------------------
+
+    def create_session(
+        self,
+        application: str | SessionAttributes,
+        common_data: bytes | None = None,
+        session_id: str | None = None,
+        min_instances: int = 0,
+        max_instances: int | None = None,
+        batch_size: int = 1,
+        resreq: ResourceRequirement | str | None = None,
+        *,
+        priority: int = 0,
+        durability: Durability = m.Durability.STORED,
+        retention: str = "ttl",
+        results_ttl: float | None = None,
+    ) -> Session:
+        """A new session of an application; without an id a name is drawn."""
+        if isinstance(application, SessionAttributes):
+            return self._create(application, open_or_create=False)
+        attributes = SessionAttributes(
+            application=application,
+            id=session_id,
+            common_data=common_data,
+            min_instances=min_instances,
+            max_instances=max_instances,
+            batch_size=batch_size,
+            resreq=resreq,
+            priority=priority,
+            durability=durability,
+            retention=retention,
+            results_ttl=results_ttl,
+        )
+        return self._create(attributes, open_or_create=False)
+
+    def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Session:
+        """An existing session; with `spec` it is created where it does not exist, and must have
+        these attributes where it does."""
+        if spec is None:
+            attached = self._attach(session_id)
+            return Session(self, attached.info, attached)
+        attributes = SessionAttributes(**{**vars(spec), "id": session_id})
+        return self._create(attributes, open_or_create=True)
+
+    def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
+        common = attributes.common_data
+        if common is not None and not isinstance(common, (bytes, bytearray, memoryview)):
+            text = f"common data is bytes, not {type(common).__name__}"
+            raise FlameError(Code.BAD_REQUEST, text)
+        common = bytes(common or b"")
+        if len(common) > limits.COMMON_BYTES_MAX:
+            raise TooLargeError(
+                Code.TOO_LARGE,
+                f"common data of {len(common)} bytes; at most {limits.COMMON_BYTES_MAX}",
+            )
+        name = attributes.id or _drawn_name(attributes.application)
+        message = m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+        info, attached = self._open(message, drawn_name=not attributes.id)
+        return Session(self, info, attached, attributes.common_data)
+
+    def _open(
+        self, message: Any, drawn_name: bool = False
+    ) -> tuple[m.SessionInfo, AttachedSession]:
+        info, listener = self._io.open(
+            message,
+            lambda info: AttachedSession(self._io, info),
+            self.request_timeout,
+            drawn_name,
+        )
+        assert isinstance(listener, AttachedSession)
+        return info, listener
+
+    def _attach(self, session_id: str) -> AttachedSession:
+        return self._open(m.OpenSession(0, session_id))[1]
+
+    def _info(self, session_id: str) -> m.SessionInfo:
+        info: m.SessionInfo = self._ask(m.OpenSession(0, session_id))
+        return info
+
+    def get_session(self, session_id: str) -> Session:
+        """An existing session, with its state and counters of now."""
+        return Session(self, self._info(session_id))
+
+    def list_sessions(self) -> list[Session]:
+        """All that the broker has, oldest first."""
+        return [Session(self, _info_of_row(row)) for row in self._rows("session")]
+
+    def close_session(self, session_id: str) -> Session:
+        return Session(self, self._ask(m.CloseSession(0, session_id)))
+
+    def delete_session(self, session_id: str, force: bool = False) -> None:
+        """Removes a closed session with its results; with `force` any."""
+        self._ask(m.DeleteSession(0, session_id, force))
+
+    # ---- applications, executors -----------------------------------------------------------------
+
+    def register_application(
+        self, name: str, app_attrs: ApplicationAttributes | dict[str, Any]
+    ) -> None:
+        """Registering the same again is fine; a changed one is refused while a session of it is not
+        closed."""
+        if isinstance(app_attrs, dict):
+            app_attrs = ApplicationAttributes(**app_attrs)
+        self._ask(m.RegisterApplication(0, app_attrs.to_value(name)))
+
+    def unregister_application(self, name: str) -> None:
+        self._ask(m.UnregisterApplication(0, name))
+
+    def get_application(self, name: str) -> Application:
+        listing: m.Listing = self._ask(m.View(0, "application", name))
+        return Application.from_row(listing.rows[0])
+
+    def list_applications(self) -> list[Application]:
+        return [Application.from_row(row) for row in self._rows("application")]
+
+    def list_executors(self) -> list[Executor]:
+        return [Executor.from_row(row) for row in self._rows("executor")]
+
+    def _rows(self, kind: str) -> list[dict[str, Any]]:
+        listing: m.Listing = self._ask(m.ListKind(0, kind))
+        return listing.rows
+
+    def _ask(self, message: Any, timeout: float | None = -1.0) -> Any:
+        """`timeout` None waits for ever; without one it is the connection's."""
+        if timeout is None:
+            timeout = _FOR_EVER
+        return self._io.request(message, self.request_timeout if timeout < 0 else timeout)
+
+
+def _drawn_name(application: str) -> str:
+    return application + "-" + "".join(secrets.choice(_LETTERS) for _ in range(6))
+
+
+def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
+    return m.SessionSpec(
+        application=attributes.application,
+        min_instances=attributes.min_instances,
+        max_instances=attributes.max_instances or 0,
+        priority=attributes.priority,
+        durability=attributes.durability,
+        retention=attributes.retention,
+        results_ttl_ms=int((attributes.results_ttl or 0) * 1000),
+        resources=str(attributes.resreq or ""),
+    )
+
+
+def _info_of_row(row: dict[str, Any]) -> m.SessionInfo:
+    counters = m.Counters(*(int(row.get(name, 0)) for name in m.Counters._fields))
+    return m.SessionInfo(
+        session=row["id"],
+        spec=m.SessionSpec(application=row.get("application", "")),
+        state=m.SessionState[str(row.get("state", "Open")).upper()],
+        counters=counters,
+        created_ms=int(row.get("created", 0)),
+        closed_ms=int(row.get("closed", 0)),
+    )
+
+
+# ---- one connection for the functions of the module ----------------------------------------------
+
+_default: Connection | None = None
+_default_lock = threading.Lock()
+
+
+def default_connection() -> Connection:
+    """Made on first use; where it was closed, or the process forked since, another one."""
+    global _default
+    with _default_lock:
+        if _default is None or not _default._io.usable():
+            _default = connect()
+        return _default
+
+
+def create_session(
+    application: str | SessionAttributes,
+    common_data: bytes | None = None,
+    session_id: str | None = None,
+    min_instances: int = 0,
+    max_instances: int | None = None,
+    batch_size: int = 1,
+    resreq: ResourceRequirement | str | None = None,
+    **more: Any,
+) -> Session:
+    """`Connection.create_session` of the default connection."""
+    return default_connection().create_session(
+        application,
+        common_data,
+        session_id,
+        min_instances,
+        max_instances,
+        batch_size,
+        resreq,
+        **more,
+    )
+
+
+def open_session(session_id: str, spec: SessionAttributes | None = None) -> Session:
+    return default_connection().open_session(session_id, spec)
+
+
+def get_session(session_id: str) -> Session:
+    return default_connection().get_session(session_id)
+
+
+def list_sessions() -> list[Session]:
+    return default_connection().list_sessions()
+
+
+def close_session(session_id: str) -> Session:
+    return default_connection().close_session(session_id)
+
+
+def delete_session(session_id: str, force: bool = False) -> None:
+    default_connection().delete_session(session_id, force)
+
+
+def register_application(name: str, app_attrs: ApplicationAttributes | dict[str, Any]) -> None:
+    default_connection().register_application(name, app_attrs)
+
+
+def unregister_application(name: str) -> None:
+    default_connection().unregister_application(name)
+
+
+def get_application(name: str) -> Application:
+    return default_connection().get_application(name)
+
+
+def list_applications() -> list[Application]:
+    return default_connection().list_applications()
+
+
+def list_executors() -> list[Executor]:
+    return default_connection().list_executors()

@@ -1,0 +1,566 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""The shell around ClientCore: one thread that owns the socket and the core. Others reach it
+through a queue and a socket pair; what it has to say it says through listeners, on its own
+thread."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import select
+import signal
+import socket
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Any, Callable, NamedTuple
+
+import zmq
+
+from flamepy._core.client_core import ClientConfig, ClientCore
+from flamepy._core.events import (
+    NEVER,
+    Action,
+    Answer,
+    Attach,
+    Changed,
+    Consumed,
+    Deliver,
+    Detach,
+    Event,
+    Leave,
+    LinkDown,
+    LinkUp,
+    Lost,
+    OpenSocket,
+    Received,
+    Rejected,
+    Request,
+    Send,
+    SendFailed,
+    SubmitFailed,
+    SubmitRun,
+    Submitted,
+    Tick,
+    Trimmed,
+    WatchFailed,
+    WatchFrom,
+)
+from flamepy._proto import limits
+from flamepy._proto.codec import BadFrame, decode, encode
+from flamepy._proto.errors import Code, Error
+from flamepy._proto.messages import (
+    Durability,
+    Results,
+    Run,
+    SessionChanged,
+    SessionInfo,
+    Welcome,
+)
+from flamepy._version import __version__
+from flamepy.errors import FlameError, exception_of
+
+_RECEIVE_BURST = 256
+# Payload bytes in the submit window of one session: 64 runs are 16 MiB, single tasks may have 64
+# MiB each.
+_WINDOW_BYTES = 64 * limits.MIB
+_SEND_WATER = 100_000
+# A program that ends without closing: its tasks should have arrived, but it should end.
+_EXIT_FLUSH_SECONDS = 5.0
+
+
+class OutgoingRun(NamedTuple):
+    """One run to submit. `ticket` comes back with its acknowledgement."""
+
+    ticket: int
+    count: int  # type: ignore[assignment]
+    payload: bytes
+
+
+class SessionListener:
+    """What the owner of a session is asked and told. Called on the I/O thread, one at a time; must
+    return quickly, and may call the connection's functions that do not wait."""
+
+    def next_run(self) -> OutgoingRun | None:
+        """The submit window has room. After nothing it is asked again only after another call of
+        this listener, or when wake() was called."""
+        return None
+
+    def on_submitted(self, ticket: int, run: Run, level: Durability) -> None: ...
+    def on_submit_failed(self, ticket: int, error: Error) -> None: ...
+    def on_results(self, results: Results) -> bool:
+        """True: the entry is used up. False: consumed() says so later."""
+        return True
+
+    def on_trimmed(self, begin: int, end: int) -> None: ...
+    def on_watch_failed(self, error: Error) -> None: ...
+    def on_changed(self, change: SessionChanged) -> None: ...
+    def on_lost(self, run: Run) -> None: ...
+    def on_detached(self, error: Error) -> None:
+        """Nothing follows: the session was detached or the connection ends."""
+
+    def wait_until_acknowledged(self, timeout: float | None) -> bool:
+        """On another thread: until the broker has everything that was submitted."""
+        return True
+
+
+class _Attached:
+    def __init__(self, listener: SessionListener) -> None:
+        self.listener = listener
+        self.in_window: dict[int, int] = {}  # ticket -> bytes of the runs that are not answered
+        self.window_bytes = 0
+
+
+class _Box:
+    """Where a thread waits for one answer of the I/O thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._value: Any = None
+
+    def put(self, value: Any) -> None:
+        self._value = value
+        self._event.set()
+
+    def get(self) -> Any:
+        self._event.wait()
+        return self._value
+
+
+class Connection:
+    """Begins to connect and returns at once. The connection repairs itself until it is closed."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._core = ClientCore(
+            ClientConfig(
+                client=secrets.token_hex(16),
+                endpoint=endpoint,
+                version=__version__,
+                first_link=secrets.randbits(32) | 1,
+            )
+        )
+        self._pid = os.getpid()
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._signalled = False
+        self._posted: deque[Callable[[], None]] = deque()
+        self._woken: deque[int] = deque()
+        self._state = threading.Condition()
+        self._welcome: Welcome | None = None
+        self._rejection: Error | None = None
+        self._why_not = self._core.not_connected()
+        self.closed = False
+
+        # Of the I/O thread.
+        self._context: Any = None
+        self._socket: Any = None
+        # Not zmq_poll: it makes two system calls of each wait. The price is that the socket's
+        # descriptor shows changes only, so what is there already is asked for before each wait.
+        self._poller = select.poll()
+        self._socket_fd = -1
+        self._deadline_us = 0
+        self._actions: list[Action] = []
+        self._failed_link = 0  # the rest of what was to go over it is dropped
+        self._stopping = False
+        self._last_ticket = 0
+        self._replies: dict[int, Callable[[Any], None]] = {}
+        self._sessions: dict[int, _Attached] = {}
+        self._ready: set[int] = set()  # sessions whose listener may have a run
+        self._now_us = 0
+        # A daemon: a program that forgets to close must end; `_close_all` says goodbye for it.
+        self._thread = threading.Thread(target=self._run, name="flamepy", daemon=True)
+        self._thread.start()
+        _OPEN.add(self)
+
+    # ---- any thread ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises where the connection is not there for this process any more."""
+        if self._pid != os.getpid():
+            raise FlameError(
+                Code.WRONG_STATE,
+                "this process was forked after the client had connected, and has no connection of "
+                "its own; connect again in the child",
+            )
+        if self.closed:
+            raise FlameError(Code.INTERRUPTED, "the client was closed")
+
+    def usable(self) -> bool:
+        return not self.closed and self._pid == os.getpid()
+
+    def check_wait(self) -> None:
+        """Raises where waiting would never end."""
+        if self._pid != os.getpid():
+            self.check()
+        if self.on_own_thread():
+            raise FlameError(
+                Code.WRONG_STATE,
+                "a callback must not wait for the connection: it runs on the connection's own "
+                "thread. Hand the work to a thread of yours",
+            )
+
+    def on_own_thread(self) -> bool:
+        return threading.get_ident() == self._thread.ident
+
+    def wait_until_up(self, timeout: float) -> Welcome:
+        self.check()
+        self.check_wait()
+        with self._state:
+            self._state.wait_for(
+                lambda: self._welcome is not None or self._rejection is not None, timeout
+            )
+            if self._rejection is not None:
+                raise exception_of(self._rejection)
+            if self._welcome is None:
+                raise exception_of(self._why_not)
+            return self._welcome
+
+    def request(self, message: Any, timeout: float) -> Any:
+        """Sends a request and waits for its answer."""
+        self.check()
+        self.check_wait()
+        box = _Box()
+        event = Request(0, message, int(timeout * 1e6))
+        self.post(lambda: self._request(event, box.put))
+        return _value_or_raise(box.get())
+
+    def open(
+        self,
+        message: Any,
+        make_listener: Callable[[SessionInfo], SessionListener],
+        timeout: float,
+        drawn_name: bool = False,
+    ) -> tuple[SessionInfo, SessionListener]:
+        """Creates or opens a session and attaches a listener before anything about it can arrive. A
+        session attached already keeps its listener."""
+        self.check()
+        self.check_wait()
+        box = _Box()
+        event = Request(0, message, int(timeout * 1e6), True, drawn_name)
+
+        def opened(answer: Any) -> None:
+            if isinstance(answer, SessionInfo):
+                attached = self._sessions.get(answer.uid)
+                if attached is None:
+                    attached = self._sessions[answer.uid] = _Attached(make_listener(answer))
+                    self._feed(Attach(answer))
+                box.put((answer, attached.listener))
+            else:
+                box.put(answer)
+
+        self.post(lambda: self._request(event, opened))
+        found: tuple[SessionInfo, SessionListener] = _value_or_raise(box.get())
+        return found
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Runs `work` on the I/O thread."""
+        self._posted.append(work)
+        self._signal()
+
+    def wake(self, uid: int) -> None:
+        """The listener has runs again."""
+        self._woken.append(uid)
+        self._signal()
+
+    def watch(self, uid: int, index: int, reader: str, lineage: str) -> None:
+        self.post(lambda: self._feed(WatchFrom(uid, index, reader, lineage)))
+
+    def consumed(self, uid: int, index: int) -> None:
+        self.post(lambda: self._feed(Consumed(uid, index)))
+
+    def detach(self, uid: int, error: Error) -> None:
+        def work() -> None:
+            self._feed(Detach(uid))
+            attached = self._sessions.pop(uid, None)
+            if attached is not None:
+                attached.listener.on_detached(error)
+
+        self.post(work)
+
+    def close(self, flush_seconds: float) -> None:
+        """Waits so long that the broker has what was submitted, acknowledges what was consumed,
+        says goodbye, ends the thread."""
+        if self.closed or self._pid != os.getpid():
+            return
+        if not self.on_own_thread():
+            until = time.monotonic() + flush_seconds
+            for attached in list(self._sessions.values()):
+                attached.listener.wait_until_acknowledged(max(0.0, until - time.monotonic()))
+        self.closed = True
+
+        def stop() -> None:
+            self._stopping = True
+
+        self.post(stop)
+        if not self.on_own_thread():
+            self._thread.join()
+            self._wake_out.close()
+            self._wake_in.close()
+
+    def _signal(self) -> None:
+        # Set before the queue is read: what is appended later is either seen or signalled anew.
+        if self._signalled:
+            return
+        self._signalled = True
+        with contextlib.suppress(OSError):
+            self._wake_out.send(b"\0")
+
+    # ---- the I/O thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        # The program's signals are none of our threads' business (libzmq's inherit this mask).
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._context = zmq.Context()
+        self._poller.register(self._wake_in, select.POLLIN)
+        self._now_us = _clock_us()
+        while not self._stopping:
+            if self._deadline_us <= self._now_us:
+                self._feed(Tick())
+            self._take_commands()
+            self._pull()
+            self._perform_all()
+            self._note_why_not_up()
+            if not self._stopping:  # nobody wakes us any more
+                self._turn()
+        self._end()
+
+    def _turn(self) -> None:
+        """Waits for what comes next and feeds what came."""
+        at_us = self._deadline_us = self._core.next_deadline()
+        if not (self._posted or self._woken or self._readable()):
+            wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
+            for descriptor, _ in self._poller.poll(wait_ms):
+                if descriptor != self._socket_fd:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_in.recv(4096)
+        self._now_us = _clock_us()
+        self._drain_socket()
+
+    def _readable(self) -> bool:
+        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN != 0
+
+    def _end(self) -> None:
+        self._feed(Leave())
+        self._perform_all()
+        self._take_commands()  # who asked too late is answered too
+        self._perform_all()
+        closed = Error(Code.INTERRUPTED, "the client was closed")
+        for attached in list(self._sessions.values()):
+            attached.listener.on_detached(closed)
+        for reply in list(self._replies.values()):
+            reply(closed)
+        if self._socket is not None:
+            self._socket.close()
+        self._context.term()
+
+    def _feed(self, event: Event) -> None:
+        self._core.on(event, self._now_us, self._actions)
+
+    def _request(self, event: Request, reply: Callable[[Any], None]) -> None:
+        self._last_ticket += 1
+        self._replies[self._last_ticket] = reply
+        self._feed(event._replace(ticket=self._last_ticket))
+
+    def _note_why_not_up(self) -> None:
+        if self._core.up:
+            return
+        with self._state:
+            self._why_not = self._core.not_connected()
+
+    def _take_commands(self) -> None:
+        self._signalled = False
+        while self._posted:
+            self._posted.popleft()()
+        while self._woken:
+            self._ready.add(self._woken.popleft())
+
+    def _pull(self) -> None:
+        for uid in list(self._ready):
+            attached = self._sessions.get(uid)
+            if attached is not None:
+                self._pull_from(uid, attached)
+                full = not self._core.has_room(uid) or attached.window_bytes >= _WINDOW_BYTES
+                if full:
+                    continue  # asked again as soon as there is room
+            self._ready.discard(uid)
+
+    def _pull_from(self, uid: int, attached: _Attached) -> None:
+        while self._core.has_room(uid) and attached.window_bytes < _WINDOW_BYTES:
+            run = attached.listener.next_run()
+            if run is None:
+                return
+            attached.in_window[run.ticket] = len(run.payload)
+            attached.window_bytes += len(run.payload)
+            self._feed(SubmitRun(uid, run.ticket, run.count, run.payload))
+
+    def _left_window(self, uid: int, ticket: int) -> None:
+        attached = self._sessions.get(uid)
+        if attached is not None:
+            attached.window_bytes -= attached.in_window.pop(ticket, 0)
+
+    def _drain_socket(self) -> None:
+        for _ in range(_RECEIVE_BURST):
+            if not self._readable():
+                return
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            # What does not decode counts as lost: the sequence shows the gap and the link is made
+            # anew.
+            with contextlib.suppress(BadFrame):
+                self._feed(Received(decode(frames)))
+
+    def _perform_all(self) -> None:
+        """Actions may cause events and so further actions, at the end of the list."""
+        while self._actions:
+            actions, self._actions = self._actions, []
+            for action in actions:
+                self._PERFORMERS[type(action)](self, action)
+            self._pull()
+
+    def _open_socket(self, _: OpenSocket) -> None:
+        if self._socket is not None:
+            self._poller.unregister(self._socket_fd)
+            self._socket.close()
+        self._socket = dealer = self._context.socket(zmq.DEALER)
+        # Windows bound what is outstanding; a high-water mark would only turn that into loss.
+        dealer.set(zmq.SNDHWM, _SEND_WATER)
+        dealer.set(zmq.RCVHWM, _SEND_WATER)
+        dealer.set(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
+        dealer.set(zmq.HANDSHAKE_IVL, 3000)
+        # A dead host is noticed by the kernel.
+        dealer.set(zmq.TCP_KEEPALIVE, 1)
+        dealer.set(zmq.TCP_KEEPALIVE_IDLE, 2)
+        dealer.set(zmq.TCP_KEEPALIVE_INTVL, 2)
+        dealer.set(zmq.TCP_KEEPALIVE_CNT, 2)
+        dealer.set(zmq.TCP_MAXRT, 6000)
+        dealer.set(zmq.IMMEDIATE, 1)
+        dealer.set(zmq.RECONNECT_IVL, 50)
+        dealer.set(zmq.RECONNECT_IVL_MAX, 1000)
+        dealer.set(zmq.LINGER, 500)
+        # Random, so that nobody can be given or claim the same.
+        dealer.set(zmq.ROUTING_ID, b"f" + secrets.token_bytes(15))
+        self._socket_fd = dealer.getsockopt(zmq.FD)
+        self._poller.register(self._socket_fd, select.POLLIN)
+        try:
+            dealer.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            text = f"cannot connect to {self.endpoint}: {error}"
+            self._rejected(Rejected(Error(Code.SYSTEM, text)))
+
+    def _send(self, send: Send) -> None:
+        if send.envelope.link == self._failed_link:
+            return
+        frames = encode(*send)
+        try:
+            if len(frames) == 2:
+                self._socket.send(frames[0], zmq.NOBLOCK | zmq.SNDMORE)
+            self._socket.send(frames[-1], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self._failed_link = send.envelope.link
+            self._feed(SendFailed())
+
+    def _answer(self, answer: Answer) -> None:
+        reply = self._replies.pop(answer.ticket, None)
+        if reply is not None:
+            reply(answer.result)
+
+    def _listener(self, uid: int) -> SessionListener | None:
+        attached = self._sessions.get(uid)
+        if attached is None:
+            return None
+        self._ready.add(uid)  # what it hears may give it something to submit
+        return attached.listener
+
+    def _submitted(self, submitted: Submitted) -> None:
+        self._left_window(submitted.uid, submitted.ticket)
+        listener = self._listener(submitted.uid)
+        if listener is not None:
+            listener.on_submitted(submitted.ticket, submitted.run, submitted.level)
+
+    def _submit_failed(self, failed: SubmitFailed) -> None:
+        self._left_window(failed.uid, failed.ticket)
+        listener = self._listener(failed.uid)
+        if listener is not None:
+            listener.on_submit_failed(failed.ticket, failed.error)
+
+    def _deliver(self, deliver: Deliver) -> None:
+        results = deliver.results
+        listener = self._listener(results.uid)
+        if listener is not None and listener.on_results(results):
+            self._feed(Consumed(results.uid, results.index + 1))
+
+    def _trimmed(self, trimmed: Trimmed) -> None:
+        listener = self._listener(trimmed.uid)
+        if listener is not None:
+            listener.on_trimmed(trimmed.begin, trimmed.end)
+
+    def _watch_failed(self, failed: WatchFailed) -> None:
+        listener = self._listener(failed.uid)
+        if listener is not None:
+            listener.on_watch_failed(failed.error)
+
+    def _changed(self, changed: Changed) -> None:
+        listener = self._listener(changed.change.uid)
+        if listener is not None:
+            listener.on_changed(changed.change)
+
+    def _lost(self, lost: Lost) -> None:
+        listener = self._listener(lost.uid)
+        if listener is not None:
+            listener.on_lost(lost.run)
+
+    def _link_up(self, link: LinkUp) -> None:
+        with self._state:
+            self._welcome = link.welcome
+            self._state.notify_all()
+
+    def _link_down(self, _: LinkDown) -> None:
+        with self._state:
+            self._welcome = None
+
+    def _rejected(self, rejected: Rejected) -> None:
+        with self._state:
+            self._rejection = rejected.error
+            self._state.notify_all()
+
+    _PERFORMERS: dict[type[Any], Callable[[Any, Any], None]] = {
+        OpenSocket: _open_socket,
+        Send: _send,
+        Answer: _answer,
+        Submitted: _submitted,
+        SubmitFailed: _submit_failed,
+        Deliver: _deliver,
+        Trimmed: _trimmed,
+        WatchFailed: _watch_failed,
+        Changed: _changed,
+        Lost: _lost,
+        LinkUp: _link_up,
+        LinkDown: _link_down,
+        Rejected: _rejected,
+    }
+
+
+def _clock_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _value_or_raise(value: Any) -> Any:
+    if isinstance(value, Error):
+        raise exception_of(value)
+    return value
+
+
+_OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for connection in list(_OPEN):
+        connection.close(_EXIT_FLUSH_SECONDS)
+
+
+atexit.register(_close_all)

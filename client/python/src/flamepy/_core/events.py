@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What happens to a client and what it does about it, as values: the shell feeds events to
+ClientCore and performs the actions in their order."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Union
+
+from flamepy._proto.codec import Decoded
+from flamepy._proto.errors import Error
+from flamepy._proto.messages import (
+    Durability,
+    Envelope,
+    Message,
+    Results,
+    Run,
+    SessionChanged,
+    SessionInfo,
+    Welcome,
+)
+
+NEVER = 2**63 - 1
+"""A time in us that does not come."""
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+class Tick(NamedTuple):
+    """A deadline passed (or may have: it does no harm)."""
+
+
+class Received(NamedTuple):
+    decoded: Decoded
+
+
+class SendFailed(NamedTuple):
+    """The socket took no message: nothing is connected. Later sends of the batch are dropped."""
+
+
+class Request(NamedTuple):
+    """A message with a `request` field, which the core fills in."""
+
+    ticket: int
+    """Chosen by the caller, returned with the answer. 0 is the core's own."""
+    message: Any
+    timeout_us: int = NEVER
+    repeatable: bool = True
+    """May be sent again on a new link without asking."""
+    drawn_name: bool = False
+    """CreateSession only: the name was drawn by us, so finding it taken after a resend means that
+    it is ours."""
+
+
+class Attach(NamedTuple):
+    """From now on submits and results of this session are handled."""
+
+    info: SessionInfo
+
+
+class Detach(NamedTuple):
+    uid: int
+
+
+class SubmitRun(NamedTuple):
+    """One run. Only while has_room(uid)."""
+
+    uid: int
+    ticket: int
+    count: int  # type: ignore[assignment]
+    payload: bytes
+
+
+class WatchFrom(NamedTuple):
+    """Results from `index` on. Without a lineage the index is from now."""
+
+    uid: int
+    index: int  # type: ignore[assignment]
+    reader: str = ""
+    lineage: str = ""
+
+
+class Consumed(NamedTuple):
+    """Everything delivered below `index` has been used."""
+
+    uid: int
+    index: int  # type: ignore[assignment]
+
+
+class Leave(NamedTuple):
+    """Say goodbye; nothing follows."""
+
+
+Event = Union[
+    Tick, Received, SendFailed, Request, Attach, Detach, SubmitRun, WatchFrom, Consumed, Leave
+]
+
+# ---- actions -------------------------------------------------------------------------------------
+
+
+class OpenSocket(NamedTuple):
+    """Close the socket if there is one, make a new one and connect it."""
+
+
+class Send(NamedTuple):
+    envelope: Envelope
+    message: Message
+
+
+class Answer(NamedTuple):
+    ticket: int
+    result: Any
+    """The reply, or an Error."""
+
+
+class Submitted(NamedTuple):
+    uid: int
+    ticket: int
+    run: Run
+    level: Durability
+
+
+class SubmitFailed(NamedTuple):
+    uid: int
+    ticket: int
+    error: Error
+
+
+class Deliver(NamedTuple):
+    """The next entry of `done`. Each index comes once and in order (until a watch moves back)."""
+
+    results: Results
+
+
+class Trimmed(NamedTuple):
+    """The entries [begin, end) are not kept any more."""
+
+    uid: int
+    begin: int
+    end: int
+
+
+class WatchFailed(NamedTuple):
+    uid: int
+    error: Error
+
+
+class Changed(NamedTuple):
+    """The session's state as the broker has it: after a change and after every reconnect."""
+
+    change: SessionChanged
+
+
+class Lost(NamedTuple):
+    """Tasks that were acknowledged and that the broker does not know any more. Their ids may be
+    given out again."""
+
+    uid: int
+    run: Run
+
+
+class LinkUp(NamedTuple):
+    welcome: Welcome
+
+
+class LinkDown(NamedTuple):
+    reason: str
+
+
+class Rejected(NamedTuple):
+    """The broker refuses us for good: other version, other cluster."""
+
+    error: Error
+
+
+Action = Union[
+    OpenSocket,
+    Send,
+    Answer,
+    Submitted,
+    SubmitFailed,
+    Deliver,
+    Trimmed,
+    WatchFailed,
+    Changed,
+    Lost,
+    LinkUp,
+    LinkDown,
+    Rejected,
+]

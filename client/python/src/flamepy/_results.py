@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Entries of `done` on their way from the I/O thread to the one that reads them. Bounded by the
+delivery window: an entry is acknowledged to the broker when its last task was read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple
+
+from flamepy._future_table import outputs_of
+from flamepy._proto.errors import Code, Error
+from flamepy._proto.messages import Results
+from flamepy.errors import FlameError, exception_of
+
+
+class Cursor(NamedTuple):
+    """A place in a session's list of results; valid as long as the lineage lives."""
+
+    lineage: str = ""
+    index: int = 0  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return f"{self.lineage}:{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        lineage, _, index = text.rpartition(":")
+        if not index.isdecimal():
+            raise FlameError(
+                Code.BAD_REQUEST,
+                f"'{text[:60]}' is no cursor; one looks like LINEAGE:INDEX, and 0 is the begin",
+            )
+        return cls(lineage, int(index))
+
+
+class TaskResult(NamedTuple):
+    """What became of one task."""
+
+    task_id: int
+    output: bytes
+    error: FlameError | None
+    executor: str
+    attempt: int
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+class ResultQueue:
+    def __init__(self, cursor: Cursor, follow: bool, consumed: Callable[[int], None]) -> None:
+        """`consumed` is called, by the reading thread, with the index behind each entry read."""
+        self._changed = threading.Condition()
+        self._cursor = cursor  # behind the last entry that was read as a whole
+        self._follow = follow
+        self._consumed = consumed
+        self._entries: deque[Results] = deque()
+        self._end: int | None = None  # entries known to exist
+        self._closed = False
+        self._failure: Error | None = None
+
+    # ---- by the I/O thread -----------------------------------------------------------------------
+
+    def push(self, results: Results) -> None:
+        with self._changed:
+            self._entries.append(results)
+            self._changed.notify()
+
+    def set_end(self, done_end: int, closed: bool) -> None:
+        """The session has `done_end` entries, and will not have more if `closed`."""
+        with self._changed:
+            # Without follow, the end is what was done when the stream began.
+            if self._follow or self._end is None:
+                self._end = done_end
+            self._closed = self._closed or closed
+            self._changed.notify()
+
+    def skip_to(self, begin: int, end: int) -> None:
+        with self._changed:
+            self._cursor = self._cursor._replace(index=max(self._cursor.index, end))
+            text = (
+                f"results {begin} to {end - 1} were dropped before they were read; read on behind "
+                "them"
+            )
+            self._failure = Error(Code.TRIMMED, text)
+            self._changed.notify()
+
+    def fail(self, error: Error) -> None:
+        """Raised after what is queued was read."""
+        with self._changed:
+            self._failure = error
+            self._changed.notify()
+
+    # ---- by the reader ---------------------------------------------------------------------------
+
+    def __del__(self) -> None:
+        # What nobody reads any more must not fill the delivery window.
+        if self._entries:
+            self._consumed(self._entries[-1].index + 1)
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._cursor
+
+    def _at_end(self) -> bool:
+        at_end = self._end is not None and self._cursor.index >= self._end
+        return at_end and (self._closed or not self._follow)
+
+    def pop(self, deadline: float | None) -> Results | None:
+        """A whole entry; nothing at the end."""
+
+        def ready() -> bool:
+            return bool(self._entries) or self._failure is not None or self._at_end()
+
+        with self._changed:
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._changed.wait_for(ready, wait):
+                raise exception_of(Error(Code.TIMEOUT, "no further result in time"))
+            if self._entries:
+                return self._entries.popleft()
+            if self._failure is None:
+                return None
+            error = self._failure
+            if error.code is Code.TRIMMED:
+                self._failure = None
+        raise exception_of(error)
+
+    def finish(self, index: int) -> None:
+        with self._changed:
+            self._cursor = self._cursor._replace(index=max(self._cursor.index, index + 1))
+        self._consumed(index + 1)
+
+
+class ResultStream:
+    """Results in the order of completion: `for result in session.results(): ...`
+
+    `cursor` is where to go on later: `session.results(after=cursor)`. It moves by whole entries, so
+    after a crash the last few results may come again, and none is missed.
+    """
+
+    def __init__(self, queue: ResultQueue, timeout: float | None, owner: Any) -> None:
+        self._queue = queue
+        self._timeout = timeout
+        self._owner = owner
+        self._tasks = _tasks_of(queue, timeout, owner)
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._queue.cursor
+
+    def __iter__(self) -> Iterator[TaskResult]:
+        return self
+
+    def __next__(self) -> TaskResult:
+        try:
+            return next(self._tasks)
+        except FlameError:
+            # After `trimmed` or a time-out one may read on.
+            self._tasks = _tasks_of(self._queue, self._timeout, self._owner)
+            raise
+
+
+# Not a method: a generator that held the stream would keep it alive, and the stream's end is what
+# makes room for other results.
+def _tasks_of(queue: ResultQueue, timeout: float | None, owner: Any) -> Iterator[TaskResult]:
+    while True:
+        owner.check_wait()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        entry = queue.pop(deadline)
+        if entry is None:
+            return
+        attempt = max(1, entry.attempt)
+        for task_id, output in enumerate(outputs_of(entry), entry.run.first):
+            if type(output) is bytes:
+                yield TaskResult(task_id, output, None, entry.executor, attempt)
+            else:
+                yield TaskResult(task_id, b"", exception_of(output), entry.executor, attempt)
+        queue.finish(entry.index)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What the tasks of one run share: one lock for up to 1,024 of them, and a list of outputs in which
+whole slices arrive.
+
+An output is None while it is missing, then bytes, or an Error. Nothing is done per task unless
+somebody waits for that one: a `Watch`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable
+
+from flamepy._proto.errors import Code, Error
+from flamepy._proto.messages import Run
+
+Decode = Callable[[bytes], Any]
+Rebuild = Callable[[Any], BaseException]
+
+
+class Watch:
+    """Of one future that somebody waits for by the standard library's means or a callback.
+
+    concurrent.futures.wait and as_completed take `lock`, read the state and add a waiter; so the
+    state changes under it too. It is a plain lock and one per future: they take many in the order
+    of the futures' ids, which a shared lock would break.
+    """
+
+    __slots__ = ("callbacks", "finished", "future", "lock", "waiters")
+
+    def __init__(self, future: Any, finished: bool) -> None:
+        self.lock = threading.Lock()
+        self.future: Any = None if finished else future
+        self.finished = finished
+        self.waiters: list[Any] = []
+        self.callbacks: list[Callable[[Any], Any]] = []
+
+    def finish(self, output: Any) -> None:
+        tell = "add_result"
+        if type(output) is Error:
+            cancelled = output.code is Code.TASK_CANCELLED
+            tell = "add_cancelled" if cancelled else "add_exception"
+        with self.lock:
+            if self.finished:
+                return
+            self.finished = True
+            future, self.future = self.future, None
+            callbacks, self.callbacks = self.callbacks, []
+            for waiter in self.waiters:
+                getattr(waiter, tell)(future)
+        for callback in callbacks:
+            future.call_back(callback)
+
+
+class Decoded:
+    """Stands in place of an output that was read once: reading again gives the same object."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Raised:
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception = exception
+
+
+class RunState:
+    __slots__ = (
+        "_changed",
+        "_lock",
+        "bytes",
+        "count",
+        "decode",
+        "failed",
+        "first",
+        "inputs",
+        "left",
+        "outputs",
+        "owner",
+        "rebuild",
+        "refusal",
+        "watches",
+    )
+
+    def __init__(
+        self, owner: Any = None, decode: Decode | None = None, rebuild: Rebuild | None = None
+    ) -> None:
+        self._lock = threading.Lock()
+        self._changed: threading.Condition | None = None
+        self.owner = owner
+        """Keeps the session's state alive; asked before a wait whether waiting makes sense."""
+        self.decode = decode
+        self.rebuild = rebuild
+        """Makes what a future raises from a task's failure."""
+        self.first = 0
+        """The first task's id, once acknowledged."""
+        self.count = 0
+        self.left = 0
+        """Outputs that are missing, once sealed."""
+        self.failed = 0
+        self.inputs: list[bytes] = []
+        self.bytes = 0
+        self.outputs: list[Any] | None = None
+        """Not before the run is sealed."""
+        self.refusal: Error | None = None
+        self.watches: dict[int, Watch] = {}
+
+    # ---- by the I/O thread -----------------------------------------------------------------------
+
+    def seal(self) -> list[bytes]:
+        """No task is added any more. The inputs, which are not kept here."""
+        with self._lock:
+            inputs, self.inputs = self.inputs, []
+            if self.outputs is None:
+                self.outputs = [None] * self.count
+                self.left = self.count
+            return inputs
+
+    def acknowledge(self, first: int) -> None:
+        with self._lock:
+            self.first = first
+            self._notify()
+
+    @property
+    def run(self) -> Run:
+        return Run(self.first, self.count)
+
+    def take(self, first: int, outputs: list[Any]) -> int:
+        """Takes the outputs of tasks from `first` on that are in this run; how many were new."""
+        begin = max(first, self.first)
+        end = min(first + len(outputs), self.first + self.count)
+        if begin >= end:
+            return 0
+        part = outputs
+        if end - begin != len(outputs):
+            part = outputs[begin - first : end - first]
+        return self._put(begin - self.first, part)
+
+    def _put(self, at: int, part: list[Any]) -> int:
+        with self._lock:
+            assert self.outputs is not None
+            end = at + len(part)
+            before = self.outputs[at:end]
+            if before.count(None) != len(part):  # the first result wins
+                part = [new if old is None else old for new, old in zip(part, before)]
+            fresh = before.count(None) - part.count(None)
+            self.outputs[at:end] = part
+            self.left -= fresh
+            self.failed += sum(type(output) is Error for output in part) if fresh else 0
+            finished = self._finished_watches(at, end)
+            self._notify()
+        for watch, output in finished:
+            watch.finish(output)
+        return fresh
+
+    def fail(self, error: Error, refused: bool = False) -> None:
+        """All tasks without a result fail with this. `refused`: the submit itself was."""
+        self.seal()
+        if refused:
+            self.refusal = error
+        assert self.outputs is not None
+        self._put(0, [error if output is None else None for output in self.outputs])
+
+    def lose(self, run: Run) -> None:
+        """Tasks of `run` without a result were lost by the store."""
+        begin, end = max(run.first, self.first), min(run.end, self.first + self.count)
+        lost = Error(Code.LOST_BY_STORE, "Redis lost the task after it was acknowledged")
+        if begin < end:
+            self._put(begin - self.first, [lost] * (end - begin))
+
+    def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, Any]]:
+        if not self.watches:
+            return []
+        assert self.outputs is not None
+        found = []
+        for index, watch in self.watches.items():
+            if at <= index < end and self.outputs[index] is not None:
+                found.append((watch, self.outputs[index]))
+        return found
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.notify_all()
+
+    # ---- by whoever holds futures ----------------------------------------------------------------
+
+    def is_done(self, index: int) -> bool:
+        outputs = self.outputs
+        return outputs is not None and outputs[index] is not None
+
+    def watch(self, index: int, future: Any) -> Watch:
+        with self._lock:
+            watch = self.watches.get(index)
+            if watch is None:
+                watch = self.watches[index] = Watch(future, self.is_done(index))
+            return watch
+
+    def wait(self, index: int, timeout: float | None) -> bool:
+        """False: the time is over."""
+        return self.is_done(index) or self._wait(lambda: self.is_done(index), timeout)
+
+    def wait_all(self, timeout: float | None) -> bool:
+        return self._all_done() or self._wait(self._all_done, timeout)
+
+    def wait_for_id(self, timeout: float | None) -> bool:
+        return self._wait(lambda: self.first != 0 or self.refusal is not None, timeout)
+
+    def _all_done(self) -> bool:
+        return self.outputs is not None and self.left == 0
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        if self.owner is not None:
+            self.owner.check_wait()
+        with self._lock:
+            if self._changed is None:
+                self._changed = threading.Condition(self._lock)
+            return self._changed.wait_for(condition, timeout)

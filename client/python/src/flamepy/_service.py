@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""The service side: what runs your tasks. Derive from FlameService, give it to run(), and register
+the program as an application with `shim: native`. An executor starts the program, once per slot,
+and all calls come on one thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice, repeat
+from typing import Any, NamedTuple, Union
+
+from flamepy._proto import limits
+from flamepy._proto.elements import BadElements, pack_elements, unpack_elements
+
+__all__ = [
+    "ApplicationContext",
+    "BatchContext",
+    "FlameService",
+    "SessionContext",
+    "TaskContext",
+    "TaskFailure",
+    "run",
+]
+
+
+@dataclass
+class ApplicationContext:
+    name: str
+    image: str | None = None
+    command: str | None = None
+    working_directory: str | None = None
+    url: str | None = None
+
+
+@dataclass
+class SessionContext:
+    session_id: str
+    application: ApplicationContext
+    _common_data: bytes | None = None
+
+    def common_data(self) -> bytes | None:
+        """What the session was created with; nothing where it has none."""
+        return self._common_data
+
+
+class TaskContext(NamedTuple):
+    number: int
+    """1, 2, 3 ... within the session."""
+    session_id: str
+    input: bytes
+    attempt: int
+    """Above 1: an earlier executor or service was lost with the task in hand."""
+
+    @property
+    def task_id(self) -> str:
+        return str(self.number)
+
+
+class BatchContext(NamedTuple):
+    first: int
+    """The first task's number; the others follow."""
+    session_id: str
+    inputs: list[bytes]
+    attempt: int
+
+
+class TaskFailure(NamedTuple):
+    """In place of an output: the task ends as failed with this reason, and is not tried again."""
+
+    reason: str
+
+
+Output = Union[bytes, None, TaskFailure]
+
+
+class FlameService:
+    """Raising fails the task with the exception's text and traceback; the service goes on."""
+
+    def on_session_enter(self, context: SessionContext) -> Any:
+        """Once per session. Raising refuses it: the executor reports the text and tries again."""
+
+    def on_task_invoke(self, context: TaskContext) -> Output:
+        """Once per task; the output has at most 64 MiB. None is an empty one."""
+        raise NotImplementedError(f"{type(self).__name__} has no on_task_invoke")
+
+    def on_session_leave(self) -> Any:
+        """The process may enter another session of the same application afterwards."""
+
+    def on_batch(self, context: BatchContext) -> Iterable[Output] | None:
+        """For services that are faster with many tasks at once: gets all tasks of a frame (1 to
+        1,024, as many as take about 2 ms), returns as many outputs in their order, or an iterator
+        of them: then the first may leave before the last are there. Raising fails all that are
+        missing. Without this method, or where it returns None, on_task_invoke is called for
+        each."""
+        return None
+
+
+def run(service: FlameService) -> None:
+    """Serves until the executor closes the connection. Exits with 2 and a sentence where the
+    program was not started by an executor."""
+    descriptor = os.environ.get("FLAME_INSTANCE_FD", "")
+    if not descriptor.isdecimal():
+        sys.exit(_not_started())
+    try:
+        connection = socket.socket(fileno=int(descriptor))
+    except OSError:
+        sys.exit(_not_started())
+    connection.set_inheritable(False)
+    with connection:
+        _Server(service, _Frames(connection)).serve()
+
+
+def _not_started() -> int:
+    print(
+        "This program is a Flame service: a flame-executor starts it, with a socket in "
+        "FLAME_INSTANCE_FD.\nRegister it as an application with `shim: native` and submit tasks to "
+        "a session of it.",
+        file=sys.stderr,
+    )
+    return 2
+
+
+# ---- frames: u32 size, u8 type, body; see shims/native_protocol.hpp ------------------------------
+
+_ENTER, _INVOKE, _LEAVE = _ENTERED, _RESULTS, _LEFT = 1, 2, 3
+_HEAD = struct.Struct("<IB")
+_INVOKE_HEAD = struct.Struct("<QII")
+_RESULTS_HEAD = struct.Struct("<QIQI")
+_U32 = struct.Struct("<I")
+_READ_BYTES = 256 * 1024
+_FLUSH_BYTES = 128 * 1024
+# Results of a frame that takes long go out in between.
+_FLUSH_SECONDS = 0.005
+_MESSAGE_BYTES = limits.MIB
+
+
+def _text(data: bytes) -> bytes:
+    return _U32.pack(len(data)) + data
+
+
+class _Frames:
+    """Reads and writes whole messages; what was written leaves before a read has to wait."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._in = bytearray()
+        self._at = 0
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+
+    def next(self) -> tuple[int, bytes] | None:
+        """Type and body; nothing at the end of the connection."""
+        if not self._read(_HEAD.size):
+            return None
+        size, kind = _HEAD.unpack_from(self._in, self._at)
+        if size == 0 or not self._read(size + 4):
+            return None
+        with memoryview(self._in) as view:
+            body = bytes(view[self._at + _HEAD.size : self._at + 4 + size])
+        self._at += 4 + size
+        return kind, body
+
+    def _read(self, need: int) -> bool:
+        """True when `need` bytes lie at _at."""
+        if len(self._in) - self._at >= need:
+            return True
+        self.flush()
+        del self._in[: self._at]
+        self._at = 0
+        while len(self._in) < need:
+            got = self._connection.recv(max(_READ_BYTES, need - len(self._in)))
+            if not got:
+                return False
+            self._in += got
+        return True
+
+    def write(self, kind: int, *parts: bytes) -> None:
+        size = sum(map(len, parts))
+        self._out.append(_HEAD.pack(size + 1, kind))
+        self._out.extend(parts)
+        self._out_bytes += size
+        if self._out_bytes >= _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._out_bytes = 0
+            self._connection.sendall(data)
+
+
+class _Server:
+    def __init__(self, service: FlameService, frames: _Frames) -> None:
+        self._service = service
+        self._frames = frames
+        self._session = ""
+        self._batches = type(service).on_batch is not FlameService.on_batch
+
+    def serve(self) -> None:
+        try:
+            while True:
+                message = self._frames.next()
+                if message is None:
+                    return
+                self._on_message(*message)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the executor is gone
+
+    def _on_message(self, kind: int, body: bytes) -> None:
+        if kind == _ENTER:
+            self._on_enter(body)
+        elif kind == _INVOKE:
+            self._on_invoke(body)
+        elif kind == _LEAVE:
+            self._on_leave()
+        else:
+            sys.exit(
+                f"flame: the executor sent message type {kind}, which this flamepy does not know"
+            )
+
+    def _on_enter(self, body: bytes) -> None:
+        texts, at = [], 0
+        for _ in range(3):
+            (size,) = _U32.unpack_from(body, at)
+            texts.append(body[at + 4 : at + 4 + size])
+            at += 4 + size
+        self._session = texts[0].decode()
+        application = ApplicationContext(texts[1].decode())
+        refusal = ""
+        try:
+            self._service.on_session_enter(
+                SessionContext(self._session, application, texts[2] or None)
+            )
+        except Exception as error:
+            refusal = reason_of(error)
+        self._frames.write(
+            _ENTERED, bytes((not refusal,)), _text(refusal.encode()[: limits.REASON_BYTES_MAX])
+        )
+
+    def _on_leave(self) -> None:
+        try:
+            self._service.on_session_leave()
+        except Exception:
+            traceback.print_exc()
+        self._frames.write(_LEFT)
+
+    def _on_invoke(self, body: bytes) -> None:
+        first, count, attempt = _INVOKE_HEAD.unpack_from(body)
+        try:
+            inputs = unpack_elements(body[_INVOKE_HEAD.size :], count)
+        except BadElements as error:
+            sys.exit(f"flame: the executor sent a frame that does not decode: {error}")
+        outputs = None
+        if self._batches:
+            outputs = self._call_batch(BatchContext(first, self._session, inputs, attempt))
+        if outputs is None:
+            outputs = self._invoke_each(first, inputs, attempt)
+        self._answer_all(first, outputs, count)
+
+    def _call_batch(self, batch: BatchContext) -> Iterable[Output] | None:
+        count = len(batch.inputs)
+        try:
+            outputs = self._service.on_batch(batch)
+            if isinstance(outputs, (list, tuple)) and len(outputs) != count:
+                raise ValueError(f"on_batch returned {len(outputs)} outputs for {count} tasks")
+            return outputs
+        except Exception as error:
+            return [TaskFailure(reason_of(error))] * count
+
+    def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
+        invoke = self._service.on_task_invoke
+        # The contexts of a whole frame are made in C.
+        fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
+        for context in map(partial(tuple.__new__, TaskContext), fields):
+            try:
+                output = invoke(context)
+            except Exception as error:
+                output = TaskFailure(reason_of(error))
+            yield output
+
+    def _answer_all(self, first: int, source: Iterable[Output], count: int) -> None:
+        """Of a frame that takes long the first results leave before the last are there."""
+        clock = time.monotonic
+        outputs: list[Output] = []
+        left, began = count, clock()
+        for output in _exactly(source, count):
+            outputs.append(output)
+            now = clock()
+            if now - began > _FLUSH_SECONDS and len(outputs) < left:
+                self._answer(first, outputs, int((now - began) * 1e9))
+                self._frames.flush()
+                first, left = first + len(outputs), left - len(outputs)
+                outputs, began = [], now
+        self._answer(first, outputs, int((clock() - began) * 1e9))
+
+    def _answer(self, first: int, outputs: list[Output], took_ns: int) -> None:
+        if set(map(type, outputs)) == {bytes}:
+            ready: list[bytes] = outputs  # type: ignore[assignment]
+            failures: list[tuple[int, bytes]] = []
+        else:
+            ready, failures = _split(outputs)
+        if sum(map(len, ready)) <= _MESSAGE_BYTES:
+            self._write_results(first, ready, failures, took_ns)
+            return
+        # Large outputs go in messages of their own: one that is above the limit fails alone.
+        reasons = dict(failures)
+        for index, output in enumerate(ready):
+            own = [(0, reasons[index])] if index in reasons else []
+            self._write_results(first + index, [output], own, took_ns // len(ready))
+
+    def _write_results(
+        self, first: int, outputs: list[bytes], failures: list[tuple[int, bytes]], took_ns: int
+    ) -> None:
+        head = _RESULTS_HEAD.pack(first, len(outputs), max(1, took_ns // 1000), len(failures))
+        failed = b"".join(_U32.pack(index) + _text(reason) for index, reason in failures)
+        self._frames.write(_RESULTS, head + failed, pack_elements(outputs))
+
+
+def _exactly(source: Iterable[Output], count: int) -> Iterator[Output]:
+    """What an iterator of on_batch's does not yield fails, with what it raised instead."""
+    failure = TaskFailure(f"on_batch yielded fewer outputs than its {count} tasks")
+    given = 0
+    try:
+        for output in islice(source, count):
+            yield output
+            given += 1
+    except Exception as error:
+        failure = TaskFailure(reason_of(error))
+    yield from repeat(failure, count - given)
+
+
+def _split(outputs: list[Output]) -> tuple[list[bytes], list[tuple[int, bytes]]]:
+    ready: list[bytes] = []
+    failures: list[tuple[int, bytes]] = []
+    for index, output in enumerate(outputs):
+        if isinstance(output, (bytes, bytearray, memoryview)):
+            ready.append(bytes(output))
+            continue
+        ready.append(b"")
+        if output is None:
+            continue
+        reason = (
+            output.reason
+            if isinstance(output, TaskFailure)
+            else f"TypeError: a task's output is bytes or None, not {type(output).__name__}"
+        )
+        failures.append((index, reason.encode("utf-8", "replace")[: limits.REASON_BYTES_MAX]))
+    return ready, failures
+
+
+def reason_of(error: BaseException, reserve: int = 0) -> str:
+    """The exception in a line, then its traceback; of a long one the end, where it happened.
+    `reserve` bytes are left free."""
+    first = "".join(traceback.format_exception_only(type(error), error)).strip()[:1024]
+    # Without the frame of this package that called.
+    inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    rest = "".join(traceback.format_exception(type(error), error, inner)) if inner else ""
+    room = limits.REASON_BYTES_MAX - reserve - len(first.encode("utf-8", "replace")) - 16
+    rest = rest.rstrip()
+    tail = rest.encode("utf-8", "replace")[-room:].decode("utf-8", "ignore") if room > 0 else ""
+    return f"{first}\n\n{tail}" if tail else first

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""A session: submit tasks to it, get results back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from flamepy._future import Future, failure_of
+from flamepy._proto import limits
+from flamepy._proto import messages as m
+from flamepy._proto.elements import pack_elements
+from flamepy._proto.errors import Error
+from flamepy._results import Cursor, ResultQueue, ResultStream
+from flamepy._run_state import Decode, Rebuild, RunState
+from flamepy._session_state import AttachedSession
+from flamepy._types import SessionState, Task, TaskState, time_of
+from flamepy.errors import Code, FlameError, TooLargeError
+
+if TYPE_CHECKING:
+    from flamepy._client import Connection
+
+_ELEMENT_HEAD_BYTES = 5
+
+
+class Session:
+    """Comes from `create_session`, `open_session`, `get_session` or `list_sessions`.
+
+    Inputs and outputs are bytes, at most 64 MiB each. All methods may be called from any thread.
+    `state` and the counters are those of the moment when the object was made; `refresh` asks again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        info: m.SessionInfo,
+        attached: AttachedSession | None = None,
+        common_data: bytes | None = None,
+    ) -> None:
+        self.connection = connection
+        self._decode: Decode | None = None
+        self._rebuild: Rebuild | None = None
+        self._attached = attached
+        self._common_data = common_data
+        self._take(info)
+
+    def _take(self, info: m.SessionInfo) -> None:
+        counters = info.counters
+        self.id = info.session
+        self.application = info.spec.application
+        self.state = SessionState[info.state.name]
+        self.creation_time = time_of(info.created_ms)
+        self.completion_time = time_of(info.closed_ms) if info.closed_ms else None
+        self.tasks = counters.tasks
+        self.pending = counters.pending
+        self.running = counters.running
+        self.succeed = counters.succeed
+        self.failed = counters.failed
+        self.cancelled = counters.cancelled
+
+    # ---- submit ----------------------------------------------------------------------------------
+
+    def run(self, data: bytes) -> Future:
+        """Submits one task. Returns at once unless very much is waiting to be sent; tasks that are
+        submitted in quick succession travel together."""
+        if type(data) is not bytes:
+            data = _bytes_of(data)
+        if len(data) > limits.PAYLOAD_BYTES_MAX:
+            raise _too_large(len(data))
+        attached = self._ready()
+        decode = self._decode
+        run, index = attached.queue.add(
+            data, lambda: RunState(attached, decode, self._rebuild), decode
+        )
+        return Future(run, index)
+
+    submit = run
+
+    def invoke(self, data: bytes, timeout: float | None = None) -> bytes:
+        """Submits one task and waits for its output."""
+        output: bytes = self.run(data).result(timeout)
+        return output
+
+    def create_task(self, input_data: bytes) -> Task:
+        """Submits one task and waits until the broker has it."""
+        future = self.run(input_data)
+        now = datetime.now(timezone.utc)
+        return Task(str(future.task_id), self.id, TaskState.PENDING, now, input_data)
+
+    def map(
+        self,
+        inputs: Iterable[bytes],
+        *,
+        chunksize: int = 1,
+        timeout: float | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """A task for each input; the outputs in their order. The first failed task raises.
+
+        As with the standard executors all tasks are submitted before this returns, unless
+        `buffersize` says how many may be under way before their outputs are taken: for inputs
+        without end. `chunksize` has no meaning: every input is a task of its own, and they travel
+        in runs anyway. `timeout` counts from this call.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be at least 1")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be at least 1")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        runs = self._submit_runs(iter(inputs), buffersize)
+        ahead: deque[RunState] = deque()
+        if buffersize is None:
+            ahead.extend(runs)
+        else:
+            wanted = -(-buffersize // min(buffersize, limits.RUN_TASKS_MAX))
+            ahead.extend(islice(runs, wanted))
+        return _outputs(ahead, runs, deadline)
+
+    def _submit_runs(self, inputs: Iterator[bytes], buffersize: int | None) -> Iterator[RunState]:
+        """Submits as it is read."""
+        attached = self._ready()
+        size = min(buffersize or limits.RUN_TASKS_MAX, limits.RUN_TASKS_MAX)
+        while True:
+            batch = list(islice(inputs, size))
+            if not batch:
+                return
+            for part in _parts_of(batch):
+                run = RunState(attached, self._decode, self._rebuild)
+                run.count = len(part)
+                attached.queue.add_run(run, pack_elements(part))
+                yield run
+
+    def _ready(self) -> AttachedSession:
+        """Attached, and with a watch for the results."""
+        attached = self._attached
+        if attached is None or attached.detached:
+            attached = self._attach()
+        attached.connection.check()
+        attached.need_results()
+        return attached
+
+    def _attach(self) -> AttachedSession:
+        self._attached = self.connection._attach(self.id)
+        return self._attached
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until the broker has everything that was submitted."""
+        attached = self._attached
+        if attached is not None and not attached.wait_until_acknowledged(timeout):
+            raise concurrent.futures.TimeoutError("not everything is acknowledged in time")
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Waits until every future of this client's has its result."""
+        attached = self._attached
+        if attached is not None and not attached.wait_until_idle(timeout):
+            raise concurrent.futures.TimeoutError("not every result has come in time")
+
+    def decoded(self, decode: Decode, rebuild: Rebuild | None = None) -> Session:
+        """The same session; its futures and maps give what `decode` makes of an output, and raise
+        what `rebuild` makes of a TaskError."""
+        self._decode, self._rebuild = decode, rebuild
+        return self
+
+    # ---- results ---------------------------------------------------------------------------------
+
+    def results(
+        self,
+        after: Cursor | str | None = None,
+        *,
+        follow: bool = False,
+        reader: str = "",
+        timeout: float | None = None,
+    ) -> ResultStream:
+        """Results in the order of completion, from `after` on (without it from the first that is
+        kept). Ends with what is done now, or with `follow` when the session is closed. `reader` is
+        a name under which the broker remembers how far it was read. `timeout` is for each wait.
+
+        One stream of a session at a time; a second one ends the first.
+        """
+        cursor = Cursor.parse(after) if isinstance(after, str) else after or Cursor()
+        attached = self._attached
+        if attached is None or attached.detached:
+            attached = self._attach()
+        welcome = self.connection.wait_until_up()
+        if not cursor.lineage:
+            cursor = cursor._replace(lineage=welcome.lineage)
+        info = self.connection._info(self.id)
+        uid, io = attached.uid, attached.connection
+        queue = ResultQueue(cursor, follow, lambda index: io.consumed(uid, index))
+        queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)
+        known = attached
+        io.post(lambda: known.read_into(queue, reader or known.reader))
+        return ResultStream(queue, timeout, attached)
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    def common_data(self) -> bytes | None:
+        """What the session was created with, where this client created it. The broker does not give
+        it back yet."""
+        return self._common_data
+
+    def refresh(self) -> Session:
+        """Asks for state and counters."""
+        self._take(self.connection._info(self.id))
+        return self
+
+    def wait(self, timeout: float | None = None) -> Session:
+        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds."""
+        self.flush(timeout)
+        self._take(self.connection._ask(m.WaitSession(0, self.id, False), timeout))
+        return self
+
+    def close(self) -> Session:
+        """What was submitted is sent; then tasks that are still pending are cancelled, running ones
+        finish. Closing twice is fine."""
+        self.flush(self.connection.request_timeout)
+        self._take(self.connection._ask(m.CloseSession(0, self.id)))
+        return self
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<flamepy.Session {self.id} of {self.application}, {self.state.name.lower()}: "
+            f"{self.pending} pending, {self.running} running, {self.succeed} succeed, "
+            f"{self.failed} failed>"
+        )
+
+
+def _bytes_of(data: Any) -> bytes:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise FlameError(
+        Code.BAD_REQUEST,
+        f"a task's input is bytes, not {type(data).__name__}; encode it (str.encode, pickle.dumps, "
+        "json.dumps) or use flamepy.Executor, which takes any object",
+    )
+
+
+def _too_large(size: int) -> TooLargeError:
+    return TooLargeError(
+        Code.TOO_LARGE,
+        f"an input of {size} bytes; at most {limits.PAYLOAD_BYTES_MAX}. Larger data belongs in a "
+        "store of its own",
+    )
+
+
+def _parts_of(batch: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut so that no part is above run_bytes_max but a single large input. The checks of a whole
+    batch run in C; only an odd one is looked at input by input."""
+    if set(map(type, batch)) != {bytes}:
+        batch = [_bytes_of(data) for data in batch]
+    if sum(map(len, batch)) + _ELEMENT_HEAD_BYTES * len(batch) <= limits.RUN_BYTES_MAX:
+        yield batch
+        return
+    part: list[bytes] = []
+    part_bytes = 0
+    for data in batch:
+        if len(data) > limits.PAYLOAD_BYTES_MAX:
+            raise _too_large(len(data))
+        size = len(data) + _ELEMENT_HEAD_BYTES
+        if part and part_bytes + size > limits.RUN_BYTES_MAX:
+            yield part
+            part, part_bytes = [], 0
+        part.append(data)
+        part_bytes += size
+    yield part
+
+
+def _outputs(
+    ahead: deque[RunState], more: Iterator[RunState], deadline: float | None
+) -> Iterator[Any]:
+    while ahead:
+        run = ahead.popleft()
+        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not run.wait_all(wait):
+            raise concurrent.futures.TimeoutError
+        outputs, run.outputs = run.outputs, None
+        assert outputs is not None
+        if run.failed:
+            decode = run.decode or bytes
+            for index, output in enumerate(outputs):
+                if type(output) is Error:
+                    raise failure_of(run, index, output)
+                yield decode(output)
+        elif run.decode is None:
+            yield from outputs
+        else:
+            yield from map(run.decode, outputs)
+        ahead.extend(islice(more, 1))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What stands behind a Session: hears the connection for it, gives it runs, and hands results to
+futures and to the stream."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Callable
+
+from flamepy._connection import Connection, OutgoingRun, SessionListener
+from flamepy._future_table import FutureTable
+from flamepy._proto.errors import Code, Error
+from flamepy._proto.messages import (
+    Durability,
+    Results,
+    Run,
+    SessionChanged,
+    SessionInfo,
+    SessionState,
+)
+from flamepy._results import ResultQueue
+from flamepy._submit_queue import SubmitQueue
+
+
+class AttachedSession(SessionListener):
+    def __init__(self, connection: Connection, info: SessionInfo) -> None:
+        self.connection = connection
+        self.info = info
+        self.uid = info.uid
+        self.reader = ""
+        self.queue = SubmitQueue(
+            lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
+        )
+        self._asked_for_results = False
+        self._drained = threading.Condition()
+        self._waits_for_drain = 0
+
+        # Of the I/O thread.
+        self._futures = FutureTable()
+        self._tickets = 0
+        self._taking = False
+        self._futures_watch: tuple[int, str] | None = None  # index and reader, to ask again
+        self._watching = False
+        self._next_index = 0  # behind the last entry that came
+        self._stream_from = 0
+        self._stream: weakref.ref[ResultQueue] | None = None
+        self._closed_at: int | None = None  # the session is closed and has so many entries
+        self.detached = False
+
+    # ---- any thread ------------------------------------------------------------------------------
+
+    def check_wait(self) -> None:
+        self.connection.check_wait()
+
+    def need_results(self) -> None:
+        """Before the first submit: its results are at or behind what is done now."""
+        if self._asked_for_results:
+            return
+        self._asked_for_results = True
+        index, reader = self.info.done_end, self.reader
+        self.connection.post(lambda: self._need_results(index, reader))
+
+    def wait_until_acknowledged(self, timeout: float | None) -> bool:
+        """Until the broker has everything that was submitted."""
+        return self._wait_for(self._is_drained, timeout)
+
+    def wait_until_idle(self, timeout: float | None) -> bool:
+        """Until everything that was submitted has its result."""
+        return self._wait_for(self._is_idle, timeout)
+
+    def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        self.check_wait()
+        with self._drained:
+            self._waits_for_drain += 1
+            try:
+                return self._drained.wait_for(condition, timeout)
+            finally:
+                self._waits_for_drain -= 1
+
+    def _is_drained(self) -> bool:
+        # In this order: a run leaves the queue while `_taking`, and is in the table after it.
+        return len(self.queue) == 0 and not self._taking and self._futures.unacknowledged == 0
+
+    # ---- the I/O thread --------------------------------------------------------------------------
+
+    def next_run(self) -> OutgoingRun | None:
+        self._taking = True
+        taken = self.queue.take()
+        if taken is not None:
+            self._tickets += 1
+            self._futures.sent(self._tickets, taken[0])
+        self._taking = False
+        if taken is None:
+            return None
+        state, payload = taken
+        return OutgoingRun(self._tickets, state.count, payload)
+
+    def on_submitted(self, ticket: int, run: Run, level: Durability) -> None:
+        self._futures.acknowledged(ticket, run)
+        self._tell_drained()
+
+    def on_submit_failed(self, ticket: int, error: Error) -> None:
+        self._futures.refused(ticket, error)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._waits_for_drain:
+            with self._drained:
+                self._drained.notify_all()
+
+    def _live_stream(self) -> ResultQueue | None:
+        return None if self._stream is None else self._stream()
+
+    def on_results(self, results: Results) -> bool:
+        self._next_index = results.index + 1
+        if self._futures:
+            self._futures.take(results)
+            self._tell_drained()
+        stream = self._live_stream()
+        if stream is None or results.index < self._stream_from:
+            self._detach_when_over()
+            return True
+        stream.push(results)
+        return False
+
+    def on_trimmed(self, begin: int, end: int) -> None:
+        stream = self._live_stream()
+        if stream is not None and end > self._stream_from:
+            stream.skip_to(begin, end)
+
+    def on_watch_failed(self, error: Error) -> None:
+        self._watching = False
+        stream = self._live_stream()
+        if stream is not None:
+            stream.fail(error)
+        self._stream = None
+        if error.code is Code.LOST_LINEAGE:
+            # A stream's cursor of another lineage: futures have nothing to do with that.
+            if self._futures_watch is not None:
+                self._need_results(*self._futures_watch)
+            return
+        self._fail(error)
+
+    def on_changed(self, change: SessionChanged) -> None:
+        stream = self._live_stream()
+        if stream is not None:
+            stream.set_end(change.done_end, change.state is SessionState.CLOSED)
+        if change.state is SessionState.CLOSED:
+            self._closed_at = change.done_end
+            self._detach_when_over()
+
+    def _detach_when_over(self) -> None:
+        """A client that lives long and opens many sessions does not keep what stands behind the
+        closed ones."""
+        over = self._closed_at is not None and self._next_index >= self._closed_at
+        if over and self._is_idle() and self._live_stream() is None:
+            self._closed_at = None
+            text = f"session '{self.info.session}' is closed"
+            self.connection.detach(self.uid, Error(Code.WRONG_STATE, text))
+
+    def _is_idle(self) -> bool:
+        return len(self.queue) == 0 and not self._taking and not self._futures
+
+    def on_lost(self, run: Run) -> None:
+        self._futures.lose(run)
+
+    def on_detached(self, error: Error) -> None:
+        self.detached = True
+        stream = self._live_stream()
+        if stream is not None:
+            stream.fail(error)
+        self._fail(error)
+
+    def _fail(self, error: Error) -> None:
+        self._futures.fail_all(error)
+        self.queue.close(error)
+        self._tell_drained()
+
+    def read_into(self, stream: ResultQueue, reader: str) -> None:
+        """Results go to the stream too, from its cursor on, as long as somebody holds it."""
+        before = self._live_stream()
+        if before is not None:
+            text = "another stream of the same session was opened"
+            before.fail(Error(Code.INTERRUPTED, text))
+        index = stream.cursor.index
+        self._stream = weakref.ref(stream)
+        self._stream_from = index
+        # A watch that has not come so far yet delivers what is wanted; futures may need what is
+        # before it.
+        if self._watching and self._next_index <= index and not reader:
+            return
+        futures_wait = self._watching and bool(self._futures)
+        self._next_index = min(self._next_index, index) if futures_wait else index
+        self._watching = True
+        self.connection.watch(self.uid, self._next_index, reader, stream.cursor.lineage)
+
+    def _need_results(self, index: int, reader: str) -> None:
+        if self._futures_watch is None:
+            self._futures_watch = (index, reader)
+        if self._watching:
+            return
+        self._watching = True
+        self._next_index = index  # what came before is known: the first result of a task wins
+        self.connection.watch(self.uid, index, reader, "")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Runs on their way from the threads that submit to the I/O thread. The last one stays open while
+it waits: single submits join it, so that tasks submitted in quick succession travel together
+without any timer."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Callable, NamedTuple
+
+from flamepy._proto.elements import pack_elements
+from flamepy._proto.errors import Error
+from flamepy._proto.limits import MIB, RUN_BYTES_MAX, RUN_TASKS_MAX
+from flamepy._run_state import Decode, RunState
+from flamepy.errors import exception_of
+
+_RUNS_MAX = 64
+_BYTES_MAX = 64 * MIB
+_ELEMENT_HEAD_BYTES = 5
+
+
+class WaitingRun(NamedTuple):
+    state: RunState
+    payload: bytes | None
+    """Missing while the run is open: its inputs are packed when it is taken."""
+
+
+class SubmitQueue:
+    def __init__(self, wake: Callable[[], None], may_block: Callable[[], bool]) -> None:
+        self._wake = wake
+        self._may_block = may_block
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._runs: deque[WaitingRun] = deque()
+        self._open: RunState | None = None
+        self._bytes = 0
+        self._taker_sleeps = True
+        self._closed: Error | None = None
+
+    def add(
+        self, data: bytes, make: Callable[[], RunState], decode: Decode | None = None
+    ) -> tuple[RunState, int]:
+        """Adds one task to the open run, if it has the same decoder, or to a new one; blocks while
+        the queue is full."""
+        size = len(data) + _ELEMENT_HEAD_BYTES
+        with self._lock:
+            run = self._open
+            if (
+                run is None
+                or run.count >= RUN_TASKS_MAX
+                or run.bytes + size > RUN_BYTES_MAX
+                or run.decode is not decode
+            ):
+                self._wait_for_room()
+                run = self._open = make()
+                self._runs.append(WaitingRun(run, None))
+            index = run.count
+            run.inputs.append(data)
+            run.count = index + 1
+            run.bytes += size
+            self._bytes += size
+            wake, self._taker_sleeps = self._taker_sleeps, False
+        if wake:
+            self._wake()
+        return run, index
+
+    def add_run(self, state: RunState, payload: bytes) -> None:
+        """Adds a whole run; blocks while full."""
+        with self._lock:
+            self._wait_for_room()
+            self._open = None
+            self._runs.append(WaitingRun(state, payload))
+            self._bytes += len(payload)
+            state.bytes = len(payload)
+            wake, self._taker_sleeps = self._taker_sleeps, False
+        if wake:
+            self._wake()
+
+    def _wait_for_room(self) -> None:
+        def room() -> bool:
+            return self._closed is not None or (
+                len(self._runs) < _RUNS_MAX and self._bytes < _BYTES_MAX
+            )
+
+        # The I/O thread makes the room: a callback that submits must not wait for it.
+        if not room() and self._may_block():
+            self._room.wait_for(room)
+        if self._closed is not None:
+            raise exception_of(self._closed)
+
+    def take(self) -> tuple[RunState, bytes] | None:
+        """The I/O thread takes the oldest. After nothing, the next add wakes it."""
+        with self._lock:
+            if not self._runs:
+                self._taker_sleeps = True
+                return None
+            state, payload = self._runs.popleft()
+            if state is self._open:
+                self._open = None
+            self._bytes -= state.bytes
+            self._room.notify_all()
+        inputs = state.seal()
+        return state, pack_elements(inputs) if payload is None else payload
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def close(self, error: Error) -> None:
+        """Adds raise this from now on."""
+        with self._lock:
+            self._closed = error
+            runs: list[WaitingRun] = list(self._runs)
+            self._runs.clear()
+            self._open = None
+            self._bytes = 0
+            self._room.notify_all()
+        for run in runs:
+            run.state.fail(error, refused=True)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Names, data classes and enumerations, as in flamepy 0.6 where they exist there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import IntEnum
+from typing import Any
+
+from flamepy._proto import messages as m
+
+TaskID = str
+SessionID = str
+ApplicationID = str
+Message = bytes
+TaskInput = Message
+TaskOutput = Message
+CommonData = Message
+
+
+class SessionState(IntEnum):
+    OPEN = 0
+    CLOSED = 1
+    SUSPENDED = 2
+    CLOSING = 3
+    DELETING = 4
+
+
+class TaskState(IntEnum):
+    PENDING = 0
+    RUNNING = 1
+    SUCCEED = 2
+    FAILED = 3
+    CANCELLED = 4
+
+
+class Shim(IntEnum):
+    """As in flamepy 0.6. Of both, HOST is known to this broker, which refuses it in this version;
+    say "native" or "shell" instead."""
+
+    HOST = 0
+    WASM = 1
+
+
+Durability = m.Durability
+
+
+@dataclass
+class ResourceRequirement:
+    """Kept and shown; not acting yet."""
+
+    cpu: int = 0
+    memory: int = 0
+    gpu: int = 0
+
+    def __str__(self) -> str:
+        return f"cpu={self.cpu},mem={self.memory},gpu={self.gpu}"
+
+
+@dataclass
+class SessionAttributes:
+    """What a session is created with. `batch_size`, `priority` and `resreq` are accepted and do not
+    act yet."""
+
+    application: str
+    id: str | None = None
+    common_data: bytes | None = None
+    min_instances: int = 0
+    max_instances: int | None = None
+    batch_size: int = 1
+    resreq: ResourceRequirement | str | None = None
+    priority: int = 0
+    durability: Durability = m.Durability.STORED
+    retention: str = "ttl"
+    """"ttl": results are kept `results_ttl` after close; "read": until every reader had them."""
+    results_ttl: float | None = None
+    """Seconds; without it the application's."""
+
+
+@dataclass
+class ApplicationAttributes:
+    """The fields of docs/applications.md. What is None is left to the broker's default."""
+
+    shim: str | Shim | None = None
+    image: str | None = None
+    description: str | None = None
+    labels: list[str] | None = None
+    command: str | None = None
+    arguments: list[str] | None = None
+    environments: dict[str, str] | None = None
+    working_directory: str | None = None
+    max_instances: int | None = None
+    delay_release: int | None = None
+    schema: Any | None = None
+    url: str | None = None
+    installer: str | None = None
+    task_timeout_ms: int | None = None
+    max_attempts: int | None = None
+    reuse: str | None = None
+    results_ttl_ms: int | None = None
+    summary_ttl_ms: int | None = None
+
+    def to_value(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = {"name": name}
+        for key, item in vars(self).items():
+            if item is not None:
+                value[key] = item
+        if isinstance(self.shim, Shim):
+            value["shim"] = self.shim.name.capitalize()
+        return value
+
+
+@dataclass
+class Application:
+    id: ApplicationID
+    name: str
+    shim: str = "native"
+    image: str | None = None
+    description: str | None = None
+    labels: list[str] = field(default_factory=list)
+    command: str | None = None
+    arguments: list[str] = field(default_factory=list)
+    environments: dict[str, str] = field(default_factory=dict)
+    working_directory: str | None = None
+    max_instances: int | None = None
+    delay_release: int | None = None
+    max_attempts: int | None = None
+    task_timeout_ms: int | None = None
+    url: str | None = None
+    installer: str | None = None
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Application:
+        known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+        known.pop("id", None)
+        if "delay_release_ms" in row:
+            known["delay_release"] = row["delay_release_ms"] // 1000
+        return cls(id=row["name"], **known)
+
+
+@dataclass
+class Executor:
+    """One line of `flmctl list executor`."""
+
+    id: str
+    state: str
+    address: str = ""
+    slots: int = 0
+    bound: int = 0
+    tasks: int = 0
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Executor:
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
+
+
+@dataclass
+class Task:
+    id: TaskID
+    session_id: SessionID
+    state: TaskState
+    creation_time: datetime
+    input: bytes | None = None
+    output: bytes | None = None
+    completion_time: datetime | None = None
+
+    def is_completed(self) -> bool:
+        return self.state in (TaskState.SUCCEED, TaskState.FAILED, TaskState.CANCELLED)
+
+    def is_failed(self) -> bool:
+        return self.state is TaskState.FAILED
+
+
+def time_of(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, tz=timezone.utc)

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+__version__ = "0.1.0"

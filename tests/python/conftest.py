@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""The installed flamepy, and the same real clusters as the system tests."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+
+import flamepy
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VECTORS = ROOT / "proto" / "vectors"
+SERVICES = ROOT / "tests" / "python" / "services"
+
+_path = ROOT / "tests/system/conftest.py"
+_spec = importlib.util.spec_from_file_location("system_fixtures", _path)
+system = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(system)
+
+PATIENCE = system.PATIENCE
+wait_until = system.wait_until
+make_cluster, cluster, running = system.make_cluster, system.cluster, system.running
+running_once = system.running_once
+pytest_runtest_makereport = system.pytest_runtest_makereport
+
+# Enough to cross every limit of a run and of a window; a million by hand.
+TASKS = int(os.environ.get("FLAME_PYTHON_TASKS", 200_000))
+
+
+def register(connection, name, *arguments, **attributes):
+    """A service of tests/python/services, run by the interpreter of the tests."""
+    command = {"command": sys.executable, "arguments": [str(SERVICES / f"{name}.py"), *arguments]}
+    connection.register_application(name, command | attributes)
+    return name
+
+
+@pytest.fixture
+def client(running):
+    """Connected to a cluster of its own, which the test may kill."""
+    with flamepy.connect(running.env["FLAME_ENDPOINT"]) as connection:
+        yield connection
+
+
+@pytest.fixture
+def shared(running_once):
+    """Connected to the cluster that the tests of a file share."""
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as connection:
+        yield connection

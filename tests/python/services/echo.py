@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Returns its input; what the input begins with says what else it does."""
+
+import os
+import time
+
+import flamepy
+
+
+class Echo(flamepy.FlameService):
+    def on_session_enter(self, context):
+        self.common = context.common_data() or b""
+
+    def on_task_invoke(self, task):
+        word, _, rest = task.input.partition(b":")
+        if word == b"fail":
+            raise ValueError(rest.decode())
+        if word == b"sleep":
+            time.sleep(float(rest))
+        if word == b"die":
+            os._exit(7)
+        if word == b"common":
+            return self.common
+        if word == b"large":
+            return b"x" * int(rest)
+        if word == b"text":
+            return "not bytes"
+        if word == b"nothing":
+            return None
+        return task.input
+
+
+if __name__ == "__main__":
+    flamepy.run(Echo())

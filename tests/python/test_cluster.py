@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Client and service against a real local cluster, and what is killed under them."""
+
+import concurrent.futures as standard
+import itertools
+
+import pytest
+
+import flamepy
+
+from conftest import PATIENCE, TASKS, register, wait_until
+
+
+@pytest.fixture
+def session(shared):
+    with shared.create_session(register(shared, "echo")) as made:
+        yield made
+
+
+def numbers(count):
+    return [b"%d" % i for i in range(count)]
+
+
+# ---- submit and map ------------------------------------------------------------------------------
+
+
+def test_one_task_and_the_session_counts_it(session):
+    assert session.run(b"hello").result(PATIENCE) == b"hello"
+    assert session.invoke(b"again") == b"again"
+    task = session.create_task(b"third")
+    assert (task.id, task.session_id, task.state) == ("3", session.id, flamepy.TaskState.PENDING)
+    assert session.wait(PATIENCE).succeed == 3
+
+
+def test_map_gives_outputs_in_order(session):
+    inputs = numbers(TASKS)
+    assert list(session.map(inputs, timeout=10 * PATIENCE)) == inputs
+    assert session.refresh().succeed == TASKS
+
+
+def test_many_single_submits_and_each_future_has_its_own_output(session):
+    inputs = numbers(TASKS // 10)
+    futures = [session.submit(data) for data in inputs]
+    assert len(standard.wait(futures, 10 * PATIENCE).done) == len(inputs)
+    assert [future.result() for future in futures] == inputs
+    assert [future.task_id for future in futures] == list(range(1, len(inputs) + 1))
+
+
+def test_map_with_a_buffer_takes_inputs_without_end(session):
+    outputs = session.map((b"%d" % i for i in itertools.count()), buffersize=100)
+    assert list(itertools.islice(outputs, 5000)) == numbers(5000)
+    outputs.close()
+    # What was taken, and a buffer ahead of it in whole batches.
+    assert session.wait(PATIENCE).tasks <= 5000 + 300
+
+
+def test_map_of_nothing_and_of_odd_things(session):
+    assert list(session.map([])) == []
+    assert list(session.map([b"", bytearray(b"a"), memoryview(b"b")])) == [b"", b"a", b"b"]
+    for wrong in ("text", 7, None):
+        with pytest.raises(flamepy.FlameError, match="input is bytes, not"):
+            session.run(wrong)
+        with pytest.raises(flamepy.FlameError, match="input is bytes, not"):
+            session.map([b"a", wrong])
+    with pytest.raises(ValueError, match="chunksize"):
+        session.map([b"a"], chunksize=0)
+
+
+def test_map_cuts_large_inputs_into_runs(session):
+    inputs = [bytes([i % 256]) * (10_000 * (i % 40)) for i in range(200)]
+    assert list(session.map(inputs)) == inputs
+
+
+def test_the_first_failed_task_of_a_map_raises(session):
+    outputs = session.map([b"a", b"fail:no luck", b"b"])
+    assert next(outputs) == b"a"
+    with pytest.raises(flamepy.TaskError, match="ValueError: no luck") as raised:
+        next(outputs)
+    assert raised.value.task_id == 2
+
+
+def test_a_map_that_takes_too_long_times_out(session):
+    with pytest.raises(standard.TimeoutError):
+        list(session.map([b"sleep:0.3"], timeout=0.01))
+
+
+def test_common_data_reaches_the_service(shared):
+    register(shared, "echo")
+    with shared.create_session("echo", common_data=b"for all") as session:
+        assert session.invoke(b"common") == b"for all"
+        assert session.common_data() == b"for all"
+
+
+def test_a_batch_service(shared):
+    with shared.create_session(register(shared, "batch")) as session:
+        assert list(session.map(numbers(3000))) == [b"%d" % i**2 for i in range(3000)]
+        with pytest.raises(flamepy.TaskError, match="^-5 is negative"):
+            session.invoke(b"-5")
+
+
+def test_callbacks_submit_more_and_do_not_wait(session):
+    """A tree of tasks, grown by callbacks alone: they run on the connection's own thread."""
+    finished, errors = [], []
+
+    def grow(future):
+        finished.append(future.result())
+        if len(finished) < 500:
+            for _ in range(3):
+                session.run(b"%d" % len(finished)).add_done_callback(grow)
+        elif len(finished) == 500:
+            try:
+                session.run(b"last").result()
+            except flamepy.FlameError as error:
+                errors.append(error)
+
+    session.run(b"0").add_done_callback(grow)
+    wait_until(lambda: len(finished) >= 500, "the tree has grown")
+    session.wait(PATIENCE)
+    assert len(errors) == 1 and "a callback must not wait" in str(errors[0])
+
+
+# ---- results -------------------------------------------------------------------------------------
+
+
+def test_results_go_on_from_a_cursor_also_in_another_client(session, running_once):
+    list(session.map(numbers(5000)))
+    stream = session.results()
+    first = list(itertools.islice(stream, 2000))
+    cursor = str(stream.cursor)
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as other:
+        rest = list(other.open_session(session.id).results(after=cursor))
+    ids = {result.task_id for result in first} | {result.task_id for result in rest}
+    assert ids == set(range(1, 5001))
+    # By whole entries: what is read twice was in the entry where the first one stopped.
+    assert len(first) + len(rest) - 5000 < 1024
+    assert all(result.ok and result.output == b"%d" % (result.task_id - 1) for result in rest)
+
+
+def test_followed_results_end_with_the_session(session):
+    futures = [session.run(b"a"), session.run(b"fail:no")]
+    standard.wait(futures, PATIENCE)
+    session.close()
+    results = sorted(session.results(follow=True, timeout=PATIENCE))
+    assert [(result.task_id, result.ok) for result in results] == [(1, True), (2, False)]
+    assert isinstance(results[1].error, flamepy.TaskError)
+
+
+def test_a_stream_that_is_dropped_does_not_hold_up_futures(session):
+    large = b"large:%d" % (1 << 20)
+    stream = session.results(follow=True)
+    futures = [session.run(large) for _ in range(20)]
+    next(stream)
+    del stream
+    more = [session.run(large) for _ in range(40)]
+    assert all(len(future.result(PATIENCE)) == 1 << 20 for future in futures + more)
+
+
+def test_a_cursor_of_nowhere_is_refused(session):
+    session.invoke(b"something to read")
+    with pytest.raises(flamepy.FlameError, match="no cursor"):
+        session.results(after="nonsense")
+    with pytest.raises(flamepy.FlameError) as raised:
+        next(session.results(after="0123456789abcdef:0", timeout=PATIENCE))
+    assert raised.value.kind is flamepy.Code.LOST_LINEAGE
+    assert session.invoke(b"still here") == b"still here"
+
+
+# ---- sessions and applications -------------------------------------------------------------------
+
+
+def test_sessions_are_opened_listed_closed_and_deleted(shared):
+    name = register(shared, "echo")
+    made = shared.create_session(name, session_id="named")
+    assert (made.id, made.application, made.state) == ("named", name, flamepy.SessionState.OPEN)
+    with pytest.raises(flamepy.FlameError) as raised:
+        shared.create_session(name, session_id="named")
+    assert raised.value.code is flamepy.FlameErrorCode.ALREADY_EXISTS
+    again = shared.open_session("named", flamepy.SessionAttributes(name))
+    assert again.invoke(b"x") == b"x"
+    assert shared.get_session("named").succeed == 1
+    assert [found.id for found in shared.list_sessions()].count("named") == 1
+    closed = shared.close_session("named")
+    assert (closed.state, closed.completion_time is not None) == (flamepy.SessionState.CLOSED, True)
+    with pytest.raises(flamepy.SessionClosedError):
+        again.invoke(b"too late")
+    shared.delete_session("named")
+    with pytest.raises(flamepy.FlameError) as raised:
+        shared.get_session("named")
+    assert raised.value.code is flamepy.FlameErrorCode.NOT_FOUND
+
+
+def test_closing_cancels_what_is_pending(client):
+    session = client.create_session(register(client, "echo"))
+    futures = [session.run(b"sleep:0.02") for _ in range(200)]
+    session.close()
+    done = standard.wait(futures, PATIENCE).done
+    cancelled = [future for future in done if future.cancelled()]
+    assert len(done) == 200 and cancelled
+    assert session.refresh().cancelled == len(cancelled)
+    with pytest.raises(flamepy.TaskCancelledError) as raised:
+        cancelled[0].result()
+    assert isinstance(raised.value, standard.CancelledError)
+
+
+def test_a_session_deleted_under_the_client_fails_its_futures(shared):
+    session = shared.create_session(register(shared, "echo"))
+    future = session.run(b"sleep:2")
+    wait_until(lambda: session.refresh().running == 1, "the task runs")
+    shared.delete_session(session.id, force=True)
+    with pytest.raises(flamepy.SessionClosedError):
+        future.result(PATIENCE)
+
+
+def test_applications_are_shown_and_unregistered(shared):
+    shared.register_application("shown", {"command": "cat", "shim": "shell", "max_instances": 3})
+    shown = shared.get_application("shown")
+    assert (shown.name, shown.shim, shown.command, shown.max_instances) == (
+        "shown",
+        "shell",
+        "cat",
+        3,
+    )
+    assert "shown" in [application.name for application in shared.list_applications()]
+    shared.unregister_application("shown")
+    with pytest.raises(flamepy.FlameError) as raised:
+        shared.register_application("bad", flamepy.ApplicationAttributes(shim=flamepy.Shim.HOST))
+    assert raised.value.kind is flamepy.Code.UNSUPPORTED
+    with pytest.raises(flamepy.FlameError, match="no application"):
+        shared.create_session("there-is-none")
+    assert [executor.slots for executor in shared.list_executors()] == [2]
+
+
+def test_the_tools_and_python_see_the_same(running_once, session):
+    session.invoke(b"x")
+    row = next(row for row in running_once.sessions() if row["id"] == session.id)
+    assert (row["state"], row["succeed"]) == ("Open", 1)
+
+
+# ---- what dies -----------------------------------------------------------------------------------
+
+
+def test_a_service_that_dies_is_started_again_and_its_task_fails_in_the_end(shared):
+    session = shared.create_session(register(shared, "echo"))
+    future = session.run(b"die")
+    with pytest.raises(flamepy.TaskError, match="7") as raised:
+        future.result(2 * PATIENCE)
+    assert raised.value.kind is flamepy.Code.TASK_CRASHED
+    assert session.invoke(b"alive", 2 * PATIENCE) == b"alive"
+    session.close()
+
+
+def some_results(running, session_id):
+    row = next(row for row in running.sessions() if row["id"] == session_id)
+    return row["succeed"] > 0 and row["pending"] + row["running"] > 0
+
+
+@pytest.mark.parametrize("part", ["broker", "executor-1", "redis"])
+def test_a_kill_in_the_middle_of_a_map_loses_nothing(running, client, part):
+    session = client.create_session(register(client, "echo"))
+    inputs = [b"sleep:0.001" if i % 8 == 0 else b"%d" % i for i in range(20_000)]
+    outputs = session.map(inputs, timeout=10 * PATIENCE)
+    wait_until(lambda: some_results(running, session.id), "it is in the middle")
+    before = running.process(part)["restarts"]
+    running.kill(part)
+    wait_until(lambda: running.process(part)["restarts"] > before, f"{part} was restarted")
+    assert list(outputs) == inputs
+    session.refresh()
+    assert (session.tasks, session.succeed, session.failed) == (20_000, 20_000, 0)
+
+
+def test_submits_and_requests_wait_while_the_broker_is_away(running, client):
+    session = client.create_session(register(client, "echo"))
+    for _ in range(3):
+        running.kill("broker")
+        futures = [session.run(b"%d" % i) for i in range(500)]
+        assert session.refresh().id == session.id
+        assert [future.result(2 * PATIENCE) for future in futures] == numbers(500)
+    assert session.refresh().succeed == 1500

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What goes wrong around the client: one clear exception each, and nothing hangs."""
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import zmq
+
+import flamepy
+from flamepy._proto import codec, limits
+from flamepy._proto.messages import Envelope, ErrorReply
+
+from conftest import PATIENCE, register
+
+
+def test_no_broker():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(flamepy.NoBrokerError, match="flmctl up") as raised:
+            flamepy.connect(address, timeout=0.2)
+    assert isinstance(raised.value, ConnectionError)
+    assert raised.value.code is flamepy.FlameErrorCode.INVALID_CONFIG
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8080", "nonsense", "tcp://host", "ipc://"])
+def test_an_address_that_is_none(address):
+    with pytest.raises(flamepy.FlameError, match="no address of a broker"):
+        flamepy.connect(address)
+
+
+def test_something_else_answers_at_the_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(flamepy.NoBrokerError):
+            flamepy.connect(address, timeout=0.2)
+
+
+@pytest.mark.parametrize("code", [flamepy.Code.VERSION, flamepy.Code.CLUSTER])
+def test_a_broker_that_refuses_us_for_good_is_believed_at_once(code):
+    """There is no broker of another version to start, so its one answer is given by hand."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as broker:
+        port = broker.bind_to_random_port("tcp://127.0.0.1")
+
+        def refuse():
+            peer, *frames = broker.recv_multipart()
+            link = codec.decode(frames).envelope.link
+            reply = ErrorReply(0, code, "this is another one")
+            broker.send_multipart([peer, *codec.encode(Envelope(link, 1), reply)])
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(flamepy.FlameError, match="this is another one") as raised:
+            flamepy.connect(f"tcp://127.0.0.1:{port}", timeout=PATIENCE)
+        thread.join(PATIENCE)
+    assert raised.value.kind is code
+    assert raised.value.code is flamepy.FlameErrorCode.INVALID_CONFIG
+
+
+def test_the_default_cluster_is_found(monkeypatch, tmp_path, running_once):
+    endpoint = running_once.env["FLAME_ENDPOINT"]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("FLAME_ENDPOINT", raising=False)
+    folder = tmp_path / "flame/default"
+    folder.mkdir(parents=True)
+    (folder / "cluster.json").write_text((running_once.data / "cluster.json").read_text())
+    with flamepy.connect() as connection:
+        assert connection.addr == endpoint
+    monkeypatch.setenv("FLAME_ENDPOINT", "tcp://127.0.0.1:9")
+    with pytest.raises(flamepy.NoBrokerError, match="127.0.0.1:9"):
+        flamepy.connect(timeout=0.1)
+    with flamepy.connect(endpoint) as connection:
+        assert connection.addr == endpoint
+
+
+def test_inputs_and_common_data_above_their_limit(shared):
+    large = bytes(limits.PAYLOAD_BYTES_MAX + 1)
+    with shared.create_session(register(shared, "echo")) as session:
+        with pytest.raises(flamepy.TooLargeError, match=str(limits.PAYLOAD_BYTES_MAX)):
+            session.run(large)
+        with pytest.raises(flamepy.TooLargeError):
+            session.map([b"a", large])
+        with pytest.raises(flamepy.TooLargeError):
+            shared.create_session("echo", common_data=large)
+        with pytest.raises(flamepy.FlameError, match="common data is bytes"):
+            shared.create_session("echo", common_data="text")
+        assert session.invoke(b"x") == b"x"
+
+
+def test_an_output_above_its_limit_fails_its_task_alone(shared):
+    with shared.create_session(register(shared, "echo")) as session:
+        future = session.run(b"large:%d" % (limits.PAYLOAD_BYTES_MAX + 1))
+        with pytest.raises(flamepy.TaskError) as raised:
+            future.result(2 * PATIENCE)
+        assert raised.value.kind is flamepy.Code.TASK_OUTPUT_TOO_LARGE
+        assert session.invoke(b"x", PATIENCE) == b"x"
+
+
+def test_a_closed_connection(running_once):
+    connection = flamepy.connect(running_once.env["FLAME_ENDPOINT"])
+    session = connection.create_session(register(connection, "echo"))
+    waiting = session.run(b"sleep:2")
+    connection.close()
+    connection.close()
+    for call in (connection.list_sessions, session.refresh, lambda: session.run(b"x")):
+        with pytest.raises(flamepy.FlameError, match="the client was closed"):
+            call()
+    with pytest.raises(flamepy.FlameError, match="the client was closed"):
+        waiting.result(PATIENCE)
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as other:
+        other.delete_session(session.id, force=True)
+
+
+def test_closing_waits_until_the_broker_has_what_was_submitted(running_once):
+    connection = flamepy.connect(running_once.env["FLAME_ENDPOINT"])
+    session = connection.create_session(register(connection, "echo"))
+    for _ in range(30_000):
+        session.run(b"x")
+    connection.close()
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as other:
+        assert other.get_session(session.id).wait(2 * PATIENCE).succeed == 30_000
+
+
+def test_threads_that_wait_are_told_when_the_connection_closes(running_once):
+    connection = flamepy.connect(running_once.env["FLAME_ENDPOINT"])
+    session = connection.create_session(register(connection, "echo"))
+    future, errors, begun = session.run(b"sleep:2"), [], threading.Event()
+
+    def wait():
+        begun.set()
+        errors.append(future.exception(PATIENCE))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait(PATIENCE)
+    connection.close()
+    thread.join(PATIENCE)
+    assert [error.kind for error in errors] == [flamepy.Code.INTERRUPTED]
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as other:
+        other.delete_session(session.id, force=True)
+
+
+def test_a_fork_after_connect_is_told_and_may_connect_anew(shared, running_once):
+    session = shared.create_session(register(shared, "echo"))
+    running = session.run(b"sleep:0.2")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            texts = []
+            for call in (lambda: session.run(b"x"), running.result, shared.list_sessions):
+                try:
+                    call()
+                except flamepy.FlameError as error:
+                    texts.append(str(error))
+            with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as own:
+                texts.append(own.get_session(session.id).id)
+            os.write(writer, pickle.dumps(texts))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        texts = pickle.loads(answer.read())
+    os.waitpid(child, 0)
+    assert len(texts) == 4 and texts[3] == session.id
+    assert all("forked after the client had connected" in text for text in texts[:3])
+    assert running.result(PATIENCE) == b"sleep:0.2"
+    session.close()
+
+
+FORGETFUL = """
+import sys, flamepy
+session = flamepy.connect(sys.argv[1]).create_session("echo")
+future = session.run(b"sleep:2")
+list(session.map([b"x"] * 1000))
+print(session.id)
+"""
+
+
+def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
+    register(shared, "echo")
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, running_once.env["FLAME_ENDPOINT"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    shared.delete_session(done.stdout.strip(), force=True)
+
+
+INTERRUPTED = """
+import sys, flamepy
+with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo") as session:
+    future = session.run(b"sleep:1")
+    try:
+        print("waits", flush=True)
+        future.result()
+    except KeyboardInterrupt:
+        print("interrupted", session.invoke(b"goes on"), future.result())
+"""
+
+
+ABRUPT = """
+import sys, flamepy
+session = flamepy.connect(sys.argv[1]).create_session("echo")
+for _ in range(20_000):
+    session.run(b"x")
+print(session.id)
+"""
+
+
+def test_what_was_submitted_arrives_also_where_nobody_waited(shared, running_once):
+    register(shared, "echo")
+    done = subprocess.run(
+        [sys.executable, "-c", ABRUPT, running_once.env["FLAME_ENDPOINT"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shared.get_session(done.stdout.strip()).wait(2 * PATIENCE).succeed == 20_000
+
+
+def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once):
+    register(shared, "echo")
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, running_once.env["FLAME_ENDPOINT"]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout.readline() == "waits\n"
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=PATIENCE)
+    assert (program.returncode, out, err) == (0, "interrupted b'goes on' b'sleep:1'\n", "")
+
+
+def test_exceptions_survive_pickling():
+    error = flamepy.TaskError(flamepy.Code.TASK_FAILED, "no luck")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.kind) == (flamepy.TaskError, str(error), error.kind)
