@@ -164,6 +164,24 @@ def wait_for_something_to_forget(world):
     world.wait(forgettable, "submits are acknowledged that only the memory of Redis has")
 
 
+def wait_until_the_ring_has_let_go(world):
+    """Of what is on disk by now: the broker has looked (INFO, once a second) twice, more than 1.2 s apart."""
+
+    def looks():
+        with world.redis() as redis:
+            stats = redis("INFO", "commandstats").decode()
+        return int(re.search(r"cmdstat_info(?:\|\w+)?:calls=(\d+)", stats)[1])
+
+    before, own = looks(), 0
+
+    def enough():
+        nonlocal own
+        own += 1
+        return looks() - before - own >= 4
+
+    world.wait(enough, "the broker looks whether its writes are on disk")
+
+
 LOSSY = {"fsync": "slow", "executors": 1, "slots": 4, "client": True, "loss": True, "tasks": 10**9}
 
 
@@ -200,6 +218,7 @@ def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named
     assert world.flmctl(*make).returncode == 0
     assert world.flmctl("submit", "gone", "1.0.0", "1.1.0", "--wait").returncode == 0
     world.wait(lambda: not list(world.redis()("KEYS", "flame:{gone}:input:*")), "all is recorded")
+    wait_until_the_ring_has_let_go(world)
     world.flmctl("submit", "gone", "2.0.5000")
     world.kill("redis", restart=None)
     for path in (world.folder / "redis").rglob("*.*"):

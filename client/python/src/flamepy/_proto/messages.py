@@ -75,6 +75,7 @@ class Beat(NamedTuple):
     """Sent by the thread that does the work, every beat_ms, in both directions."""
 
     status: int = 0
+    idle_ms: int = 0
 
 
 class Resync(NamedTuple):
