@@ -21,7 +21,7 @@ from zmtp import GREETING, MORE, Peer, connect, frame
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 
 from resp import unpack  # noqa: E402
-from world import World  # noqa: E402
+from world import World, free_port  # noqa: E402
 
 MESSAGE_BYTES_MAX = 64 << 20  # and a little
 BAD_FRAME, VERSION = 32, 33
@@ -135,8 +135,8 @@ class Liar:
     """Listens where a broker is looked for, and says `what` to everybody."""
 
     def __init__(self, what):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.port = free_port(random.Random()) + 1  # a broker whose executors' port this is
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.what, self.met = what, []
 
     def meet(self):
