@@ -165,7 +165,7 @@ def wait_for_something_to_forget(world):
 
 
 def wait_until_the_ring_has_let_go(world):
-    """Of what is on disk by now: the broker has looked (INFO, once a second) twice, more than 1.2 s apart."""
+    """Of what is on disk by now: the broker looked (INFO, each second) twice, 1.2 s apart."""
 
     def looks():
         with world.redis() as redis:
