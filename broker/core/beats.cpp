@@ -8,15 +8,12 @@ namespace flame::broker {
 
 namespace {
 
-constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
 constexpr int64_t kLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
 
 bool idle(const Executor& executor) {
   return std::all_of(executor.slots.begin(), executor.slots.end(),
                      [](const Slot& slot) { return slot.wanted == 0 && slot.bound == 0; });
 }
-
-int64_t lease_us(const Executor& executor) { return std::max(kLeaseUs, 3 * beat_us(executor)); }
 
 uint64_t idle_beat_ms(const State& state) {
   uint64_t most = std::max<uint64_t>(1, state.config.idle_beats_max);
@@ -28,6 +25,8 @@ uint64_t idle_beat_ms(const State& state) {
 int64_t beat_us(const Executor& executor) {
   return idle(executor) ? std::max(kBeatUs, executor.idle_beat_us) : kBeatUs;
 }
+
+int64_t lease_us(const Executor& executor) { return std::max(kLeaseUs, 3 * beat_us(executor)); }
 
 void heard_from(Executor& executor, const proto::Now& now) {
   executor.lease_until_us = now.mono_us + lease_us(executor);

@@ -11,8 +11,13 @@
 
 namespace flame::broker {
 
+/// How often a peer hears from us while something goes on, and we from it.
+inline constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
+
 /// Its interval now, as it was told.
 int64_t beat_us(const Executor& executor);
+/// How long it may be silent.
+int64_t lease_us(const Executor& executor);
 /// A message came.
 void heard_from(Executor& executor, const proto::Now& now);
 /// A binding leaves: from now on it answers within a lease.

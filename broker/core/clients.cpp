@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/beats.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/elements.hpp"
@@ -18,7 +19,6 @@ using proto::SessionState;
 
 namespace {
 
-constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
 constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
 constexpr uint32_t kHelloRetryMs = 100;
 

@@ -62,6 +62,25 @@ bool send_recent(State& state, Session& session, const Peer& peer, Watcher& watc
   return true;
 }
 
+// One watcher's part: from memory, or by asking the store.
+void pump(State& state, Session& session, const Peer& peer, Watcher& watcher) {
+  constexpr uint64_t kEntriesAtOnce = 64;
+  if (watcher.reading != 0 || watcher.next >= deliverable_end(session)) return;
+  if (watcher.unacked_bytes >= watcher.window_bytes) return;
+  if (send_recent(state, session, peer, watcher)) return;
+  if (watcher.next >= session.done_confirmed) return;
+  if (state.confirmed_batch() < session.trimmed_in) return;  // on_batch_stored asks again
+  watcher.reading = state.next_tag++;
+  session.reads_in_flight++;
+  state.reads[watcher.reading] = {session.uid, peer, 0};
+  uint64_t until = std::min(session.recent.first(session.done_end), session.done_confirmed);
+  uint64_t count = std::min(kEntriesAtOnce, until - watcher.next);
+  uint64_t room = watcher.window_bytes - watcher.unacked_bytes;
+  state.actions.push_back(
+      StoreRead{ReadOutputs{watcher.reading, session.name, watcher.next - session.done_first, count,
+                            watcher.next, room}});
+}
+
 // What every watcher has had; over the budget also what one still lacks, if the store has it.
 void drop_recent(State& state, Session& session) {
   uint64_t needed = session.recent.end();
@@ -148,24 +167,6 @@ void on_results_ack(State& state, Client& client, const proto::ResultsAck& messa
   }
   state.housekeeping.insert(session->uid);
   deliver(state, *session);
-}
-
-void pump(State& state, Session& session, const Peer& peer, Watcher& watcher) {
-  constexpr uint64_t kEntriesAtOnce = 64;
-  if (watcher.reading != 0 || watcher.next >= deliverable_end(session)) return;
-  if (watcher.unacked_bytes >= watcher.window_bytes) return;
-  if (send_recent(state, session, peer, watcher)) return;
-  if (watcher.next >= session.done_confirmed) return;
-  if (state.confirmed_batch() < session.trimmed_in) return;  // on_batch_stored asks again
-  watcher.reading = state.next_tag++;
-  session.reads_in_flight++;
-  state.reads[watcher.reading] = {session.uid, peer, 0};
-  uint64_t until = std::min(session.recent.first(session.done_end), session.done_confirmed);
-  uint64_t count = std::min(kEntriesAtOnce, until - watcher.next);
-  uint64_t room = watcher.window_bytes - watcher.unacked_bytes;
-  state.actions.push_back(
-      StoreRead{ReadOutputs{watcher.reading, session.name, watcher.next - session.done_first, count,
-                            watcher.next, room}});
 }
 
 namespace {

@@ -15,8 +15,6 @@ namespace flame::broker {
 void remember_result(State& state, Session& session, proto::Results message);
 /// Sends every watcher what it may have and lacks.
 void deliver(State& state, Session& session);
-/// One watcher's part of it: from memory, or by asking the store.
-void pump(State& state, Session& session, const Peer& peer, Watcher& watcher);
 /// Before the session goes, or its results do.
 void forget_recent(State& state, Session& session);
 

@@ -18,6 +18,16 @@ constexpr Durability level_of(size_t at) {
   return at == 0 ? Durability::kSynced : Durability::kReplicated;
 }
 
+// Of a session that asks for more than `stored`, else null.
+LevelQueue* queue_of(State& state, Durability level) {
+  if (level == Durability::kSynced) return &state.levels[0];
+  if (level == Durability::kReplicated) return &state.levels[1];
+  return nullptr;
+}
+const LevelQueue* queue_of(const State& state, Durability level) {
+  return queue_of(const_cast<State&>(state), level);
+}
+
 std::string wait_text(Durability level, const std::string& reason) {
   return "acknowledgements and results wait to be " + std::string(proto::name_of(level)) + ": " +
          reason;
@@ -34,12 +44,6 @@ void release(State& state, LevelQueue& queue) {
 }
 
 }  // namespace
-
-LevelQueue* queue_of(State& state, Durability level) {
-  if (level == Durability::kSynced) return &state.levels[0];
-  if (level == Durability::kReplicated) return &state.levels[1];
-  return nullptr;
-}
 
 Durability level_reached(const State& state, const Session& session) {
   bool no_more =
@@ -67,14 +71,14 @@ proto::Status check_level(const State& state, Durability level) {
 }
 
 std::string late_reason(const State& state, Durability level) {
-  const LevelQueue* queue = queue_of(const_cast<State&>(state), level);
+  const LevelQueue* queue = queue_of(state, level);
   if (queue == nullptr || queue->late.empty() || queue->groups.empty()) return "";
   return wait_text(level, queue->late);
 }
 
 uint64_t waiting_for(const State& state, Durability level) {
   uint64_t sum = 0;
-  for (const auto& [batch, group] : queue_of(const_cast<State&>(state), level)->groups) {
+  for (const auto& [batch, group] : queue_of(state, level)->groups) {
     sum += group.sends.size();
   }
   return sum;

@@ -10,9 +10,6 @@
 
 namespace flame::broker {
 
-/// The queue of a session that asks for more than `stored`, else null.
-LevelQueue* queue_of(State& state, proto::Durability level);
-
 /// The level that the store can be said to have reached when an acknowledgement of such a session
 /// leaves: as asked for, but without an append-only file `stored` is no more than `memory`.
 proto::Durability level_reached(const State& state, const Session& session);

@@ -19,8 +19,6 @@ using proto::Run;
 
 namespace {
 
-constexpr int64_t kBeatUs = int64_t{proto::kBeatMs} * proto::kUsPerMs;
-
 // To a peer that has no link yet: the answer is the first message of the one it proposed.
 void answer_hello(State& state, const Peer& peer, uint32_t link, const proto::Error& error) {
   state.totals.rejected[std::string(proto::name_of(error.code))]++;
@@ -367,7 +365,7 @@ void on_executor_message(State& state, const Peer& peer, const proto::Envelope& 
   executor->gone = false;
   std::visit([&](auto& m) { on(state, *executor, std::move(m), now); }, message);
   // After it: what it says of its bindings decides how soon we must hear again.
-  if (Executor* still = state.executor_at(peer)) heard_from(*still, now);
+  heard_from(*executor, now);
 }
 
 void on_executor_gone(State& state, const Peer& peer) {
@@ -404,7 +402,8 @@ void tick_executors(State& state, const proto::Now& now, bool drained) {
     if (!executor.serves()) continue;
     if (drained && now.mono_us > executor.lease_until_us) {
       lose_executor(state, executor, ExecutorState::kLost,
-                    "no beat for " + std::to_string(3 * beat_us(executor) / 1000) + " ms", now);
+                    "no beat for " + std::to_string(lease_us(executor) / proto::kUsPerMs) + " ms",
+                    now);
       continue;
     }
     beat(state, executor, now);

@@ -19,7 +19,6 @@ using runtime::RedisRequest;
 
 namespace {
 
-constexpr int64_t kConnectTimeoutUs = 3 * proto::kUsPerSecond;
 constexpr int64_t kPollUs = proto::kUsPerSecond;
 constexpr int64_t kFastPollUs =
     50'000;  // a filling ring is worth an INFO of a few ten microseconds

@@ -17,7 +17,6 @@ using runtime::RedisRequest;
 
 namespace {
 
-constexpr int64_t kConnectTimeoutUs = 3 * proto::kUsPerSecond;
 // Long enough for an fsync of `everysec`; after it the reason is said, and the wait goes on.
 constexpr int64_t kWaitMs = 2000;
 constexpr int64_t kReplyTimeoutUs = kWaitMs * proto::kUsPerMs + 10 * proto::kUsPerSecond;

@@ -14,6 +14,9 @@
 
 namespace flame::broker {
 
+/// For each of the store's connections.
+inline constexpr int64_t kConnectTimeoutUs = 3 * proto::kUsPerSecond;
+
 struct RedisFacts {
   std::string version;
   std::string run_id;

@@ -18,7 +18,6 @@ using runtime::RedisReplies;
 using runtime::RedisReply;
 using runtime::RedisRequest;
 
-constexpr int64_t kConnectTimeoutUs = 3 * proto::kUsPerSecond;
 constexpr int64_t kFinalRetryUs = 2 * proto::kUsPerSecond;
 
 }  // namespace

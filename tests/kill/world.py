@@ -258,6 +258,12 @@ class World:
         for name in self.executors + [name for name in self.processes if name == "client"]:
             self.processes[name].start()
 
+    def create(self, name, *words):
+        """A session of the kill service, whose common data says where to write down what ran."""
+        (self.folder / "common").write_text(str(self.ran))
+        make = ["create", "-a", "kill", "--name", name, "-c", self.folder / "common"]
+        return self.flmctl(*make, *words)
+
     def register(self):
         manifest = self.folder / "kill.yaml"
         manifest.write_text(

@@ -72,9 +72,7 @@ def make_world():
 
 
 def create(world, name, level):
-    (world.folder / "common").write_text(str(world.ran))
-    words = ["create", "-a", "kill", "--name", name, "--durability", level]
-    return world.flmctl(*words, "-c", world.folder / "common")
+    return world.create(name, "--durability", level)
 
 
 def create_when_possible(world, name, level):

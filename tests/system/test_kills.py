@@ -92,8 +92,7 @@ def lineage(world):
 @pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
 def test_without_its_ring_a_broker_serves_reads_only_until_a_person_accepts_the_loss(world):
     world.start()
-    (world.folder / "common").write_text(str(world.ran))
-    made = world.flmctl("create", "-a", "kill", "--name", "lossy", "-c", world.folder / "common")
+    made = world.create("lossy")
     assert made.returncode == 0, made
     done = world.flmctl("submit", "lossy", "1.0.0", "1.1.0", "--wait")
     assert done.returncode == 0, done
@@ -128,9 +127,7 @@ WAITING = "waiting: .*may be missing.*flmctl recover --accept-loss"
 @pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
 def test_a_submit_that_waits_for_a_person_says_so_and_is_run_when_the_person_has_decided(world):
     world.start()
-    (world.folder / "common").write_text(str(world.ran))
-    make = ["create", "-a", "kill", "--name", "held", "-c", world.folder / "common"]
-    assert world.flmctl(*make).returncode == 0
+    assert world.create("held").returncode == 0
     lose_the_ring(world)
     world.wait(
         lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
@@ -213,9 +210,7 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
 @pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
 def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named(world):
     world.start()
-    (world.folder / "common").write_text(str(world.ran))
-    make = ["create", "-a", "kill", "--name", "gone", "-c", world.folder / "common"]
-    assert world.flmctl(*make).returncode == 0
+    assert world.create("gone").returncode == 0
     assert world.flmctl("submit", "gone", "1.0.0", "1.1.0", "--wait").returncode == 0
     world.wait(lambda: not list(world.redis()("KEYS", "flame:{gone}:input:*")), "all is recorded")
     wait_until_the_ring_has_let_go(world)
@@ -235,6 +230,6 @@ def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named
     missing = world.flmctl("submit", "gone", "4.0.0")
     assert missing.returncode == 3 and "no session" in missing.stderr, missing
     world.register()
-    assert world.flmctl(*make).returncode == 0
+    assert world.create("gone").returncode == 0
     again = world.flmctl("submit", "gone", "1.0.0", "--wait")
     assert again.returncode == 0 and "1.0.0=ok" in again.stdout, again
