@@ -158,6 +158,7 @@ class FakeBroker {
   }
 
   void dispatch() {
+    if (draining) return;  // as the broker: nothing new after that
     while (next_ <= tasks && outstanding_ < window) {
       uint64_t count = std::min({window - outstanding_, tasks + 1 - next_, run_tasks});
       if (count < run_tasks / 4 && outstanding_ > window / 2) return;  // wait for more room
