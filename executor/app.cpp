@@ -93,6 +93,8 @@ void App::perform() {
       perform(*start);
     } else if (auto enter = std::get_if<Enter>(&action)) {
       if (auto to = shim(enter->instance)) to->enter(enter->session);
+    } else if (auto cancel = std::get_if<Cancel>(&action)) {
+      if (auto to = shim(cancel->instance)) to->cancel(cancel->run);
     } else if (auto leave = std::get_if<Leave>(&action)) {
       if (auto to = shim(leave->instance)) to->leave();
     } else if (auto stop = std::get_if<Stop>(&action)) {

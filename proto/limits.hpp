@@ -50,6 +50,8 @@ inline constexpr uint64_t kRingBytes = 256 * MiB;
 inline constexpr uint64_t kMaxAttempts = 4;
 inline constexpr uint64_t kStartTimeoutMs = 30'000;
 inline constexpr uint64_t kStopGraceMs = 5'000;
+inline constexpr uint64_t kCancelGraceMs = 5'000;
+inline constexpr uint64_t kCancelRunsMax = 1024;
 inline constexpr uint64_t kDelayReleaseMs = 60'000;
 inline constexpr uint64_t kQuantumUs = 20'000;
 inline constexpr uint64_t kFrameTargetUs = 2'000;
@@ -147,6 +149,11 @@ inline constexpr std::array kLimits = {
              "start and session enter; a slow import fits"},
     LimitRow{"stop_grace_ms", kStopGraceMs, "ms", "SIGKILL follows SIGTERM",
              "time to flush, short enough to wait for"},
+    LimitRow{"cancel_grace_ms", kCancelGraceMs, "ms",
+             "a service that goes on with a cancelled task is killed",
+             "time to clean up; a slot must not stay lost"},
+    LimitRow{"cancel_runs_max", kCancelRunsMax, "runs", "bad_request: cut it",
+             "a request stays below a millisecond of the broker"},
     LimitRow{"delay_release_ms", kDelayReleaseMs, "ms", "an instance without tasks is unbound",
              "the next burst finds a warm service"},
     LimitRow{"quantum_us", kQuantumUs, "us", "a bound session yields where others wait",

@@ -33,7 +33,8 @@ enum class MessageType : uint8_t {
   kRegisterApplication = 27,
   kUnregisterApplication = 28,
   kRecover = 29,
-  // 30 cancel, 31 suspend, 32 resume, 33 get tasks, 34 update application, 35 update common data,
+  kCancelTasks = 30,
+  // 31 suspend, 32 resume, 33 get tasks, 34 update application, 35 update common data,
   // 36 watch tasks, 37 drain executor, 38 retry: numbered room.
 
   kWelcome = 48,
@@ -45,6 +46,7 @@ enum class MessageType : uint8_t {
   kListing = 54,
   kSessionChanged = 55,
   // 56 progress, 57 lost by store: numbered room.
+  kCancelled = 58,
 
   kExecutorHello = 80,
   kWindow = 81,

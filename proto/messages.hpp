@@ -304,6 +304,22 @@ struct Recover {
   friend bool operator==(const Recover&, const Recover&) = default;
 };
 
+/// Tasks become cancelled: pending ones, and with `running` also those that executors have: their
+/// services are told to stop and are killed after cancel_grace_ms. Finished ones stay as they are.
+/// Answer: Cancelled, when recorded. Idempotent.
+struct CancelTasks {
+  static constexpr auto kType = MessageType::kCancelTasks;
+  uint64_t request = 0;
+  std::string session;
+  std::vector<Run> runs;  ///< at most cancel_runs_max; none: all tasks of the session
+  bool running = false;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, session, runs, running);
+  }
+  friend bool operator==(const CancelTasks&, const CancelTasks&) = default;
+};
+
 // ---- broker -> client
 // -----------------------------------------------------------------------------------
 
@@ -482,6 +498,20 @@ struct SessionChanged {
   friend bool operator==(const SessionChanged&, const SessionChanged&) = default;
 };
 
+/// What CancelTasks did, in tasks.
+struct Cancelled {
+  static constexpr auto kType = MessageType::kCancelled;
+  uint64_t request = 0;
+  SessionUid uid = 0;
+  uint64_t pending = 0;  ///< were pending
+  uint64_t running = 0;  ///< were running
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, uid, pending, running);
+  }
+  friend bool operator==(const Cancelled&, const Cancelled&) = default;
+};
+
 // ---- executor -> broker
 // ---------------------------------------------------------------------------------
 
@@ -594,7 +624,7 @@ struct TaskResults {
 
 /// Runs that come back without a result. kOk: not started, uncharged. kTaskCrashed, kTaskTimeout:
 /// the service had them in hand, an attempt is charged. kTaskServiceFailed: the service does not
-/// start, uncharged.
+/// start, uncharged. kTaskCancelled: the answer to CancelRuns, without tickets.
 struct Returned {
   static constexpr auto kType = MessageType::kReturned;
   SessionUid uid = 0;
@@ -728,7 +758,9 @@ struct TakeBack {
   friend bool operator==(const TakeBack&, const TakeBack&) = default;
 };
 
-/// Forget these runs; their results are not wanted. Those already started finish, unanswered.
+/// Forget these runs; their results are not wanted. Services that have them are told to stop, and
+/// killed after cancel_grace_ms. Answer: Returned with kTaskCancelled for each part, once it is not
+/// here any more; until then it counts against the window.
 struct CancelRuns {
   static constexpr auto kType = MessageType::kCancelRuns;
   SessionUid uid = 0;
@@ -749,7 +781,7 @@ using Message =
                  RegisterApplication, UnregisterApplication, Recover, Welcome, Ok, SessionInfo,
                  SubmitAck, Watching, Results, Listing, SessionChanged, ExecutorHello, Window,
                  TaskResults, Returned, Bound, Draining, ExecutorWelcome, SessionContext, Bind,
-                 Dispatch, Recorded, TakeBack, CancelRuns>;
+                 Dispatch, Recorded, TakeBack, CancelRuns, CancelTasks, Cancelled>;
 
 inline MessageType type_of(const Message& message) {
   return std::visit([](const auto& m) { return std::decay_t<decltype(m)>::kType; }, message);

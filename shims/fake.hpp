@@ -19,6 +19,7 @@ class FakeShim final : public Shim {
   void invoke(const std::vector<Frame>& more) override {
     frames.insert(frames.end(), more.begin(), more.end());
   }
+  void cancel(const proto::Run& run) override { cancelled.push_back(run); }
   void leave() override { leaves++; }
   void terminate() override { terminates++; }
   void kill() override { kills++; }
@@ -32,6 +33,7 @@ class FakeShim final : public Shim {
 
   std::vector<EnterSession> entered;
   std::vector<Frame> frames;
+  std::vector<proto::Run> cancelled;
   int leaves = 0, terminates = 0, kills = 0;
 
  private:

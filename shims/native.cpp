@@ -36,14 +36,16 @@ constexpr int64_t kCloseGraceUs = 2'000'000;
 proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, InstanceId instance,
                                                        runtime::EventLoop& loop, Events& events) {
   std::array<int, 2> ends;
-  Pipe output, errors;
+  Pipe output, errors, cancels;
   auto no_descriptors = [] {
     return proto::Error{proto::Code::kTaskServiceFailed,
                         std::string("no descriptors for a service: ") + std::strerror(errno)};
   };
-  if (!open_pipe(output) || !open_pipe(errors)) return no_descriptors();
+  if (!open_pipe(output) || !open_pipe(errors) || !open_pipe(cancels)) return no_descriptors();
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return no_descriptors();
   Descriptor ours(ends[0]), theirs(ends[1]);
+  set_nonblocking(cancels.read.get());
+  set_nonblocking(cancels.write.get());
   // O_NONBLOCK belongs to an end, not to the pair: the service's stays blocking.
   set_nonblocking(ours.get());
   for (int fd : {ours.get(), theirs.get()}) {
@@ -54,12 +56,17 @@ proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, Ins
   Launch native = launch;
   native.environment.emplace_back("FLAME_SHIM", "native");
   native.environment.emplace_back(native::kInstanceFdName, std::to_string(native::kInstanceFd));
+  native.environment.emplace_back(native::kCancelFdName, std::to_string(native::kCancelFd));
   auto self = shim.get();
-  auto process = ChildProcess::spawn(
-      native,
-      {{output.write.get(), 1}, {errors.write.get(), 2}, {theirs.get(), native::kInstanceFd}}, loop,
-      [self](bool, const std::string& how) { self->on_exit(how); });
+  auto process =
+      ChildProcess::spawn(native,
+                          {{output.write.get(), 1},
+                           {errors.write.get(), 2},
+                           {theirs.get(), native::kInstanceFd},
+                           {cancels.read.get(), native::kCancelFd}},
+                          loop, [self](bool, const std::string& how) { self->on_exit(how); });
   if (!process) return process.error();
+  shim->cancels_ = std::move(cancels.write);
   shim->process_ = std::move(*process);
   shim->output_.watch(std::move(output.read));
   shim->errors_.watch(std::move(errors.read));
@@ -124,6 +131,15 @@ void NativeShim::leave() {
   leaving_ = true;
   queue(proto::Bytes::own(std::move(head)));
   write_some();
+}
+
+// A service that never reads them must not keep us: what does not fit the pipe is not said, and the
+// grace decides.
+void NativeShim::cancel(const proto::Run& run) {
+  std::string record;
+  native::put(record, run.first);
+  native::put(record, run.count);
+  (void)!::write(cancels_.get(), record.data(), record.size());
 }
 
 void NativeShim::terminate() { process_->signal(SIGTERM); }

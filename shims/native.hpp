@@ -26,6 +26,7 @@ class NativeShim final : public Shim {
 
   void enter(const EnterSession& session) override;
   void invoke(const std::vector<Frame>& frames) override;
+  void cancel(const proto::Run& run) override;
   void leave() override;
   void terminate() override;
   void kill() override;
@@ -59,6 +60,7 @@ class NativeShim final : public Shim {
   runtime::EventLoop& loop_;
   Events& events_;
   Descriptor socket_;
+  Descriptor cancels_;  ///< writing end of the pipe behind FLAME_CANCEL_FD
   OutputTail output_,
       errors_;  ///< two, because a buffered stdout comes after the last words on stderr
   std::unique_ptr<ChildProcess> process_;

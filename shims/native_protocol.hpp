@@ -31,6 +31,12 @@
 // `us` is how long these tasks took in the service, without the time until somebody woke it or us:
 // what the size of the next frame follows from. 0: not known; then the executor's clock has to do.
 //
+// Beside them, for a service that wants to know: a pipe, as the descriptor named in
+// FLAME_CANCEL_FD (reads never block), brings a record of u64 first task id, u64 count for tasks
+// that it has and that are cancelled. Their answers are expected still, and thrown away; a service
+// that is in such a task 5 s later is killed. Records of an earlier session are in the pipe before
+// ENTER comes.
+//
 // A service whose end of the socket reads end-of-file should exit: the executor is gone.
 
 #include <bit>
@@ -46,6 +52,9 @@ namespace flame::shims::native {
 
 inline constexpr int kInstanceFd = 3;
 inline constexpr const char* kInstanceFdName = "FLAME_INSTANCE_FD";
+inline constexpr int kCancelFd = 4;
+inline constexpr const char* kCancelFdName = "FLAME_CANCEL_FD";
+inline constexpr size_t kCancelRecordBytes = 16;
 
 enum class Type : uint8_t {
   kEnter = 1,  ///< answered by kEnter as ENTERED

@@ -150,6 +150,10 @@ void ShellShim::finish(std::vector<Failure> failures) {
   start_next();
 }
 
+void ShellShim::cancel(const proto::Run& run) {
+  if (run.contains(task_)) process_->signal(SIGTERM);
+}
+
 void ShellShim::terminate() {
   ended_by_us_ = "ended by the executor";
   if (task_ == 0) return gone(ended_by_us_);

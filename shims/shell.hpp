@@ -23,6 +23,7 @@ class ShellShim final : public Shim {
 
   void enter(const EnterSession& session) override;
   void invoke(const std::vector<Frame>& frames) override;
+  void cancel(const proto::Run& run) override;
   void leave() override;
   void terminate() override;
   void kill() override;

@@ -111,6 +111,9 @@ class Shim {
   virtual void enter(const EnterSession& session) = 0;
   /// Answered by Results, in order. Everything handed over counts as started.
   virtual void invoke(const std::vector<Frame>& frames) = 0;
+  /// These tasks of what was handed over are not wanted any more: the service is told, and may end
+  /// them early. They are answered by Results as ever.
+  virtual void cancel(const proto::Run& run) = 0;
   /// Answered by Left; only between frames.
   virtual void leave() = 0;
   /// SIGTERM to the whole process group. Answered by Exited when it obeys.

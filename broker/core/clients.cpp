@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/core/beats.hpp"
+#include "broker/core/cancel.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/elements.hpp"
@@ -267,6 +268,15 @@ void on(State& state, Client& client, const proto::CloseSession& message, const 
   }
   close_session(state, **session, now);
   answer_later(state, client, **session, message.request);
+}
+
+void on(State& state, Client& client, const proto::CancelTasks& message, const proto::Now& now) {
+  auto session = find_session(state, message.session);
+  if (!session) return refuse(state, client, message.request, session.error());
+  if (auto status = can_record(state); !status) {
+    return refuse(state, client, message.request, status.error());
+  }
+  on_cancel_tasks(state, client, **session, message, now);
 }
 
 void on(State& state, Client& client, const proto::DeleteSession& message, const proto::Now&) {

@@ -72,9 +72,10 @@ struct Candidate {
 // How much of the front run this share may have now; 0 if it should wait for more room.
 uint64_t room(const Candidate& candidate, const InputRun& input, uint64_t available) {
   const Share& share = *candidate.share;
-  if (share.tasks >= share.window_tasks) return 0;
+  uint64_t taken = share.tasks + share.cancelled_tasks;
+  if (taken >= share.window_tasks) return 0;
   if (share.tasks > 0 && share.bytes >= share.window_bytes) return 0;
-  uint64_t credit = share.window_tasks - share.tasks;
+  uint64_t credit = share.window_tasks - taken;
   uint64_t each = std::max<uint64_t>(1, input.body.size() / input.count);
   uint64_t by_bytes = share.bytes >= share.window_bytes
                           ? 1

@@ -84,17 +84,15 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
                                          said.ticket.epoch, said.ticket.token, 0, 0});
   }
   std::sort(claimed.begin(), claimed.end());
-  proto::CancelRuns cancel{said.uid, {}};
+  std::vector<Run> unknown;
   proto::TaskId at = said.run.first;
   for (const auto& run : claimed) {
-    if (at < run.first) cancel.runs.push_back({at, run.first - at});
+    if (at < run.first) unknown.push_back({at, run.first - at});
     at = run.end();
   }
-  if (at < said.run.end()) cancel.runs.push_back({at, said.run.end() - at});
-  // Not before their results are confirmed: until then only the executor has them for certain.
-  if (!cancel.runs.empty()) {
-    send_after(state, Port::kExecutors, executor.peer, std::move(cancel));
-  }
+  if (at < said.run.end()) unknown.push_back({at, said.run.end() - at});
+  // Leaves when their results are confirmed: until then only the executor has them for certain.
+  cancel_at(state, executor, said.uid, std::move(unknown));
   touch(state, *session);
 }
 
@@ -208,6 +206,8 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   std::map<proto::SessionUid, Share> believed;
   for (auto& [uid, share] : executor.shares) {
     for (auto& hand : take_all_hands(share)) add_hand(believed[uid], std::move(hand));
+    share.cancelled.clear();  // what it has of them still it lists, and is told again
+    share.cancelled_tasks = 0;
   }
   for (const auto& said : hello.hand) claim(state, executor, said, believed);
   // Believed but not listed: it never arrived, or came back already.
@@ -260,8 +260,13 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   share->second.took_back = false;
   std::vector<Hand> back;
   for (const auto& run : message.runs) {
+    release_cancelled(share->second, run.run);
+    // The answer to a cancel says nothing about what is in its hands: a part may have been
+    // dispatched again since.
+    if (message.code == Code::kTaskCancelled) continue;
     for (auto& hand : take_hands(share->second, run.run)) back.push_back(std::move(hand));
   }
+  state.ready.insert(message.uid);
   drop_empty_share(executor, message.uid);
   if (session == nullptr || back.empty()) return;
   bool charged = message.code == Code::kTaskCrashed || message.code == Code::kTaskTimeout;

@@ -106,7 +106,10 @@ void add_hand(Share& share, Hand hand) {
 void drop_empty_share(Executor& executor, proto::SessionUid uid) {
   auto share = executor.shares.find(uid);
   if (share == executor.shares.end()) return;
-  if (share->second.slots_wanted == 0 && share->second.hands.empty()) executor.shares.erase(share);
+  const Share& left = share->second;
+  if (left.slots_wanted == 0 && left.hands.empty() && left.cancelled.empty()) {
+    executor.shares.erase(share);
+  }
 }
 
 void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
@@ -140,13 +143,43 @@ void requeue(State& state, Session& session, std::vector<Hand> hands, Charge cha
   state.plan_due = true;
 }
 
+void cancel_at(State& state, Executor& executor, proto::SessionUid uid, std::vector<Run> runs) {
+  if (runs.empty()) return;
+  Share& share = executor.shares[uid];
+  for (const auto& run : runs) {
+    share.cancelled.push_back(run);
+    share.cancelled_tasks += run.count;
+  }
+  // Behind their dispatch, which may wait for a batch still.
+  send_after(state, Port::kExecutors, executor.peer, proto::CancelRuns{uid, std::move(runs)});
+}
+
+void release_cancelled(Share& share, const Run& run) {
+  std::vector<Run> left;
+  for (const auto& cancelled : share.cancelled) {
+    Run common = cancelled.intersect(run);
+    share.cancelled_tasks -= common.count;
+    if (common.empty()) {
+      left.push_back(cancelled);
+      continue;
+    }
+    if (cancelled.first < common.first) {
+      left.push_back({cancelled.first, common.first - cancelled.first});
+    }
+    if (common.end() < cancelled.end()) {
+      left.push_back({common.end(), cancelled.end() - common.end()});
+    }
+  }
+  share.cancelled.swap(left);
+}
+
 void cancel_hands(State& state, Session& session) {
   for (auto& [id, executor] : state.executors) {
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end() || share->second.hands.empty()) continue;
-    proto::CancelRuns cancel{session.uid, {}};
-    for (const auto& hand : take_all_hands(share->second)) cancel.runs.push_back(hand.run);
-    send_after(state, Port::kExecutors, executor.peer, std::move(cancel));  // behind its dispatch
+    std::vector<Run> runs;
+    for (const auto& hand : take_all_hands(share->second)) runs.push_back(hand.run);
+    cancel_at(state, executor, session.uid, std::move(runs));
   }
 }
 

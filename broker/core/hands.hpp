@@ -28,7 +28,14 @@ enum class Charge : uint8_t { kNo, kYes };
 void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
              proto::Code code, const std::string& reason, const proto::Now& now);
 
-/// Every executor that has something of the session forgets it.
+/// Tells the executor to stop these parts, which are no longer in its hands here. Until it says
+/// that they ended they count against its window.
+void cancel_at(State& state, Executor& executor, proto::SessionUid uid,
+               std::vector<proto::Run> runs);
+/// It said so.
+void release_cancelled(Share& share, const proto::Run& run);
+
+/// Every executor that has something of the session is told to stop it.
 void cancel_hands(State& state, Session& session);
 
 }  // namespace flame::broker

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "broker/core/cancel.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
-#include "broker/core/results.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
@@ -126,18 +126,8 @@ void close_session(State& state, Session& session, const proto::Now& now) {
   seal_fresh(state, session, now);
   session.state = *next;
   for (const auto& waiting : session.tasks.take_all()) {
-    // A done entry lies in one segment, as its output's key does.
-    for (proto::TaskId id = waiting.run.first; id < waiting.run.end();) {
-      proto::TaskId end = std::min(waiting.run.end(), proto::segment_end(id));
-      Outcome outcome;
-      outcome.run = {id, end - id};
-      outcome.cancelled = true;
-      outcome.head.base_ms = static_cast<uint64_t>(now.wall_ms());
-      outcome.head.exceptions = {{id, Code::kTaskCancelled, "session closed"}};
-      session.counters.pending -= outcome.run.count;
-      record(state, session, std::move(outcome), now);
-      id = end;
-    }
+    session.counters.pending -= waiting.run.count;
+    record_cancelled(state, session, waiting.run, "session closed", now);
   }
   session.closed_ms = now.wall_ms();
   add_event(state, session, now, "closing",

@@ -194,16 +194,13 @@ std::vector<Run> take_unfinished(State& state, Session& session, const Executor&
   for (auto& [id, executor] : state.executors) {
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end()) continue;
-    proto::CancelRuns cancel{session.uid, {}};
+    std::vector<Run> here;
     for (const auto& hand : take_hands(share->second, run)) {
       session.counters.running -= hand.run.count;
-      parts.push_back(hand.run);
-      cancel.runs.push_back(hand.run);
+      here.push_back(hand.run);
     }
-    // Behind its dispatch, which may wait for a batch still.
-    if (&executor != &from && !cancel.runs.empty()) {
-      send_after(state, Port::kExecutors, executor.peer, std::move(cancel));
-    }
+    parts.insert(parts.end(), here.begin(), here.end());
+    if (&executor != &from) cancel_at(state, executor, session.uid, std::move(here));
   }
   std::sort(parts.begin(), parts.end());
   return parts;

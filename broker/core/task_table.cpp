@@ -60,22 +60,22 @@ void TaskTable::take_front(uint64_t count) {
   if (front.run.empty()) waiting_.pop_front();
 }
 
-std::vector<WaitingRun> TaskTable::take(const Run& run) {
+std::vector<WaitingRun> TaskTable::take(const std::vector<Run>& runs) {
   std::vector<WaitingRun> taken;
   std::deque<WaitingRun> kept;
   for (const auto& waiting : waiting_) {
-    Run common = waiting.run.intersect(run);
-    if (common.empty()) {
-      kept.push_back(waiting);
-      continue;
+    TaskId at = waiting.run.first;  // all before it is taken or kept
+    auto run = std::partition_point(runs.begin(), runs.end(),
+                                    [at](const Run& r) { return r.end() <= at; });
+    for (; run != runs.end() && run->first < waiting.run.end(); ++run) {
+      Run common = waiting.run.intersect(*run);
+      if (at < common.first) kept.push_back({{at, common.first - at}, waiting.charged});
+      taken.push_back({common, waiting.charged});
+      waiting_count_ -= common.count;
+      at = common.end();
     }
-    taken.push_back({common, waiting.charged});
-    waiting_count_ -= common.count;
-    if (waiting.run.first < common.first) {
-      kept.push_back({{waiting.run.first, common.first - waiting.run.first}, waiting.charged});
-    }
-    if (common.end() < waiting.run.end()) {
-      kept.push_back({{common.end(), waiting.run.end() - common.end()}, waiting.charged});
+    if (at < waiting.run.end()) {
+      kept.push_back({{at, waiting.run.end() - at}, waiting.charged});
     }
   }
   waiting_.swap(kept);

@@ -66,9 +66,10 @@ class TaskTable {
   const std::deque<WaitingRun>& waiting() const { return waiting_; }
   /// Takes `count` ids off the front run.
   void take_front(uint64_t count);
-  /// Takes the ids of `run` out of the queue, wherever they are; returns the parts that were
-  /// waiting.
-  std::vector<WaitingRun> take(const proto::Run& run);
+  /// Takes the ids of `runs` (in order, none overlapping) out of the queue, wherever they are;
+  /// returns the parts that were waiting.
+  std::vector<WaitingRun> take(const std::vector<proto::Run>& runs);
+  std::vector<WaitingRun> take(const proto::Run& run) { return take(std::vector{run}); }
   std::vector<WaitingRun> take_all();
 
   /// Ids whose executor has not claimed them since the broker started.

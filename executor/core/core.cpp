@@ -175,16 +175,18 @@ void Core::on_message(const proto::TakeBack& message) {
 
 void Core::on_message(const proto::CancelRuns& message) {
   Session* from = session(message.uid);
+  std::vector<proto::Run> ended;
   for (const auto& run : message.runs) {
     if (from != nullptr) from->queue.drop(run);
     results_.forget(message.uid, run);
-    for (auto& [id, holder] : instances_) {
-      if (holder->uid != message.uid) continue;
-      for (auto& frame : holder->frames) {
-        if (frame.run.overlaps(run)) frame.cancelled.push_back(run);
-      }
+    proto::TaskId at = run.first;
+    for (const auto& runs_on : cancel_in_hand(message.uid, run)) {
+      if (at < runs_on.first) ended.push_back({at, runs_on.first - at});
+      at = runs_on.end();
     }
+    if (at < run.end()) ended.push_back({at, run.end() - at});
   }
+  say_cancelled(message.uid, ended);
   if (from != nullptr) touch(*from);
 }
 

@@ -97,6 +97,8 @@ class Core {
   void on_instance(Instance& instance, const shims::Results& results);
   void on_instance(Instance& instance, const shims::Left& left);
   void on_instance(Instance& instance, const shims::Exited& exited);
+  std::vector<proto::Run> cancel_in_hand(proto::SessionUid uid, const proto::Run& run);
+  void say_cancelled(proto::SessionUid uid, const std::vector<proto::Run>& runs);
   void keep_answer(const Instance& instance, const HandedFrame& frame,
                    const shims::Results& results);
   void serve(Session& session);

@@ -46,7 +46,8 @@ struct Instance {
   uint64_t answered_bytes = 0;
   int64_t answered_us = 0;  ///< by the service's clock; 0: it did not say
 
-  int64_t deadline_us = 0;  ///< 0: none
+  int64_t deadline_us = 0;   ///< 0: none
+  int64_t cancel_by_us = 0;  ///< the task that runs is cancelled and ends until then, or is killed
   proto::Code killed_code = proto::Code::kOk;
   std::string killed_because;
 };

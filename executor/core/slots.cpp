@@ -18,6 +18,7 @@ using State = Instance::State;
 namespace {
 constexpr int64_t kStartTimeoutUs = int64_t{proto::kStartTimeoutMs} * proto::kUsPerMs;
 constexpr int64_t kStopGraceUs = int64_t{proto::kStopGraceMs} * proto::kUsPerMs;
+constexpr int64_t kCancelGraceUs = int64_t{proto::kCancelGraceMs} * proto::kUsPerMs;
 /// Small runs are handed over several at once, so that each does not cost a turn.
 constexpr size_t kFramesInHandMax = 64;
 /// Answers are gathered by the service for some ms; a task's time-out must not count the wait of
@@ -210,6 +211,8 @@ void Core::on_instance(Instance& instance, const shims::Exited& exited) {
   if (!instance.killed_because.empty()) {
     reason = instance.killed_because + "; " + reason;
     if (instance.killed_code == Code::kTaskTimeout) code = Code::kTaskTimeout;
+    // Its cancelled tasks nobody wants back, and the others had no part in its end.
+    if (instance.killed_code == Code::kTaskCancelled) code = Code::kOk, reason.clear();
   }
   if (!instance.frames.empty()) {
     std::vector<QueuedRun> lost;
@@ -217,13 +220,14 @@ void Core::on_instance(Instance& instance, const shims::Exited& exited) {
     give_back(instance.uid, code, reason, std::move(lost));
   }
   auto uid = instance.uid;
+  bool cancelled = instance.killed_code == Code::kTaskCancelled;
   uncount(instance);
   set_deadline(instance, 0);
   if (slot.instance == instance.id) slot.instance = 0;
   instances_.erase(instance.id);  // `instance` ends here
   if (state == State::kStopping) return;
   if (state == State::kEntering && slot.wanted.uid == uid) return start_failed(slot, reason);
-  if (state == State::kServing) {
+  if (state == State::kServing && !cancelled) {
     note(true, "slot " + std::to_string(slot.number) + ": " + reason);
     set_retry(slot, now_.mono_us + slot.backoff.next_us());
   }
@@ -299,7 +303,43 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
                                  failure.reason.substr(0, proto::kReasonBytesMax)});
   }
   results_.add(std::move(answer));
-  for (const auto& run : frame.cancelled) results_.forget(instance.uid, run);
+  if (frame.cancelled.empty()) return;
+  std::vector<proto::Run> ended;
+  for (const auto& run : frame.cancelled) {
+    results_.forget(instance.uid, run);
+    auto common = run.intersect({results.first, results.count});
+    if (!common.empty()) ended.push_back(common);
+  }
+  say_cancelled(instance.uid, ended);
+}
+
+// The parts of `run` that services have, in order: they are told, and go on until they obey or are
+// killed.
+std::vector<proto::Run> Core::cancel_in_hand(proto::SessionUid uid, const proto::Run& run) {
+  std::vector<proto::Run> found;
+  for (auto& [id, holder] : instances_) {
+    if (holder->uid != uid) continue;
+    for (auto& frame : holder->frames) {
+      auto common = frame.run.intersect(run);
+      if (common.empty()) continue;
+      found.push_back(common);
+      bool told = std::any_of(frame.cancelled.begin(), frame.cancelled.end(),
+                              [&](const proto::Run& before) { return before.contains(common); });
+      if (told) continue;
+      frame.cancelled.push_back(common);
+      out_->push_back(Cancel{id, common});
+    }
+    if (holder->state == State::kServing) set_task_deadline(*holder);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+void Core::say_cancelled(proto::SessionUid uid, const std::vector<proto::Run>& runs) {
+  if (runs.empty()) return;
+  proto::Returned ended{uid, Code::kTaskCancelled, "", {}};
+  for (const auto& run : runs) ended.runs.push_back({uid, run, {}});
+  say(std::move(ended));
 }
 
 // ---- time
@@ -319,11 +359,27 @@ void Core::set_retry(Slot& slot, int64_t at_us) {
 }
 
 void Core::set_task_deadline(Instance& instance) {
+  if (instance.frames.empty()) {
+    instance.cancel_by_us = 0;
+    return set_deadline(instance, 0);
+  }
+  const auto& front = instance.frames.front();
+  int64_t at = 0;
   auto timeout_us = static_cast<int64_t>(instance.application.task_timeout_ms) * proto::kUsPerMs;
-  if (timeout_us == 0) return;
-  if (instance.frames.empty()) return set_deadline(instance, 0);
-  bool alone = instance.frames.size() == 1 && instance.frames.front().run.count == 1;
-  set_deadline(instance, instance.progress_mono_us + timeout_us + (alone ? 0 : kGatherSlackUs));
+  if (timeout_us > 0) {
+    bool alone = instance.frames.size() == 1 && front.run.count == 1;
+    at = instance.progress_mono_us + timeout_us + (alone ? 0 : kGatherSlackUs);
+  }
+  bool cancelled =
+      std::any_of(front.cancelled.begin(), front.cancelled.end(),
+                  [&](const proto::Run& run) { return run.contains(front.run.first); });
+  if (!cancelled) {
+    instance.cancel_by_us = 0;
+  } else {
+    if (instance.cancel_by_us == 0) instance.cancel_by_us = now_.mono_us + kCancelGraceUs;
+    at = at == 0 ? instance.cancel_by_us : std::min(at, instance.cancel_by_us);
+  }
+  set_deadline(instance, at);
 }
 
 }  // namespace flame::executor

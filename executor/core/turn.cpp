@@ -39,6 +39,12 @@ void Core::fire_deadlines() {
                  std::to_string(proto::kStartTimeoutMs / 1000) + " s");
         break;
       case Instance::State::kServing:
+        if (late->cancel_by_us != 0 && late->cancel_by_us <= now_.mono_us) {
+          kill(*late, proto::Code::kTaskCancelled,
+               "the task was cancelled and went on for " +
+                   std::to_string(proto::kCancelGraceMs / 1000) + " s");
+          break;
+        }
         kill(*late, proto::Code::kTaskTimeout,
              "the task ran longer than its task_timeout of " +
                  std::to_string(late->application.task_timeout_ms) + " ms");

@@ -74,6 +74,12 @@ struct Invoke {
   std::vector<shims::Frame> frames;
   friend bool operator==(const Invoke&, const Invoke&) = default;
 };
+/// Tell the service that these tasks, which it has, are not wanted any more.
+struct Cancel {
+  InstanceId instance = 0;
+  proto::Run run;
+  friend bool operator==(const Cancel&, const Cancel&) = default;
+};
 struct Leave {
   InstanceId instance = 0;
   friend bool operator==(const Leave&, const Leave&) = default;
@@ -99,7 +105,8 @@ struct Exit {
   friend bool operator==(const Exit&, const Exit&) = default;
 };
 
-using Action = std::variant<Send, Reconnect, Start, Enter, Invoke, Leave, Stop, Kill, Note, Exit>;
+using Action =
+    std::variant<Send, Reconnect, Start, Enter, Invoke, Cancel, Leave, Stop, Kill, Note, Exit>;
 using Actions = std::vector<Action>;
 
 }  // namespace flame::executor

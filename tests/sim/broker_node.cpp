@@ -219,6 +219,15 @@ void BrokerNode::perform(broker::Send& send) {
   }
 }
 
+bool BrokerNode::cancels_ended() const {
+  const auto& executors = state().executors;
+  return std::all_of(executors.begin(), executors.end(), [](const auto& entry) {
+    const auto& shares = entry.second.shares;
+    return std::all_of(shares.begin(), shares.end(),
+                       [](const auto& share) { return share.second.cancelled.empty(); });
+  });
+}
+
 std::string BrokerNode::describe() const {
   const auto& state = core_.state();
   std::string text = name_ +

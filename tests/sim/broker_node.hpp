@@ -43,6 +43,8 @@ class BrokerNode : public Listener {
   const broker::State& state() const { return core_.state(); }
   /// On the disk of its machine.
   const std::shared_ptr<broker::MemoryRing>& ring() const { return ring_; }
+  /// Every executor has said of everything cancelled that it ended there.
+  bool cancels_ended() const;
   /// Its sessions and executors in a few lines, for the text of a failure.
   std::string describe() const;
   /// Redis came back, or something else that only a look shows.

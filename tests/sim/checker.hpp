@@ -34,7 +34,8 @@ class Checker {
   void session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec);
   /// Its tasks need no result any more.
   void deleted(proto::SessionUid uid);
-  void closed(proto::SessionUid uid) { logs_[uid].may_cancel = true; }
+  /// Somebody closes it, or cancels tasks of it.
+  void may_cancel(proto::SessionUid uid) { logs_[uid].may_cancel = true; }
   /// Brokers end: what was acknowledged as `memory` goes with them.
   void expect_memory_loss() { memory_lost_ = true; }
   /// Of what is acknowledged as this level, some may be gone at the end.

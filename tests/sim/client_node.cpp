@@ -57,7 +57,7 @@ void ClientNode::crash(bool new_id) {
   for (auto& job : jobs_) {
     job.tickets.clear();  // unknown from now on
     if (job.step != Step::kGone) job.step = Step::kIdle;
-    job.watching = false;
+    job.watching = job.cancelling = false;
     if (job.end != Job::End::kClosed) job.end = Job::End::kNot;
   }
 }
@@ -157,6 +157,7 @@ void ClientNode::perform(client::Action& action) {
     if (job == nullptr) return;
     auto numbers = job->tickets.extract(submitted->ticket);
     if (!numbers.empty()) checker_.acknowledged(submitted->uid, submitted->run, numbers.mapped());
+    job->last = std::max(job->last, submitted->run.last());
     pump_later(static_cast<size_t>(job - jobs_.data()), 0);
   } else if (auto failed = std::get_if<SubmitFailed>(&action)) {
     Job* job = job_of(failed->uid);
@@ -231,6 +232,11 @@ void ClientNode::perform(client::Answer& answer) {
   auto [index, what] = asked.mapped();
   Job& job = jobs_[index];
   if (what == Ask::kLook) return;
+  // Its session may be over, or its tasks gone with a store that forgot; others look at that.
+  if (what == Ask::kCancel) {
+    job.cancelling = false;
+    return;
+  }
   if (!answer.result) {
     Code code = answer.result.error().code;
     cluster_.world.say(name_, "refused: " + answer.result.error().message);
@@ -294,6 +300,7 @@ void ClientNode::pump(size_t index) {
   if (job.step == Step::kIdle) return create(index);
   if (job.step != Step::kOpen) return;
   submit(index);
+  if (job.step == Step::kOpen) cancel(index);
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -322,6 +329,9 @@ void ClientNode::submit(size_t index) {
       Task task;
       task.number = checker_.attempt(job.uid);
       task.run_us = static_cast<uint64_t>(rng.between(0, job.plan.run_us_max));
+      if (job.plan.lasting > 0 && rng.chance(job.plan.lasting)) {
+        task.run_us = static_cast<uint64_t>(rng.between(1'000'000, 9'000'000));
+      }
       task.kind = rng.chance(job.plan.poison) ? 'p' : rng.chance(job.plan.failing) ? 'f' : 'n';
       proto::append_element(payload, task.text());
       numbers.push_back(task.number);
@@ -337,13 +347,28 @@ void ClientNode::submit(size_t index) {
   }
 }
 
+void ClientNode::cancel(size_t index) {
+  Job& job = jobs_[index];
+  Rng& rng = cluster_.world.rng();
+  if (job.plan.cancels == 0 || job.cancelling || job.last == 0 || !rng.chance(job.plan.cancels))
+    return;
+  proto::CancelTasks message{0, job.plan.session, {}, rng.chance(0.6)};
+  for (uint64_t i = rng.chance(0.2) ? 0 : 1 + rng.below(4); i > 0; i--) {
+    proto::TaskId first = 1 + rng.below(job.last);
+    message.runs.push_back({first, 1 + rng.below(std::min<uint64_t>(job.last - first + 1, 50))});
+  }
+  checker_.may_cancel(job.uid);
+  job.cancelling = true;
+  ask(index, Ask::kCancel, std::move(message));
+}
+
 void ClientNode::end(size_t index) {
   Job& job = jobs_[index];
   bool half = job.plan.closes_early && job.submitted * 2 >= job.plan.tasks;
   if (job.end == Job::End::kNot &&
       (half || (job.plan.closes && job.finished_submits() && job.tickets.empty()))) {
     job.end = Job::End::kClosing;
-    checker_.closed(job.uid);
+    checker_.may_cancel(job.uid);
     ask(index, Ask::kClose, proto::CloseSession{0, job.plan.session});
   } else if (job.end == Job::End::kWaiting) {
     job.end = Job::End::kClosing;

@@ -31,6 +31,8 @@ struct JobPlan {
   bool closes = false;        ///< when its own tasks are submitted
   bool closes_early = false;  ///< when half of them are
   bool deletes = false;       ///< after it closed
+  double cancels = 0;         ///< chance of a cancel each time it looks at the session
+  double lasting = 0;         ///< part of its tasks that run for many seconds
 };
 
 class ClientNode : public Dialer {
@@ -56,18 +58,20 @@ class ClientNode : public Dialer {
     Step step = Step::kIdle;
     proto::SessionUid uid = 0;
     uint64_t submitted = 0;
-    bool refused = false;  ///< the session takes no more
+    proto::TaskId last = 0;  ///< the highest that was acknowledged
+    bool refused = false;    ///< the session takes no more
     int64_t next_submit_us = 0;
     std::map<client::Ticket, std::vector<uint64_t>> tickets;
     uint64_t next = 0;      ///< index expected next
     uint64_t consumed = 0;  ///< written down: outlives the process
     bool watching = false;
+    bool cancelling = false;  ///< asked, not answered
     enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
     bool done() const;
   };
   bool has_all_entries(const Job& job) const;
-  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kLook };
+  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kCancel, kLook };
 
   void feed(client::Event event);
   void perform(client::Action& action);
@@ -76,6 +80,7 @@ class ClientNode : public Dialer {
   void pump(size_t index);
   void pump_later(size_t index, int64_t us);
   void submit(size_t index);
+  void cancel(size_t index);
   void end(size_t index);
   void create(size_t index);
   void opened(size_t index, const proto::SessionInfo& info);

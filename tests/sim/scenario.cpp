@@ -140,6 +140,18 @@ void Scenario::draw_levels(Rng rng) {
   }
 }
 
+void Scenario::draw_cancels(Rng rng) {
+  if (!rng.chance(0.3)) return;
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (rng.chance(0.4)) continue;
+      job.cancels = pick(rng, {0.02, 0.2, 0.5});
+      // Each holds a slot for seconds: a few of them, or the others would never come through.
+      if (rng.chance(0.5)) job.lasting = 4.0 / static_cast<double>(job.tasks + 4);
+    }
+  }
+}
+
 bool Scenario::has(Fault fault) const {
   return std::any_of(faults.begin(), faults.end(),
                      [fault](const auto& f) { return f.first == fault; });

@@ -56,6 +56,8 @@ struct Scenario {
   static Scenario draw(Rng& rng);
   /// With chance of its own: seeds from before there were levels mean what they meant.
   void draw_levels(Rng rng);
+  /// As draw_levels: who cancels, and tasks that run long enough to be killed for it.
+  void draw_cancels(Rng rng);
   bool has(Fault fault) const;
   std::string text() const;
 };

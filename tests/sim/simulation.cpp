@@ -22,6 +22,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
       redis_(seed),
       checker_(world_) {
   scenario_.draw_levels(Rng(seed ^ 0x1e7e15u));
+  scenario_.draw_cancels(Rng(seed ^ 0xcace1u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
   network_.through_codec = scenario_.through_codec;
@@ -249,7 +250,9 @@ bool Simulation::done() const {
   // A broker that was stopped in peace's first moment still has to write what it said.
   auto awake = [](const auto& broker) { return !broker->stands_still(); };
   auto finished = [](const auto& client) { return client->done(); };
-  return checker_.complete() && std::all_of(brokers_.begin(), brokers_.end(), awake) &&
+  auto answered = [](const auto& broker) { return !broker->alive() || broker->cancels_ended(); };
+  return checker_.complete() && std::all_of(brokers_.begin(), brokers_.end(), answered) &&
+         std::all_of(brokers_.begin(), brokers_.end(), awake) &&
          std::all_of(clients_.begin(), clients_.end(), finished);
 }
 

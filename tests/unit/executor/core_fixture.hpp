@@ -18,8 +18,10 @@
 namespace flame::executor::test {
 
 using Lines = std::vector<std::string>;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 inline std::string text_of(const std::vector<proto::HandRun>& runs) {
   std::string text;
@@ -65,6 +67,9 @@ inline std::string text_of(const Send& a) {
 inline std::string text_of(const Reconnect&) { return "reconnect"; }
 inline std::string text_of(const Start& a) {
   return "start " + std::to_string(a.instance) + " " + a.application.name;
+}
+inline std::string text_of(const Cancel& a) {
+  return "cancel " + std::to_string(a.instance) + " " + to_string(a.run);
 }
 inline std::string text_of(const Enter& a) {
   return "enter " + std::to_string(a.instance) + " " + a.session.session;

@@ -322,17 +322,44 @@ TEST_F(CoreTest, ATakeBackGetsExactlyWhatWasNotStarted) {
   EXPECT_THAT(turn(), ElementsAre("returned ok"));
 }
 
-TEST_F(CoreTest, CancelledRunsAreForgottenAndStartedOnesFinishUnanswered) {
+TEST_F(CoreTest, CancelledRunsAreForgottenAndEachIsAnsweredOnceItIsOver) {
   serve_session();
   teach(4);
   dispatch(7, {1, 4});
   turn();
   dispatch(7, {10, 10});
   say(proto::CancelRuns{7, {{2, 1}, {12, 2}, {19, 1}}});
-  turn();
+  // What waited here is over at once; the service is told of what it has.
+  EXPECT_THAT(turn(), ElementsAre("cancel 1 2", "returned task_cancelled 12-13 19"));
+  say(proto::CancelRuns{7, {{2, 1}}});  // again, after a new hello
+  EXPECT_THAT(turn(), IsEmpty());
   answer(1, {1, 4});
-  EXPECT_THAT(after(16), ElementsAre("invoke 1 10-11 14-18", ::testing::StartsWith("results 1 "),
-                                     ::testing::StartsWith("results 3-4 ")));
+  EXPECT_THAT(after(16),
+              ElementsAre("invoke 1 10-11 14-18", ::testing::StartsWith("results 1 "),
+                          ::testing::StartsWith("results 3-4 "), "returned task_cancelled 2"));
+  say(proto::CancelRuns{7, {{1, 4}}});
+  EXPECT_THAT(turn(), ElementsAre("returned task_cancelled 1-4"));
+}
+
+TEST_F(CoreTest, AServiceThatGoesOnWithACancelledTaskIsKilledAndNothingElseIsCharged) {
+  serve_session();
+  teach(4);
+  dispatch(7, {1, 4});
+  turn();
+  dispatch(7, {10, 1});
+  say(proto::CancelRuns{7, {{2, 1}}});
+  EXPECT_THAT(turn(), ElementsAre("cancel 1 2"));
+  // The one before it is not cancelled and has all the time it wants.
+  EXPECT_THAT(after(6'000 * kMs), Not(Contains("kill 1")));
+  answer(1, {1, 1});
+  EXPECT_THAT(turn(), Contains(::testing::StartsWith("results 1 ")));
+  EXPECT_THAT(after(4'900 * kMs), Not(Contains("kill 1")));
+  EXPECT_THAT(after(101 * kMs), Contains("kill 1"));
+  exited(1, "killed by signal 9");
+  // Started again at once, and the tasks behind it go back uncharged.
+  EXPECT_THAT(turn(), ElementsAre("start 2 app", "enter 2 s7", "returned ok 2-4", "window 7:0"));
+  entered(2);
+  EXPECT_THAT(turn(), Contains("invoke 2 10"));
 }
 
 // ---- failures

@@ -56,6 +56,8 @@ Message make(Of<CloseSession>) { return CloseSession{4, "echo-a8Kx02"}; }
 Message make(Of<DeleteSession>) { return DeleteSession{5, "echo-a8Kx02", true}; }
 Message make(Of<WaitSession>) { return WaitSession{6, "echo-a8Kx02", true}; }
 Message make(Of<ListKind>) { return ListKind{7, "executor", true}; }
+Message make(Of<CancelTasks>) { return CancelTasks{11, "echo-a8Kx02", {{1, 64}, {1025, 1}}, true}; }
+Message make(Of<Cancelled>) { return Cancelled{11, kUid, 64, 1}; }
 Message make(Of<View>) { return View{8, "session", "last"}; }
 Message make(Of<RegisterApplication>) { return RegisterApplication{9, application()}; }
 Message make(Of<UnregisterApplication>) { return UnregisterApplication{10, "echo"}; }

@@ -37,11 +37,22 @@ struct SessionContext {
   std::string_view common_data;  ///< what the session was created with; at most 64 MiB
 };
 
+namespace service {
+class Cancellations;
+}
+
 /// Valid during the call.
 struct TaskContext {
   uint64_t task = 0;     ///< 1, 2, 3 ... within the session
   uint32_t attempt = 1;  ///< above 1: an earlier executor or service was lost with the task in hand
   std::string_view input;
+
+  /// True once the task was cancelled. What it returns is thrown away then; return soon: 5 s
+  /// after the cancel the process is killed. Costs a system call: ask every few ms, not in every
+  /// step.
+  bool cancelled() const;
+
+  service::Cancellations* cancellations = nullptr;  ///< the SDK's own
 };
 
 /// The output of a task, at most 64 MiB, or why it failed.

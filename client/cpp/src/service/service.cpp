@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "service/cancellations.hpp"
 #include "service/connection.hpp"
 
 namespace flame {
@@ -21,7 +22,8 @@ using shims::native::Type;
 
 class Server {
  public:
-  Server(Service& service, int fd) : service_(service), connection_(fd) {}
+  Server(Service& service, int fd, int cancel_fd)
+      : service_(service), connection_(fd), cancellations_(cancel_fd) {}
 
   int serve() {
     while (auto message = connection_.next()) {
@@ -48,6 +50,7 @@ class Server {
   }
 
   bool on_enter(Reader& reader) {
+    cancellations_.forget();
     session_ = reader.text();
     application_ = reader.text();
     common_data_ = reader.text();
@@ -69,6 +72,7 @@ class Server {
 
   bool on_invoke(Reader& reader) {
     TaskContext task;
+    task.cancellations = &cancellations_;
     task.task = reader.number<uint64_t>();
     auto count = reader.number<uint32_t>();
     task.attempt = reader.number<uint32_t>();
@@ -138,11 +142,16 @@ class Server {
 
   Service& service_;
   service::Connection connection_;
+  service::Cancellations cancellations_;
   bool batches_ = true;
   std::string session_, application_, common_data_;
 };
 
 }  // namespace
+
+bool TaskContext::cancelled() const {
+  return cancellations != nullptr && cancellations->contains(task);
+}
 
 int run(Service& service) {
   const char* text = std::getenv(shims::native::kInstanceFdName);
@@ -158,7 +167,8 @@ int run(Service& service) {
         shims::native::kInstanceFdName);
     return 2;
   }
-  return Server(service, fd).serve();
+  const char* cancel = std::getenv(shims::native::kCancelFdName);
+  return Server(service, fd, cancel != nullptr ? std::atoi(cancel) : -1).serve();
 }
 
 }  // namespace flame
