@@ -18,6 +18,7 @@
 #include "proto/bytes.hpp"
 #include "proto/error.hpp"
 #include "proto/ids.hpp"
+#include "proto/run.hpp"
 #include "runtime/event_loop.hpp"
 #include "shims/guard.hpp"
 

@@ -66,7 +66,8 @@ proto::Result<Target> Command::target(Kind otherwise) const {
     if (text == "true") continue;  // list has them as switches
     (kind == Kind::kTask ? target.task : target.id) = text;
   }
-  if (!target.rest.empty() && verb_ != "submit") {
+  bool has_words = verb_ == "submit" || verb_ == "cancel";  // behind the session
+  if (!target.rest.empty() && !has_words) {
     auto kind = kind_of(target.rest.front());
     // `list task -s S` and `view task -s S -t 7` name the kind twice, and the word is the narrower.
     bool narrower = kind == Kind::kTask && target.kind == Kind::kSession &&
@@ -87,7 +88,7 @@ proto::Result<Target> Command::target(Kind otherwise) const {
       target.rest.erase(target.rest.begin());
     }
   }
-  if (!target.rest.empty() && verb_ != "submit") {
+  if (!target.rest.empty() && !has_words) {
     return Error{Code::kBadRequest,
                  "unexpected '" + proto::printable(target.rest.front(), 60) + "'"};
   }

@@ -70,6 +70,10 @@ std::vector<OptionRow> results_options() {
   return of_session({{"after", 0, "CURSOR", "", "only what came after it"},
                      {"follow", 'f', "", "", "go on until the session is closed"}});
 }
+std::vector<OptionRow> cancel_options() {
+  return of_session(
+      {{"running", 0, "", "", "also what runs: its service is told, and killed after 5 s"}});
+}
 std::vector<OptionRow> delete_options() {
   return of_session({{"force", 0, "", "", "also if it is not closed"}});
 }
@@ -94,6 +98,8 @@ constexpr std::array kVerbs = {
     Verb{"wait", "SESSION", "wait until no task is pending or running", wait_options, run_wait},
     Verb{"results", "SESSION", "print results in the order of completion", results_options,
          run_results},
+    Verb{"cancel", "SESSION [N|FIRST-LAST...]", "cancel pending tasks, or those of these numbers",
+         cancel_options, run_cancel},
     Verb{"close", "SESSION", "cancel what is pending, let finish what runs", session_options,
          run_close},
     Verb{"delete", "SESSION", "remove a closed session and its data", delete_options, run_delete},

@@ -34,6 +34,7 @@ int run_create(Command& command);
 int run_submit(Command& command);
 int run_wait(Command& command);
 int run_results(Command& command);
+int run_cancel(Command& command);
 int run_close(Command& command);
 int run_delete(Command& command);
 int run_register(Command& command);

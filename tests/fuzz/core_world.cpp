@@ -96,6 +96,9 @@ void CoreWorld::step(Input& input) {
     case Op::kGone:
       gone(input);
       break;
+    case Op::kCancel:
+      cancel(input);
+      break;
     case Op::kRestart:
       store_.reset();
       core_.reset();
@@ -252,10 +255,18 @@ void CoreWorld::give_back(Input& input) {
   if (peer.hand.empty()) return;
   auto at = peer.hand.begin() + which % static_cast<long>(peer.hand.size());
   static constexpr std::array kCodes = {Code::kOk, Code::kTaskCrashed, Code::kTaskTimeout,
-                                        Code::kTaskServiceFailed};
+                                        Code::kTaskServiceFailed, Code::kTaskCancelled};
   proto::Returned message{at->uid, kCodes[code % kCodes.size()], "why", {}};
   message.runs.push_back({at->uid, at->rest, at->ticket});
   peer.hand.erase(at);
+  say(peer, std::move(message));
+}
+
+void CoreWorld::cancel(Input& input) {
+  PeerState& peer = client(input.byte());
+  uint8_t which = input.byte(), first = input.byte(), count = input.byte();
+  proto::CancelTasks message{11, "session-" + std::to_string(which % 4), {}, (first & 0x80) != 0};
+  if (count != 0) message.runs = {{uint64_t{1} + (first & 0x7f), count}};
   say(peer, std::move(message));
 }
 

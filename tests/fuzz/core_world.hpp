@@ -38,6 +38,7 @@ enum class Op : uint8_t {
   kRedis,          ///< u8 what happens to it
   kGone,           ///< u8 peer
   kRestart,        ///< the broker dies and another one starts
+  kCancel,         ///< u8 peer, u8 session, u8 first task and bit 7: also running; u8 tasks, 0: all
   kEnd,
 };
 
@@ -78,6 +79,7 @@ class CoreWorld {
   void executor_hello(Input& input);
   void create(Input& input);
   void submit(Input& input);
+  void cancel(Input& input);
   void bindings(Input& input);
   void results(Input& input);
   void give_back(Input& input);

@@ -143,6 +143,10 @@ void stories() {
   story("story_returned", bound + op(Op::kReturn, {0, 0, 0}) + op(Op::kReturn, {0, 0, 1}) +
                               op(Op::kTime, {20}) + op(Op::kReturn, {0, 0, 1}) +
                               op(Op::kReturn, {0, 0, 3}) + op(Op::kRequest, {0, 0, 0}));
+  story("story_cancel", bound + op(Op::kCancel, {0, 0, 0, 3}) + op(Op::kCancel, {0, 0, 0x82, 2}) +
+                            op(Op::kTime, {2}) + op(Op::kReturn, {0, 0, 4}) +
+                            op(Op::kCancel, {0, 0, 0x80, 0}) + op(Op::kResults, {0, 0, 3}) +
+                            op(Op::kTime, {50}));
   story("story_restart", bound + op(Op::kResults, {0, 0, 3}) + op(Op::kRestart) +
                              op(Op::kClientHello, {0}) + op(Op::kExecutorHello, {0}) +
                              op(Op::kBindings, {0, 8}) + op(Op::kResults, {0, 0, 3}) +

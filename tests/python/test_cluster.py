@@ -190,6 +190,34 @@ def test_sessions_are_opened_listed_closed_and_deleted(shared):
     assert raised.value.code is flamepy.FlameErrorCode.NOT_FOUND
 
 
+def test_cancel_by_ranges_and_of_one_future(client, tmp_path):
+    session = client.create_session(register(client, "echo"), max_instances=1)
+    began = tmp_path / "began"
+    holding = session.run(b"hold:%s" % bytes(began))
+    wait_until(began.exists, "a task to run")
+    futures = [session.run(b"%d" % i) for i in range(100)]  # tasks 2 to 101
+    assert session.cancel([range(2, 12), 5, 50]) == (11, 0)
+    assert [future.task_id for future in futures if future.cancelled()] == [*range(2, 12), 50]
+    assert futures[99].cancel() and futures[99].cancelled() and futures[99].cancel()
+    assert not holding.cancel() and not holding.done()  # it runs
+    with pytest.raises(flamepy.FlameError) as raised:
+        session.cancel([102])
+    assert raised.value.code is flamepy.FlameErrorCode.NOT_FOUND
+    assert session.cancel([]) == (0, 0)
+    assert session.cancel(running=True) == (88, 1)
+    with pytest.raises(flamepy.TaskCancelledError):
+        holding.result(PATIENCE)
+    # The task ended by the exception, and its process serves on.
+    assert session.run(b"cancelled:").result(PATIENCE) == b"1"
+    assert session.wait(PATIENCE).cancelled == 101 and session.succeed == 1
+
+
+def test_a_task_that_nobody_runs_yet_can_be_cancelled_and_a_done_one_not(session):
+    future = session.run(b"a")
+    assert future.result(PATIENCE) == b"a"
+    assert not future.cancel() and not future.cancelled()
+
+
 def test_closing_cancels_what_is_pending(client):
     session = client.create_session(register(client, "echo"))
     futures = [session.run(b"sleep:0.02") for _ in range(200)]

@@ -14,7 +14,7 @@ import pytest
 from flamepy._proto import limits
 from flamepy._proto.elements import pack_elements, unpack_elements
 
-from conftest import PATIENCE, SERVICES
+from conftest import PATIENCE, SERVICES, wait_until
 
 ENTER, INVOKE, LEAVE = 1, 2, 3
 
@@ -29,14 +29,17 @@ class Executor:
     def __init__(self, service):
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
+        heard, self.cancels = os.pipe()
         self.process = subprocess.Popen(
             [sys.executable, SERVICES / f"{service}.py"],
-            env=os.environ | {"FLAME_INSTANCE_FD": str(theirs.fileno())},
-            pass_fds=[theirs.fileno()],
+            env=os.environ
+            | {"FLAME_INSTANCE_FD": str(theirs.fileno()), "FLAME_CANCEL_FD": str(heard)},
+            pass_fds=[theirs.fileno(), heard],
             stderr=subprocess.PIPE,
             text=True,
         )
         theirs.close()
+        os.close(heard)
         self.socket = ours
         self.stream = ours.makefile("rb")
 
@@ -56,6 +59,9 @@ class Executor:
     def invoke(self, first, *inputs):
         head = struct.pack("<QII", first, len(inputs), 1)
         self.send(INVOKE, head + pack_elements(list(inputs)))
+
+    def cancel(self, first, count):
+        os.write(self.cancels, struct.pack("<QQ", first, count))
 
     def results(self, count):
         """Of so many tasks, in one message or more, as a slow machine wants it: first id, outputs,
@@ -83,6 +89,7 @@ class Executor:
     def end(self):
         self.stream.close()
         self.socket.close()
+        os.close(self.cancels)
         err = self.process.stderr.read()
         self.process.stderr.close()
         return self.process.wait(PATIENCE), err
@@ -100,6 +107,29 @@ def start():
     for executor in made:
         if executor.process.returncode is None:
             assert executor.end() == (0, "")
+
+
+def test_the_exception_of_a_cancel_ends_only_its_own_task(start, tmp_path):
+    executor = start("echo")
+    executor.enter()
+    began = tmp_path / "began"
+    executor.invoke(1, b"hold:%s" % bytes(began))
+    wait_until(began.exists, "the task to begin")
+    executor.cancel(7, 2)  # another one's
+    executor.cancel(1, 1)
+    assert executor.results(1)[2] == {0: "the task was cancelled"}
+    # One that is cancelled before its turn is not begun.
+    executor.cancel(3, 1)
+    executor.invoke(2, b"cancelled:", b"hold:", b"a")
+    first, outputs, reasons = executor.results(3)
+    assert (first, outputs) == (2, [b"1", b"", b"a"]) and list(reasons) == [1]
+    # In the next session the numbers mean other tasks.
+    executor.cancel(4, 100)
+    executor.send(LEAVE)
+    assert executor.receive()[0] == LEAVE
+    executor.enter()
+    executor.invoke(4, b"b")
+    assert executor.results(1) == (4, [b"b"], {})
 
 
 def test_enter_invoke_leave_and_again(start):

@@ -42,6 +42,35 @@ def test_a_session_from_register_to_delete(running, tmp_path):
     assert running.flmctl("unregister", "upper").code == 0
 
 
+def test_cancel_by_ranges_and_what_runs(running):
+    session = running.flmctl("create", "-a", "flmexec").out.strip()
+
+    def counters():
+        row = json.loads(running.flmctl("view", session, "-o", "json").out)
+        return {name: row[name] for name in ("pending", "running", "succeed", "cancelled")}
+
+    running.flmctl("submit", session, *["exec sleep 600"] * 7)
+    wait_until(lambda: counters()["running"] == 2, "two tasks to run")
+    said = f"Session <{session}>: {{}} pending and {{}} running tasks were cancelled.\n"
+    assert running.flmctl("cancel", session, "1-2").out == said.format(0, 0)
+    assert running.flmctl("cancel", session, "4-5", "5", "1").out == said.format(2, 0)
+    assert running.flmctl("cancel", session, "7", "-o", "json").out.split() == (
+        ["{", '"pending":', "1,", '"running":', "0", "}"]
+    )
+    done = running.flmctl("cancel", session, "7-8")
+    assert done.code == 3 and "has no tasks 7-8; its last one is 7" in done.err, done
+    assert running.flmctl("cancel", session, "x").code == 2
+    assert running.flmctl("cancel", session, "--running").out == said.format(2, 2)
+    assert counters() == {"pending": 0, "running": 0, "succeed": 0, "cancelled": 7}
+    # The scripts ended at SIGTERM: their slots are free long before the grace is over.
+    done = running.flmctl("submit", session, "echo free", "--wait")
+    assert done.code == 0 and "free" in done.out, done
+    lines = running.flmctl("results", session, "-o", "json").out.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert sorted(row["id"] for row in rows) == list(range(1, 9))
+    assert {row["state"] for row in rows if row["id"] < 8} == {"Cancelled"}
+
+
 def test_results_go_on_from_a_cursor(running):
     session = running.flmctl("create", "-a", "echo").out.strip()
     running.flmctl("submit", session, "a", "b", "--wait")

@@ -198,6 +198,13 @@ SessionStatus Session::wait(std::chrono::milliseconds time) const {
       proto::WaitSession{0, id(), false}, to_ms(time))));
 }
 
+CancelledTasks Session::cancel(std::span<const TaskRange> tasks, bool running) {
+  proto::CancelTasks message{0, id(), {}, running};
+  for (const auto& range : tasks) message.runs.push_back({range.first, range.count});
+  auto answer = checked(handle_).client->ask<proto::Cancelled>(std::move(message));
+  return {answer.pending, answer.running};
+}
+
 SessionStatus Session::close() {
   auto& handle = checked(handle_);
   return detail::status_of(handle.client->ask<proto::SessionInfo>(proto::CloseSession{0, id()}));

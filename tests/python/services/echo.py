@@ -8,6 +8,9 @@ import time
 import flamepy
 
 
+PATIENCE = 600
+
+
 class Echo(flamepy.FlameService):
     def on_session_enter(self, context):
         self.common = context.common_data() or b""
@@ -18,6 +21,16 @@ class Echo(flamepy.FlameService):
             raise ValueError(rest.decode())
         if word == b"sleep":
             time.sleep(float(rest))
+        if word == b"hold":  # until it is cancelled; the file says that it began
+            self.cancelled = b"no"
+            try:
+                open(rest, "w").close()
+                time.sleep(PATIENCE)
+            except flamepy.TaskCancelled:
+                self.cancelled = b"%d" % task.number
+                raise
+        if word == b"cancelled":
+            return self.cancelled
         if word == b"die":
             os._exit(7)
         if word == b"common":

@@ -54,6 +54,31 @@ TEST_F(NativeShimTest, AnswersAFrameAndEntersAnotherSession) {
   nothing_else();
 }
 
+TEST_F(NativeShimTest, TellsAServiceWhichTasksAreCancelled) {
+  launch_and_enter();
+  shim_->invoke({frame(7, {"until cancelled"})});
+  shim_->cancel({100, 5});  // of others
+  loop_.turn(1000);
+  EXPECT_TRUE(events_.empty());
+  shim_->cancel({5, 3});
+  EXPECT_THAT(outputs(next<Results>()), ElementsAre("cancelled"));
+  // The numbers mean other tasks in the next session.
+  shim_->leave();
+  next<Left>();
+  enter();
+  shim_->invoke({frame(7, {"until cancelled"})});
+  loop_.turn(1000);
+  EXPECT_TRUE(events_.empty());
+  shim_->cancel({7, 1});
+  EXPECT_THAT(outputs(next<Results>()), ElementsAre("cancelled"));
+}
+
+TEST_F(NativeShimTest, IsNotHeldUpByAServiceThatDoesNotListenToCancels) {
+  launch_and_enter();
+  for (proto::TaskId id = 1; id <= 100'000; id++) shim_->cancel({id, 1});
+  EXPECT_EQ(run_one("a", 200'000), "a");
+}
+
 TEST_F(NativeShimTest, FailsTheTasksThatAnswerWithAnErrorAndNoOthers) {
   launch_and_enter();
   shim_->invoke({frame(1, {"a", "fail", "b", "throw"})});

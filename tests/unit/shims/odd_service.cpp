@@ -43,6 +43,7 @@ class Odd : public flame::Service {
     if (task.input == "exit") exit_with_words();
     if (task.input == "segv") signal(SIGSEGV, SIG_DFL), raise(SIGSEGV);  // past a sanitizer
     if (task.input == "hang") return pause(), "";
+    if (task.input == "until cancelled") return until_cancelled(task);
     if (task.input == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(15));
     if (task.input == "close") return shutdown(native::kInstanceFd, SHUT_RDWR), pause(), "";
     if (task.input == "flood") return flood();
@@ -53,6 +54,13 @@ class Odd : public flame::Service {
       return std::string(std::strtoull(task.input.data() + 5, nullptr, 10), 'o');
     }
     return task.input;
+  }
+
+  static std::string until_cancelled(const flame::TaskContext& task) {
+    while (!task.cancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    flame::TaskContext other = task;
+    other.task++;
+    return other.cancelled() ? "both" : "cancelled";
   }
 
   [[noreturn]] static void exit_with_words() {

@@ -100,6 +100,20 @@ TEST_F(ShellShimTest, EndsWithTheTaskInHandWhenKilled) {
   EXPECT_THAT(events_, IsEmpty());
 }
 
+TEST_F(ShellShimTest, TerminatesACancelledTaskAndGoesOn) {
+  std::string started = folder_ + "/started";
+  script("trap 'echo cleaned up; exit 0' TERM; echo >" + started +
+         "; while :; do sleep 0.01; done");
+  shim_->invoke({frame(3, {""}), frame(9, {""})});
+  EXPECT_TRUE(wait([&] { return std::filesystem::exists(started); }));
+  shim_->cancel({4, 2});  // of others
+  shim_->cancel({9, 1});  // not started yet: told when it is
+  loop_.turn(1000);
+  EXPECT_TRUE(events_.empty());
+  shim_->cancel({3, 1});
+  EXPECT_THAT(outputs(next<Results>()), ElementsAre("cleaned up\n"));
+}
+
 TEST_F(ShellShimTest, EndsAtOnceWithoutATask) {
   run("cat", {});
   shim_->terminate();

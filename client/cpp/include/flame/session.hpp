@@ -83,6 +83,12 @@ struct TaskRange {
   uint64_t count = 0;
 };
 
+/// What a cancel did, in tasks; what had finished is in neither.
+struct CancelledTasks {
+  uint64_t pending = 0;  ///< were pending
+  uint64_t running = 0;  ///< were running
+};
+
 /// Tasks for the bulk path: encoded as they travel, at most 1,024 tasks and 256 KiB, or one larger
 /// task.
 class Run {
@@ -180,6 +186,12 @@ class Session {
   SessionStatus status() const;
   /// Waits until no task is pending or running; throws timeout.
   SessionStatus wait(std::chrono::milliseconds time = std::chrono::milliseconds::max()) const;
+  /// Cancels tasks of these ranges (at most 1,024 of them; none: all that are acknowledged). They
+  /// end as cancelled at once and their futures throw task_cancelled. Pending ones never run; with
+  /// `running` those in a service too: it is told (TaskContext::cancelled), and killed if it is in
+  /// the task 5 s later. What has finished stays as it is. Throws not_found for ids that the
+  /// session does not have.
+  CancelledTasks cancel(std::span<const TaskRange> tasks = {}, bool running = false);
   /// Pending tasks are cancelled, running ones finish. Idempotent.
   SessionStatus close();
 

@@ -28,6 +28,7 @@ from flamepy._client import (
 from flamepy._executor import Executor
 from flamepy._future import Future
 from flamepy._results import Cursor, ResultStream, TaskResult
+from flamepy._cancellations import TaskCancelled
 from flamepy._service import (
     ApplicationContext,
     BatchContext,
@@ -96,6 +97,7 @@ __all__ = [
     "SessionState",
     "Shim",
     "Task",
+    "TaskCancelled",
     "TaskCancelledError",
     "TaskContext",
     "TaskError",

@@ -20,12 +20,14 @@ from flamepy.errors import Code, FlameError, TaskCancelledError, TaskError, exce
 
 _log = logging.getLogger("flamepy")
 
+_CANCEL_SECONDS = 30.0
+
 
 class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     """The result of one task: bytes, or what the session's decoder makes of them.
 
     A callback runs on the connection's own thread and must return quickly; it must not wait for
-    another future. A task cannot be cancelled yet: `cancel` returns False.
+    another future.
     """
 
     __slots__ = ("_index", "_run")
@@ -75,7 +77,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         return False
 
     def cancelled(self) -> bool:
-        """True where the task was cancelled by closing its session."""
+        """True where the task was cancelled, or its session closed before it ran."""
         outputs = self._run.outputs
         output = None if outputs is None else outputs[self._index]
         if type(output) is Error:
@@ -83,8 +85,14 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         return type(output) is Raised and isinstance(output.exception, TaskCancelledError)
 
     def cancel(self) -> bool:
-        """False: the broker cannot cancel tasks yet."""
-        return False
+        """True if the task is cancelled, now or before; False if it runs or has finished. Asks the
+        broker: for many tasks Session.cancel is the way."""
+        run = self._run
+        if run.owner is None or self.done():
+            return self.cancelled()
+        if run.owner.cancel(self.task_id, _CANCEL_SECONDS):
+            run.wait(self._index, _CANCEL_SECONDS)  # its result is on the way
+        return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
         run = self._run

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import count, islice, repeat
 from typing import Any, NamedTuple, Union
 
+from flamepy._cancellations import Cancellations, TaskCancelled
 from flamepy._proto import limits
 from flamepy._proto.elements import BadElements, pack_elements, unpack_elements
 
@@ -89,7 +90,8 @@ class FlameService:
         """Once per session. Raising refuses it: the executor reports the text and tries again."""
 
     def on_task_invoke(self, context: TaskContext) -> Output:
-        """Once per task; the output has at most 64 MiB. None is an empty one."""
+        """Once per task; the output has at most 64 MiB. None is an empty one. Where the task is
+        cancelled meanwhile, TaskCancelled is raised in it."""
         raise NotImplementedError(f"{type(self).__name__} has no on_task_invoke")
 
     def on_session_leave(self) -> Any:
@@ -199,8 +201,13 @@ class _Frames:
             self._connection.sendall(data)
 
 
+# Nobody reads it: the task is recorded as cancelled already.
+_CANCELLED = TaskFailure("the task was cancelled")
+
+
 class _Server:
     def __init__(self, service: FlameService, frames: _Frames) -> None:
+        self._cancellations = Cancellations()
         self._service = service
         self._frames = frames
         self._session = ""
@@ -215,6 +222,8 @@ class _Server:
                 self._on_message(*message)
         except (BrokenPipeError, ConnectionResetError):
             return  # the executor is gone
+        finally:
+            self._cancellations.close()
 
     def _on_message(self, kind: int, body: bytes) -> None:
         if kind == _ENTER:
@@ -229,6 +238,7 @@ class _Server:
             )
 
     def _on_enter(self, body: bytes) -> None:
+        self._cancellations.forget()
         texts, at = [], 0
         for _ in range(3):
             (size,) = _U32.unpack_from(body, at)
@@ -278,14 +288,22 @@ class _Server:
             return [TaskFailure(reason_of(error))] * count
 
     def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
-        invoke = self._service.on_task_invoke
+        invoke, cancellations = self._service.on_task_invoke, self._cancellations
         # The contexts of a whole frame are made in C.
         fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
         for context in map(partial(tuple.__new__, TaskContext), fields):
+            if cancellations.runs and cancellations.contains(context[0]):
+                yield _CANCELLED
+                continue
             try:
-                output = invoke(context)
-            except Exception as error:
-                output = TaskFailure(reason_of(error))
+                try:
+                    cancellations.current = context[0]
+                    output = invoke(context)
+                except Exception as error:
+                    output = TaskFailure(reason_of(error))
+                cancellations.current = 0
+            except TaskCancelled:  # anywhere in between: it is raised once
+                output = _CANCELLED
             yield output
 
     def _answer_all(self, first: int, source: Iterable[Output], count: int) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flamepy._future import Future, failure_of
 from flamepy._proto import limits
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from flamepy._client import Connection
 
 _ELEMENT_HEAD_BYTES = 5
+
+
+class CancelledTasks(NamedTuple):
+    """What a cancel did; what had finished is in neither."""
+
+    pending: int
+    running: int
 
 
 class Session:
@@ -216,6 +223,20 @@ class Session:
         self._take(self.connection._ask(m.WaitSession(0, self.id, False), timeout))
         return self
 
+    def cancel(
+        self, tasks: Iterable[int | range] | None = None, *, running: bool = False
+    ) -> CancelledTasks:
+        """Cancels these tasks (numbers and ranges of step 1, together at most 1,024 of them;
+        without them all that were submitted). They end as cancelled at once and their futures
+        raise TaskCancelledError. Pending ones never run; with `running` those in a service too: it
+        is told, and killed if it is in the task 5 s later. What has finished stays as it is."""
+        self.flush(self.connection.request_timeout)
+        runs = None if tasks is None else [_run_of(task) for task in tasks]
+        if runs is not None and not runs:
+            return CancelledTasks(0, 0)
+        answer = self.connection._ask(m.CancelTasks(0, self.id, runs or [], running))
+        return CancelledTasks(answer.pending, answer.running)
+
     def close(self) -> Session:
         """What was submitted is sent; then tasks that are still pending are cancelled, running ones
         finish. Closing twice is fine."""
@@ -245,6 +266,14 @@ def _bytes_of(data: Any) -> bytes:
         f"a task's input is bytes, not {type(data).__name__}; encode it (str.encode, pickle.dumps, "
         "json.dumps) or use flamepy.Executor, which takes any object",
     )
+
+
+def _run_of(tasks: int | range) -> m.Run:
+    if isinstance(tasks, range):
+        if tasks.step != 1 or not tasks:
+            raise ValueError(f"a range of tasks has step 1 and is not empty: {tasks}")
+        return m.Run(tasks.start, len(tasks))
+    return m.Run(int(tasks), 1)
 
 
 def _too_large(size: int) -> TooLargeError:

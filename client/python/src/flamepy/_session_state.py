@@ -13,6 +13,7 @@ from flamepy._connection import Connection, OutgoingRun, SessionListener
 from flamepy._future_table import FutureTable
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
+    CancelTasks,
     Durability,
     Results,
     Run,
@@ -69,6 +70,11 @@ class AttachedSession(SessionListener):
     def wait_until_idle(self, timeout: float | None) -> bool:
         """Until everything that was submitted has its result."""
         return self._wait_for(self._is_idle, timeout)
+
+    def cancel(self, task: int, timeout: float) -> bool:
+        """True if the task was pending, and is cancelled now."""
+        message = CancelTasks(0, self.info.session, [Run(task, 1)], False)
+        return bool(self.connection.request(message, timeout).pending)
 
     def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         self.check_wait()

@@ -531,6 +531,7 @@ class ClientCore:
             m.SubmitAck: _receive_submit_ack,
             m.Watching: _receive_watching,
             m.Results: _receive_results,
+            m.Cancelled: _pass_on,
             m.Listing: _pass_on,
             m.SessionChanged: _receive_changed,
         },

@@ -454,6 +454,25 @@ class CancelRuns(NamedTuple):
     runs: list[Run] = []
 
 
+class CancelTasks(NamedTuple):
+    """Tasks become cancelled: pending ones, and with `running` also those that executors have.
+    Without runs: all. Answer: Cancelled."""
+
+    request: int = 0
+    session: str = ""
+    runs: list[Run] = []
+    running: bool = False
+
+
+class Cancelled(NamedTuple):
+    """What CancelTasks did, in tasks."""
+
+    request: int = 0
+    uid: int = 0
+    pending: int = 0
+    running: int = 0
+
+
 Message = tuple[Any, ...]
 """Any of those below."""
 
@@ -476,6 +495,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     27: ("register_application", RegisterApplication),
     28: ("unregister_application", UnregisterApplication),
     29: ("recover", Recover),
+    30: ("cancel_tasks", CancelTasks),
     48: ("welcome", Welcome),
     49: ("ok", Ok),
     50: ("session_info", SessionInfo),
@@ -484,6 +504,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     53: ("results", Results),
     54: ("listing", Listing),
     55: ("session_changed", SessionChanged),
+    58: ("cancelled", Cancelled),
     80: ("executor_hello", ExecutorHello),
     81: ("window", Window),
     82: ("task_results", TaskResults),

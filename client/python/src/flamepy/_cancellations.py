@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""How a service hears that the task in its hands is cancelled: the pipe behind FLAME_CANCEL_FD
+(shims/native_protocol.hpp) raises a signal, whose handler raises TaskCancelled in the task."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import threading
+from typing import Any
+
+_RECORD = struct.Struct("<QQ")
+
+
+class TaskCancelled(BaseException):
+    """Raised in on_task_invoke when its task was cancelled; clean up and let it pass. Whatever the
+    task returns is thrown away, and 5 s after the cancel its process is killed."""
+
+
+class Cancellations:
+    """Of the main thread, where Python handles signals; elsewhere nothing is ever raised."""
+
+    def __init__(self) -> None:
+        self.current = 0
+        """The task that may be interrupted; 0: none. Set back before TaskCancelled is raised."""
+        self.runs: list[tuple[int, int]] = []
+        """First task and how many; of the session that was entered."""
+        self._fd = -1
+        text = os.environ.get("FLAME_CANCEL_FD", "")
+        if text.isdecimal() and threading.current_thread() is threading.main_thread():
+            self._listen(int(text))
+
+    def _listen(self, fd: int) -> None:
+        try:
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            os.set_inheritable(fd, False)
+            # First the handler: without one the signal ends the process.
+            signal.signal(signal.SIGIO, self._on_signal)
+            fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+        except OSError:
+            return  # not a descriptor of an executor's
+        self._fd = fd
+
+    def close(self) -> None:
+        """At the end of the interpreter there is no handler any more, and the signal would kill."""
+        if self._fd >= 0:
+            flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
+            fcntl.fcntl(self._fd, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+
+    def forget(self) -> None:
+        """A session begins: what came before belongs to another one."""
+        self._read()
+        self.runs.clear()
+
+    def contains(self, task: int) -> bool:
+        return any(first <= task < first + count for first, count in self.runs)
+
+    def _read(self) -> None:
+        if self._fd < 0:
+            return
+        try:
+            while data := os.read(self._fd, 64 * _RECORD.size):
+                self.runs.extend(_RECORD.iter_unpack(data))
+        except BlockingIOError:
+            pass
+
+    def _on_signal(self, *_: Any) -> None:
+        self._read()
+        task = self.current
+        if task and self.contains(task):
+            self.current = 0
+            raise TaskCancelled(f"task {task} was cancelled")
