@@ -56,6 +56,7 @@ inline constexpr uint64_t kDelayReleaseMs = 60'000;
 inline constexpr uint64_t kQuantumUs = 20'000;
 inline constexpr uint64_t kFrameTargetUs = 2'000;
 inline constexpr uint64_t kAheadTargetUs = 5'000;
+inline constexpr uint64_t kNextTaskUs = 20'000;
 inline constexpr uint64_t kStderrTailBytes = 2 * KiB;
 inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
@@ -162,6 +163,9 @@ inline constexpr std::array kLimits = {
              "bounds what a slot finishes before it can yield"},
     LimitRow{"ahead_target_us", kAheadTargetUs, "us", "an executor asks for no more",
              "hides a batch of the store without hoarding"},
+    LimitRow{"next_task_us", kNextTaskUs, "us",
+             "no task waits in the service behind one whose kind takes longer",
+             "a service need not wait for the executor; a tenth of what a person notices"},
     LimitRow{"stderr_tail_bytes", kStderrTailBytes, "bytes", "older output is dropped",
              "what a failed task shows of its stderr"},
     LimitRow{"busy_memory_percent", kBusyMemoryPercent, "%",

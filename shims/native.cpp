@@ -113,7 +113,7 @@ void NativeShim::invoke(const std::vector<Frame>& frames) {
   for (const auto& frame : frames) {
     std::string head;
     native::put_head(
-        head, Type::kInvoke,
+        head, frame.next ? Type::kNext : Type::kInvoke,
         sizeof frame.first + sizeof frame.count + sizeof frame.attempt + frame.elements.size());
     native::put(head, frame.first);
     native::put(head, frame.count);
@@ -247,11 +247,12 @@ bool NativeShim::parse() {
 bool NativeShim::parse_message(Type type, size_t begin, size_t end) {
   native::Reader reader(std::string_view(buffer_).substr(begin, end - begin));
   if (type == native::kEntered && entering_) {
-    bool ok = reader.number<uint8_t>() != 0;
+    auto ok = reader.number<uint8_t>();
     auto message = reader.text().substr(0, proto::kReasonBytesMax);
     if (!reader.ok()) return violation("an ENTERED that ends too early");
     entering_ = false;
-    events_.push_back({instance_, Entered{ok, std::string(message)}});
+    events_.push_back(
+        {instance_, Entered{ok != 0, std::string(message), (ok & native::kTakesNext) != 0}});
     return true;
   }
   if (type == native::kResults && !expected_.empty()) return parse_results(reader, end);

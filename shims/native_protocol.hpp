@@ -18,6 +18,12 @@
 //             count elements                             failures: u32 index, text reason
 //                                                        count elements, empty if failed
 //   3 LEAVE                                   3 LEFT
+//   4 NEXT    as INVOKE
+//
+// NEXT is a frame that waits in the socket while another runs, so that the service need not wait
+// for one. It comes only to a service whose `ok` has bit 1 (2) set beside bit 0: it promises to
+// write all earlier results before it begins such a frame. What is behind an unanswered frame then
+// was not begun, and is not charged if the service dies.
 //
 //   executor         service
 //      │── ENTER ──────▶│  once for each session
@@ -60,10 +66,14 @@ enum class Type : uint8_t {
   kEnter = 1,  ///< answered by kEnter as ENTERED
   kInvoke = 2,
   kLeave = 3,
+  kNext = 4,  ///< answered by kResults
 };
 inline constexpr Type kEntered = Type::kEnter;
 inline constexpr Type kResults = Type::kInvoke;
 inline constexpr Type kLeft = Type::kLeave;
+
+/// Bits of ENTERED's `ok`.
+inline constexpr uint8_t kOk = 1, kTakesNext = 2;
 
 inline constexpr size_t kSizeBytes = 4;
 inline constexpr size_t kHeadBytes = kSizeBytes + 1;

@@ -40,6 +40,7 @@ struct Frame {
   uint32_t count = 0;
   proto::Attempt attempt = 1;
   proto::Bytes elements;
+  bool next = false;  ///< begun only when all earlier results are written; see Entered
   friend bool operator==(const Frame&, const Frame&) = default;
 };
 
@@ -49,6 +50,7 @@ struct Frame {
 struct Entered {
   bool ok = true;
   std::string message;
+  bool takes_next = false;  ///< keeps the promise of Frame::next
   friend bool operator==(const Entered&, const Entered&) = default;
 };
 

@@ -139,6 +139,7 @@ int64_t Core::next_tick_us(const proto::Now& now) const {
   // While a batch is in flight nothing is planned: its reply wakes us.
   bool may_plan = state_.serving && !state_.in_flight;
   if (state_.plan_again_us != 0 && may_plan) next = std::min(next, state_.plan_again_us);
+  if (state_.recorded_due_us != 0 && may_plan) next = std::min(next, state_.recorded_due_us);
   return std::max(next, now.mono_us);
 }
 

@@ -29,6 +29,8 @@ proto::Bytes join(std::vector<proto::Bytes>& pieces) {
 
 // A person does not notice; a hundred runs share the commands.
 constexpr int64_t kHousekeepingUs = 50 * proto::kUsPerMs;
+constexpr int64_t kRecordedWaitUs = 10 * proto::kUsPerMs;
+constexpr size_t kRecordedRunsMax = 32;
 // Runs read back at once, and how far before the end of what is in memory the next read starts.
 constexpr size_t kReadRuns = 64;
 
@@ -97,6 +99,7 @@ void hand_over(State& state, Session& session, const Candidate& to, InputRun& in
   session.counters.pending -= slice.count;
   session.counters.running += slice.count;
   touch(state, session);
+  to.executor->dispatched_in = state.last_batch + 1;
   send_durable(state, session, Port::kExecutors, to.executor->peer,
                proto::Dispatch{session.uid, std::move(ticket), std::move(payload)});
 }
@@ -242,7 +245,36 @@ void put_session(State& state, Session& session, const proto::Now& now) {
   session.memory_counted = session.tasks.memory_bytes();
 }
 
-void send_collected(State& state) {
+// An executor only forgets what is recorded: where nothing else leaves for it, that is not worth
+// waking it while its result is on the way to the client. One that drains waits for it.
+bool may_wait(const State& state, const Executor& executor,
+              const std::vector<proto::RecordedRun>& runs) {
+  return executor.dispatched_in != state.last_batch + 1 &&
+         executor.state == proto::ExecutorState::kConnected && runs.size() < kRecordedRunsMax;
+}
+
+void send_recorded(State& state, const proto::Now& now) {
+  bool due = state.recorded_due_us != 0 && now.mono_us >= state.recorded_due_us;
+  for (auto at = state.recorded.begin(); at != state.recorded.end();) {
+    auto executor = state.executors.find(at->first);
+    if (executor != state.executors.end()) {
+      if (!due && may_wait(state, executor->second, at->second)) {
+        ++at;
+        continue;
+      }
+      send_after(state, Port::kExecutors, executor->second.peer,
+                 proto::Recorded{std::move(at->second)});
+    }
+    at = state.recorded.erase(at);
+  }
+  if (state.recorded.empty()) {
+    state.recorded_due_us = 0;
+  } else if (state.recorded_due_us == 0) {
+    state.recorded_due_us = now.mono_us + kRecordedWaitUs;
+  }
+}
+
+void send_collected(State& state, const proto::Now& now) {
   for (auto& [to, items] : state.acks) {
     Session* session = state.session(to.second);
     if (session == nullptr) continue;
@@ -250,12 +282,7 @@ void send_collected(State& state) {
                  proto::SubmitAck{to.second, level_reached(state, *session), std::move(items)});
   }
   state.acks.clear();
-  for (auto& [id, runs] : state.recorded) {
-    auto executor = state.executors.find(id);
-    if (executor == state.executors.end()) continue;
-    send_after(state, Port::kExecutors, executor->second.peer, proto::Recorded{std::move(runs)});
-  }
-  state.recorded.clear();
+  send_recorded(state, now);
 }
 
 void keep_house(State& state, const proto::Now& now) {
@@ -286,7 +313,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   for (auto uid : std::exchange(state.touched, {})) {
     if (Session* session = state.session(uid)) put_session(state, *session, now);
   }
-  send_collected(state);
+  send_collected(state, now);
   if (state.ops.empty()) {
     leave(state, state.after);  // everything before them is confirmed
     rest_on_last_batch(state);

@@ -214,6 +214,7 @@ void drop_unconfirmed(State& state) {
   state.after_flight.clear();
   state.acks.clear();
   state.recorded.clear();
+  state.recorded_due_us = 0;
   state.touched.clear();
   state.ready.clear();
   state.done_filling.clear();

@@ -221,8 +221,9 @@ struct Executor {
   int64_t idle_beat_us = 0;  ///< as it was told; see beats.hpp
   uint64_t busy_slots = 0;
   bool dirty = true;
-  bool bind_due = false;  ///< a Bind leaves with the next plan
-  bool gone = false;      ///< libzmq found nobody at its address since its last message
+  bool bind_due = false;       ///< a Bind leaves with the next plan
+  uint64_t dispatched_in = 0;  ///< the last batch that a Dispatch leaves with
+  bool gone = false;           ///< libzmq found nobody at its address since its last message
 
   bool serves() const {
     return state == proto::ExecutorState::kConnected || state == proto::ExecutorState::kDraining;
@@ -324,6 +325,7 @@ struct State {
   uint64_t recent_bytes = 0;  ///< of results in memory, all sessions
   std::map<std::pair<Peer, proto::SessionUid>, std::vector<proto::SubmitAckItem>> acks;
   std::map<std::string, std::vector<proto::RecordedRun>> recorded;  ///< by executor
+  int64_t recorded_due_us = 0;  ///< what waits there leaves then at the latest; 0: nothing does
   // The batch in flight.
   uint64_t last_batch = 0;
   bool in_flight = false;

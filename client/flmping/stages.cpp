@@ -46,6 +46,8 @@ Percentiles Latencies::percentiles() const {
 
 void Stages::add(const proto::Results& results, int64_t got_us) {
   if (results.stamps.size() < kStamps) return;
+  // The broker remembers only so many batches: without its times there are no spans.
+  if (results.stamps[kWritten] == 0 || results.stamps[kStored] == 0) return;
   auto at = [&](size_t i) { return static_cast<int64_t>(results.stamps[i]); };
   const std::array<std::pair<int64_t, int64_t>, kStages.size()> spans = {
       std::pair(at(kSent), at(kReceived)), {at(kReceived), at(kWritten)},

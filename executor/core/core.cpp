@@ -217,7 +217,7 @@ void Core::handle(const TurnEnded&) {
   fire_deadlines();
   measure_progress();
   for (auto uid : touched_) {
-    if (Session* touched = session(uid)) serve(*touched);
+    if (Session* touched = session(uid)) serve(*touched), serve_busy(*touched);
   }
   if (config_.idle_exit_us > 0 && wanted_slots_ == 0 && drain_ == Drain::kNo &&
       now_.mono_us - idle_since_us_ >= config_.idle_exit_us) {

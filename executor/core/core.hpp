@@ -102,7 +102,9 @@ class Core {
   void keep_answer(const Instance& instance, const HandedFrame& frame,
                    const shims::Results& results);
   void serve(Session& session);
+  void serve_busy(Session& session);
   void hand(Instance& instance, Session& session, uint64_t tasks);
+  void offer_next(Instance& instance, Session& session);
   void set_deadline(Instance& instance, int64_t at_us);
   void set_retry(Slot& slot, int64_t at_us);
   void set_task_deadline(Instance& instance);

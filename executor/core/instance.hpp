@@ -21,6 +21,7 @@ struct HandedFrame {
   proto::Ticket ticket;
   proto::Run run;
   std::vector<proto::Run> cancelled;  ///< parts whose results nobody wants
+  bool next = false;  ///< neither it nor what follows is begun before all earlier are answered
 };
 
 //   (start) ─▶ Entering ─Entered▶ Serving ─leave▶ Leaving ─Left▶ Warm ─enter▶ Entering
@@ -37,6 +38,10 @@ struct Instance {
   proto::Application application;
   std::string owner;
   bool counted = false;  ///< in its session's `serving`
+
+  bool takes_next = false;     ///< as it said when it entered
+  bool has_next = false;       ///< a `next` frame is behind the front of `frames`
+  bool may_have_next = false;  ///< listed in its session's `busy`
 
   std::deque<HandedFrame> frames;
   int64_t progress_mono_us = 0;  ///< when the oldest unanswered task began, at the latest

@@ -83,6 +83,10 @@ uint64_t Session::frame_tasks() const {
   return application.shim == "shell" ? 1 : run_time.frame_tasks();
 }
 
+bool Session::may_queue_in_service() const {
+  return run_time.measured() && run_time.p99_us() <= static_cast<double>(proto::kNextTaskUs);
+}
+
 proto::SessionWindow Session::window(bool draining) const {
   if (draining || serving == 0) return {uid, 0, 0};
   uint64_t each = frame_tasks() + run_time.ahead_tasks();

@@ -57,12 +57,16 @@ struct Session {
   uint64_t wanted_slots = 0;     ///< slots whose wanted binding it is
   uint64_t serving = 0;          ///< instances that have entered it and are to stay
   std::vector<InstanceId> idle;  ///< of those, the ones with nothing in hand
+  /// Those that run one frame and could have the next behind it; the longest running first.
+  std::deque<InstanceId> busy;
   RunTime run_time;
   RunTime* prior = nullptr;     ///< the application's, where the next session of it begins
   proto::SessionWindow told{};  ///< the window the broker knows
   bool touched = false;         ///< something of it changed in this turn
 
   uint64_t frame_tasks() const;
+  /// Tasks are so short that one may wait behind another in the service.
+  bool may_queue_in_service() const;
   proto::SessionWindow window(bool draining) const;
   /// Different enough from what the broker knows to be worth a message.
   bool window_changed(const proto::SessionWindow& now) const;

@@ -163,7 +163,7 @@ void Core::count(Instance& instance, Session& session) {
   if (instance.counted) return;
   instance.counted = true;
   session.serving++;
-  if (instance.frames.empty()) session.idle.push_back(instance.id);
+  instance.frames.empty() ? session.idle.push_back(instance.id) : offer_next(instance, session);
   touch(session);
 }
 
@@ -174,6 +174,8 @@ void Core::uncount(Instance& instance) {
   if (of == nullptr) return;
   of->serving--;
   std::erase(of->idle, instance.id);
+  std::erase(of->busy, instance.id);
+  instance.may_have_next = false;
   touch(*of);
 }
 
@@ -188,6 +190,7 @@ void Core::on_instance(Instance& instance, const shims::Entered& entered) {
     return wanted ? start_failed(slot, reason) : advance(slot);
   }
   instance.state = State::kServing;
+  instance.takes_next = entered.takes_next;
   Session* of = session(instance.uid);
   if (of != nullptr && slot.wanted.uid == instance.uid) count(instance, *of);
   advance(slot);
@@ -215,9 +218,13 @@ void Core::on_instance(Instance& instance, const shims::Exited& exited) {
     if (instance.killed_code == Code::kTaskCancelled) code = Code::kOk, reason.clear();
   }
   if (!instance.frames.empty()) {
-    std::vector<QueuedRun> lost;
-    for (auto& frame : instance.frames) lost.push_back({frame.run, std::move(frame.ticket), {}});
+    std::vector<QueuedRun> lost, not_begun;
+    for (auto& frame : instance.frames) {
+      bool begun = not_begun.empty() && (lost.empty() || !frame.next);
+      (begun ? lost : not_begun).push_back({frame.run, std::move(frame.ticket), {}});
+    }
     give_back(instance.uid, code, reason, std::move(lost));
+    if (!not_begun.empty()) give_back(instance.uid, Code::kOk, "", std::move(not_begun));
   }
   auto uid = instance.uid;
   bool cancelled = instance.killed_code == Code::kTaskCancelled;
@@ -249,21 +256,48 @@ void Core::serve(Session& session) {
   }
 }
 
+// Nobody is idle: a short task may as well wait in the service, which then need not wait for us.
+void Core::serve_busy(Session& session) {
+  if (!session.idle.empty() || !session.may_queue_in_service()) return;
+  while (!session.busy.empty() && !session.queue.empty() && drain_ == Drain::kNo &&
+         results_.bytes() <= proto::kUnackedResultBytesMax) {
+    if (session.queue.front().ticket.attempt > 1) return;  // goes alone
+    uint64_t share = (session.queue.tasks() + session.busy.size() - 1) / session.busy.size();
+    Instance* busy = instance(session.busy.front());
+    FLAME_ASSERT(busy != nullptr && !busy->frames.empty());
+    session.busy.pop_front();
+    busy->may_have_next = false;
+    hand(*busy, session, std::min(session.frame_tasks(), share));
+  }
+}
+
+// One that runs its only frame may have the next one behind it, if that one does not run alone.
+void Core::offer_next(Instance& instance, Session& session) {
+  if (!instance.takes_next || instance.has_next || instance.may_have_next) return;
+  if (instance.frames.front().ticket.attempt > 1) return;
+  instance.may_have_next = true;
+  session.busy.push_back(instance.id);
+}
+
 void Core::hand(Instance& instance, Session& session, uint64_t tasks) {
   Invoke invoke{instance.id, {}};
+  instance.has_next = !instance.frames.empty();
   while (tasks > 0 && !session.queue.empty() && instance.frames.size() < kFramesInHandMax) {
     // A task that was in hand when somebody died goes alone: it may be the reason.
     auto attempt = session.queue.front().ticket.attempt;
     if (attempt > 1 && !instance.frames.empty()) break;
     QueuedRun run = session.queue.take(attempt > 1 ? 1 : tasks);
     tasks -= run.run.count;
-    invoke.frames.push_back(
-        {run.run.first, static_cast<uint32_t>(run.run.count), attempt, std::move(run.payload)});
-    instance.frames.push_back({std::move(run.ticket), run.run, {}});
+    invoke.frames.push_back({run.run.first, static_cast<uint32_t>(run.run.count), attempt,
+                             std::move(run.payload), instance.has_next && invoke.frames.empty()});
+    instance.frames.push_back({std::move(run.ticket), run.run, {}, invoke.frames.back().next});
     if (attempt > 1) break;
   }
-  instance.progress_mono_us = instance.measured_from_us = now_.mono_us;
-  instance.progress_wall_us = now_.wall_us;
+  if (!instance.has_next) {
+    instance.progress_mono_us = instance.measured_from_us = now_.mono_us;
+    instance.progress_wall_us = now_.wall_us;
+    offer_next(instance, session);
+  }
   set_task_deadline(instance);
   out_->push_back(std::move(invoke));
 }
@@ -282,14 +316,20 @@ void Core::on_instance(Instance& instance, const shims::Results& results) {
   Slot& slot = slots_[instance.slot];
   slot.backoff.reset();
   frame.run = {frame.run.first + results.count, frame.run.count - results.count};
-  if (frame.run.empty()) instance.frames.pop_front();
+  bool answered = frame.run.empty();
+  if (answered) instance.frames.pop_front();
+  bool begins_next = answered && !instance.frames.empty() && instance.frames.front().next;
+  if (begins_next) instance.has_next = false;
   if (instance.state == State::kServing) set_task_deadline(instance);
-  if (!instance.frames.empty()) return;
-  if (!instance.counted) return advance(slot);
+  if (!instance.frames.empty() && !begins_next) return;
+  if (!instance.counted) return instance.frames.empty() ? advance(slot) : void();
   Session* of = session(instance.uid);
   FLAME_ASSERT(of != nullptr);
-  of->idle.push_back(instance.id);
   touch(*of);
+  if (begins_next) return offer_next(instance, *of);
+  std::erase(of->busy, instance.id);
+  instance.may_have_next = false;
+  of->idle.push_back(instance.id);
 }
 
 void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
@@ -367,7 +407,8 @@ void Core::set_task_deadline(Instance& instance) {
   int64_t at = 0;
   auto timeout_us = static_cast<int64_t>(instance.application.task_timeout_ms) * proto::kUsPerMs;
   if (timeout_us > 0) {
-    bool alone = instance.frames.size() == 1 && front.run.count == 1;
+    const auto& frames = instance.frames;
+    bool alone = front.run.count == 1 && (frames.size() == 1 || frames[1].next);
     at = instance.progress_mono_us + timeout_us + (alone ? 0 : kGatherSlackUs);
   }
   bool cancelled =

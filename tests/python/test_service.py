@@ -16,7 +16,8 @@ from flamepy._proto.elements import pack_elements, unpack_elements
 
 from conftest import PATIENCE, SERVICES, wait_until
 
-ENTER, INVOKE, LEAVE = 1, 2, 3
+ENTER, INVOKE, LEAVE, NEXT = 1, 2, 3, 4
+OK = 3  # and NEXT is known
 
 
 def text(data):
@@ -135,7 +136,7 @@ def test_the_exception_of_a_cancel_ends_only_its_own_task(start, tmp_path):
 def test_enter_invoke_leave_and_again(start):
     executor = start("echo")
     for session in (b"s-1", b"s-2"):
-        assert executor.enter(b"common of " + session, session) == (1, "")
+        assert executor.enter(b"common of " + session, session) == (OK, "")
         executor.invoke(5, b"a", b"", b"common")
         assert executor.results(3) == (5, [b"a", b"", b"common of " + session], {})
         executor.send(LEAVE)
@@ -150,6 +151,18 @@ def test_frames_that_wait_are_answered_in_order(start):
         executor.invoke(1 + 1000 * frame, *inputs)
     for frame in range(20):
         assert executor.results(1000) == (1 + 1000 * frame, inputs, {})
+
+
+def test_a_next_frame_begins_when_all_before_it_is_answered(start):
+    executor = start("echo")
+    executor.enter()
+    frames = b""
+    for first, kind, task in ((1, INVOKE, b"a"), (2, NEXT, b"die")):
+        body = struct.pack("<QII", first, 1, 1) + pack_elements([task])
+        frames += struct.pack("<IB", len(body) + 1, kind) + body
+    executor.socket.sendall(frames)  # in one piece, or the service would answer before it reads on
+    assert executor.results(1) == (1, [b"a"], {})
+    assert executor.end()[0] == 7
 
 
 def test_what_raises_fails_alone_with_its_traceback(start):

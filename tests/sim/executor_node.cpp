@@ -142,7 +142,8 @@ void ExecutorNode::enter(executor::InstanceId instance) {
     if (rng.chance(0.5)) return exit(instance, "died while entering", 1'000);
     return yield(instance, shims::Entered{false, "not today"}, 1'000);
   }
-  yield(instance, shims::Entered{}, rng.between(10, 20'000));
+  // Every other one can have a frame waiting: work() answers the one before first.
+  yield(instance, shims::Entered{true, "", instance % 2 == 1}, rng.between(10, 20'000));
 }
 
 void ExecutorNode::exit(executor::InstanceId instance, const std::string& reason,

@@ -152,6 +152,9 @@ TEST(Stages, AreMediansOfTheSpansBetweenStamps) {
     stages.add(results, static_cast<int64_t>(30'000 + i));
   }
   stages.add(results_of({1, 10}), 99'000);  // without stamps
+  auto forgotten = results_of({1, 10});
+  forgotten.stamps = {1'000, 2'000, 0, 0, 11'000, 16'000, 17'000, 22'000};
+  stages.add(forgotten, 99'000);  // its batch is too long ago
   EXPECT_DOUBLE_EQ(stages.median_ms(0), 1.0);
   EXPECT_DOUBLE_EQ(stages.median_ms(3), 4.001);
   EXPECT_DOUBLE_EQ(stages.median_ms(5), 6.0);  // written and stored together

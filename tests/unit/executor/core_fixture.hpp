@@ -76,7 +76,8 @@ inline std::string text_of(const Enter& a) {
 }
 inline std::string text_of(const Invoke& a) {
   std::string text = "invoke " + std::to_string(a.instance);
-  for (const auto& f : a.frames) text += " " + to_string(proto::Run{f.first, f.count});
+  for (const auto& f : a.frames)
+    text += (f.next ? " next " : " ") + to_string(proto::Run{f.first, f.count});
   return text;
 }
 inline std::string text_of(const Leave& a) { return "leave " + std::to_string(a.instance); }
@@ -164,7 +165,9 @@ class CoreTest : public ::testing::Test {
     say(proto::Recorded{{{uid, run, proto::Code::kOk}}});
   }
 
-  void entered(InstanceId id) { feed(InstanceEvent{id, shims::Entered{}}); }
+  void entered(InstanceId id, bool takes_next = false) {
+    feed(InstanceEvent{id, shims::Entered{true, "", takes_next}});
+  }
   void left(InstanceId id) { feed(InstanceEvent{id, shims::Left{}}); }
   void exited(InstanceId id, const std::string& reason = "exit code 1") {
     feed(InstanceEvent{id, shims::Exited{reason}});
@@ -179,13 +182,13 @@ class CoreTest : public ::testing::Test {
   }
 
   /// Registered, and slot 0 serves session 7 with instance 1.
-  void serve_session() {
+  void serve_session(bool takes_next = false) {
     turn();
     welcome();
     context(7);
     bind(0, 1, 7);
     turn();
-    entered(1);
+    entered(1, takes_next);
     turn();
   }
   /// The run times of a service whose tasks take `us` each.

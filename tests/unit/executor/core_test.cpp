@@ -89,6 +89,121 @@ TEST_F(CoreTest, OneSlowTaskInAHundredKeepsFramesShort) {
   EXPECT_THAT(turn(), ElementsAre("invoke 1 100"));
 }
 
+// ---- the next frame behind the one that runs
+// ------------------------------------------------------------------------------------------------
+
+TEST_F(CoreTest, AShortTaskWaitsInTheServiceBehindAnother) {
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 4});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1", "invoke 1 next 2"));
+  EXPECT_THAT(after(kMs), IsEmpty());
+  pass(9 * kMs);
+  answer(1, {1, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 next 3", "results 1 window 2"));
+  say(proto::TakeBack{7});
+  EXPECT_THAT(turn(), ElementsAre("returned ok 4"));
+  pass(10 * kMs);
+  answer(1, {2, 1});
+  answer(1, {3, 1});
+  EXPECT_THAT(turn(), ElementsAre(::testing::StartsWith("results 2-3 ")));
+  // The second began when the first was answered.
+  dispatch(7, {5, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 5"));
+}
+
+TEST_F(CoreTest, NothingWaitsBehindLongTasks) {
+  serve_session(true);
+  teach(25 * kMs);
+  dispatch(7, {1, 4});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1"));
+}
+
+TEST_F(CoreTest, NothingWaitsInAServiceThatDoesNotPromiseItsOrder) {
+  serve_session(false);
+  teach(10 * kMs);
+  dispatch(7, {1, 4});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1"));
+}
+
+TEST_F(TwoSlots, NothingWaitsWhileAnotherSlotIsIdle) {
+  serve_session(true);
+  teach(10 * kMs);
+  bind(1, 1, 7);
+  turn();
+  entered(2, true);
+  turn();
+  dispatch(7, {1, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 2 1"));
+  dispatch(7, {2, 1});
+  EXPECT_THAT(after(kMs), ElementsAre("invoke 1 2"));
+  dispatch(7, {3, 1});
+  EXPECT_THAT(after(kMs), ElementsAre("invoke 2 next 3"));  // it will be free first
+  dispatch(7, {4, 2});
+  EXPECT_THAT(after(kMs), ElementsAre("invoke 1 next 4"));
+  say(proto::TakeBack{7});
+  EXPECT_THAT(turn(), ElementsAre("returned ok 5"));
+}
+
+TEST_F(CoreTest, ACrashChargesOnlyTheFrameThatRan) {
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 2});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1", "invoke 1 next 2"));
+  exited(1);
+  EXPECT_THAT(turn(), ElementsAre("returned task_crashed 1", "returned ok 2", "window 7:0"));
+}
+
+TEST_F(CoreTest, ACrashChargesTheNextFrameOnceItRuns) {
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 3});
+  turn();
+  answer(1, {1, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 next 3", ::testing::StartsWith("results 1 ")));
+  exited(1);
+  EXPECT_THAT(turn(), ElementsAre("returned task_crashed 2", "returned ok 3", "window 7:0"));
+}
+
+TEST_F(CoreTest, ATaskThatWasInHandAtACrashHasNobodyBehindIt) {
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 1}, 2);
+  dispatch(7, {5, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1"));
+  answer(1, {1, 1});
+  dispatch(7, {9, 1}, 2);
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 5", ::testing::StartsWith("results 1 ")));
+  answer(1, {5, 1});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 9", ::testing::StartsWith("results 5 ")));
+}
+
+TEST_F(CoreTest, ATaskWithOneBehindItKeepsItsTimeout) {
+  application_.task_timeout_ms = 15;
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 2});
+  turn();
+  EXPECT_THAT(after(14 * kMs), IsEmpty());
+  EXPECT_THAT(after(1 * kMs), ElementsAre("kill 1"));
+  exited(1, "killed by signal 9");
+  EXPECT_THAT(turn(), ElementsAre("returned task_timeout 1", "returned ok 2", "window 7:0"));
+}
+
+TEST_F(CoreTest, ASlotIsLeftWhenWhatItsServiceHasIsDone) {
+  serve_session(true);
+  teach(10 * kMs);
+  dispatch(7, {1, 2});
+  turn();
+  context(8);
+  bind(0, 2, 8);
+  EXPECT_THAT(turn(), IsEmpty());
+  answer(1, {1, 1});
+  EXPECT_THAT(turn(), ElementsAre(::testing::StartsWith("results 1 ")));
+  answer(1, {2, 1});
+  EXPECT_THAT(turn(), ElementsAre("leave 1", ::testing::StartsWith("results 2 ")));
+}
+
 // Its wait for a core would make frames shorter, the share of waiting larger, and so on.
 TEST_F(CoreTest, ABusyMachineDoesNotShrinkFramesOfAServiceThatMeasuresItself) {
   serve_session();

@@ -143,6 +143,18 @@ TEST_F(NativeShimTest, ReportsExitCodeAndStderrOfACrash) {
   EXPECT_THAT(reason, HasSubstr("out of luck"));
 }
 
+// What the executor charges for a crash rests on it.
+TEST_F(NativeShimTest, AnswersAllThatIsEarlierBeforeItBeginsTheNextFrame) {
+  launch();
+  shim_->enter({"session-1", "test", {}});
+  EXPECT_EQ(next<Entered>(), (Entered{true, "", true}));
+  Frame second = frame(2, {"exit"});
+  second.next = true;
+  shim_->invoke({frame(1, {"a"}), second});
+  EXPECT_THAT(outputs(next<Results>()), ElementsAre("a"));
+  EXPECT_THAT(next<Exited>().reason, HasSubstr("exit code 3"));
+}
+
 TEST_F(NativeShimTest, ReportsTheSignalOfACrash) {
   launch_and_enter();
   shim_->invoke({frame(1, {"a"}), frame(2, {"segv"})});

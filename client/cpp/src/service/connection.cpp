@@ -58,7 +58,8 @@ bool Connection::read_more(size_t need) {
 void Connection::entered(bool ok, std::string_view message) {
   message = message.substr(0, proto::kReasonBytesMax);
   native::put_head(out_, native::kEntered, 1 + sizeof(uint32_t) + message.size());
-  native::put(out_, static_cast<uint8_t>(ok));
+  uint8_t bits = native::kOk | native::kTakesNext;
+  native::put(out_, ok ? bits : uint8_t{0});
   native::put_text(out_, message);
 }
 

@@ -42,6 +42,8 @@ class Connection {
   }
   void add_failure(std::string_view reason);
   void end_results();
+  /// What was answered so far leaves now.
+  void flush() { write_out(); }
 
  private:
   static constexpr size_t kFlushBytes = 256 * 1024;

@@ -41,6 +41,9 @@ class Server {
     switch (message.type) {
       case Type::kEnter:
         return on_enter(reader);
+      case Type::kNext:
+        connection_.flush();
+        return on_invoke(reader);
       case Type::kInvoke:
         return on_invoke(reader);
       case Type::kLeave:

@@ -134,6 +134,9 @@ def _not_started() -> int:
 # ---- frames: u32 size, u8 type, body; see shims/native_protocol.hpp ------------------------------
 
 _ENTER, _INVOKE, _LEAVE = _ENTERED, _RESULTS, _LEFT = 1, 2, 3
+_NEXT = 4
+# Bits of ENTERED's `ok`: the second says that NEXT is known.
+_OK_AND_NEXT = b"\x03"
 _HEAD = struct.Struct("<IB")
 _INVOKE_HEAD = struct.Struct("<QII")
 _RESULTS_HEAD = struct.Struct("<QIQI")
@@ -230,6 +233,9 @@ class _Server:
             self._on_enter(body)
         elif kind == _INVOKE:
             self._on_invoke(body)
+        elif kind == _NEXT:
+            self._frames.flush()  # the executor charges a crash to the first unanswered frame
+            self._on_invoke(body)
         elif kind == _LEAVE:
             self._on_leave()
         else:
@@ -253,9 +259,8 @@ class _Server:
             )
         except Exception as error:
             refusal = reason_of(error)
-        self._frames.write(
-            _ENTERED, bytes((not refusal,)), _text(refusal.encode()[: limits.REASON_BYTES_MAX])
-        )
+        ok = b"\0" if refusal else _OK_AND_NEXT
+        self._frames.write(_ENTERED, ok, _text(refusal.encode()[: limits.REASON_BYTES_MAX]))
 
     def _on_leave(self) -> None:
         try:
