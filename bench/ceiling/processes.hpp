@@ -5,7 +5,8 @@
 // The bare loop that the budgets are measured against: client, broker, executor and service as four
 // processes that confirm in Redis before they acknowledge, dispatch and deliver, write exactly what
 // the real store writes, and do nothing else: no scheduling, no leases, no resync, no recovery, one
-// session, one executor.
+// session, one executor. Against a bare loop that was written without it, and has no ring, submit
+// history or housekeeping, it is as fast (bench/results/2026-11-26-b1a276c.md).
 
 #include <cstdint>
 #include <string>
