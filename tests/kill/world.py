@@ -360,22 +360,31 @@ class World:
 
     # ---- killing
 
-    def kill(self, name, restart=(0.0, 0.4)):
-        """SIGKILL to what provably lives; `service` is any running one. None: nobody lives."""
+    def pid_of(self, name):
+        """Of what provably lives, else 0; `service` is any running one."""
         if name == "service":
             pids = [pid for pid in self.services() if lives(pid)]
-            if not pids:
-                return None
-            pid = self.rng.choice(pids)
-            os.kill(pid, signal.SIGKILL)
-            return pid
+            return self.rng.choice(pids) if pids else 0
         process = self.processes[name]
-        if not process.alive() or not lives(process.pid):
-            return None
+        return process.pid if process.alive() and lives(process.pid) else 0
+
+    def end(self, name, pid, restart=(0.0, 0.4)):
+        """SIGKILL."""
+        if name == "service":
+            os.kill(pid, signal.SIGKILL)
+            return
+        process = self.processes[name]
         process.child.kill()
         process.child.wait()
         process.due = None if restart is None else time.monotonic() + self.rng.uniform(*restart)
-        return process.pid
+
+    def kill(self, name, restart=(0.0, 0.4)):
+        """SIGKILL to what provably lives. None: nobody lives."""
+        pid = self.pid_of(name)
+        if not pid:
+            return None
+        self.end(name, pid, restart)
+        return pid
 
     def stop(self, keep=False):
         for process in self.processes.values():
