@@ -169,11 +169,17 @@ class World:
             {"FLAME_REDIS_URL": self.redis_url},
         )
 
+    def open_port(self):
+        """Of loopback, for who cannot use the unix socket."""
+        if not self.redis_port:
+            self.redis_port = free_port(random.Random())
+            with self.redis() as redis:
+                redis("CONFIG", "SET", "port", self.redis_port)
+        return self.redis_port
+
     def add_replica(self):
         """Replication knows no unix sockets: the primary takes a port of loopback too."""
-        port = free_port(random.Random())
-        with self.redis() as redis:
-            redis("CONFIG", "SET", "port", port)
+        port = self.open_port()
         (self.folder / "replica").mkdir()
         self.add(
             "replica",
@@ -249,9 +255,13 @@ class World:
                 raise Failure(f"after {seconds} s still not: {what}\n{self.tails()}")
             time.sleep(0.02)
 
-    def start(self):
+    def start_redis(self):
         self.processes["redis"].start()
         self.wait(self.redis_answers, "redis answers")
+
+    def start(self):
+        if not self.processes["redis"].alive():
+            self.start_redis()
         self.processes["broker"].start()
         self.wait(lambda: self.http("/readyz")[0] == 200, "the broker is ready")
         self.register()
