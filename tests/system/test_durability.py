@@ -122,10 +122,12 @@ def test_what_redis_can_give_is_asked_of_it_when_a_session_is_created(make_world
     with world.redis() as redis:
         redis("CONFIG", "SET", "appendfsync", "everysec")
     names = (f"no-{number}" for number in itertools.count())
-    refused = world.wait(
-        lambda: next((made for made in [create(world, next(names), "synced")] if made.returncode), 0),
-        "synced is refused",
-    )
+
+    def refusal():
+        made = create(world, next(names), "synced")
+        return made if made.returncode != 0 else None
+
+    refused = world.wait(refusal, "synced is refused")
     assert "appendfsync always" in refused.stderr, refused
     with world.redis() as redis:
         redis("CONFIG", "SET", "appendfsync", "always")

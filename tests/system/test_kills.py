@@ -190,6 +190,7 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
     world.wait(world.busy, "tasks wait and run")
     world.wait(lambda: SESSION.encode() in on_disk(world), "the session is on disk")
     world.wait(lambda: forget_tasks(world), "Redis dies with acknowledged tasks only in its memory")
+    links = Journal(world.journal).links
     lose_the_ring(world)
     world.wait(
         lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
@@ -199,6 +200,10 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
     acknowledged = Journal(world.journal).acknowledged
     lost = {task for ids in acknowledged.values() for task in ids if task > kept}
     assert lost, "Redis forgot nothing: the test shows nothing"
+    world.wait(lambda: Journal(world.journal).links > links, "the client is back")
+    assert world.flmctl("view", "session", SESSION).returncode == 0
+    told = Journal(world.journal)
+    assert not told.lost and not told.wrong, "nobody has decided yet that it is lost"
     assert world.flmctl("recover", "--accept-loss").returncode == 0
     world.wait(lambda: world.http("/readyz")[0] == 200, "the broker serves again")
     world.wait(lambda: Journal(world.journal).lost, "the client is told")
