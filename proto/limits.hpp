@@ -26,6 +26,7 @@ inline constexpr uint64_t kSegmentTasks = 1 << 20;
 inline constexpr uint64_t kBatchTasksMax = 8192;
 inline constexpr uint64_t kBatchBytesMax = 4 * MiB;
 inline constexpr uint64_t kSubmitsUnackedMax = 64;
+inline constexpr uint64_t kRequestsWaitingMax = 1024;
 inline constexpr uint64_t kReasonBytesMax = 4 * KiB;
 inline constexpr uint64_t kInputMemoryBytesMax = 128 * MiB;
 inline constexpr uint64_t kUnackedResultBytesMax = 64 * MiB;
@@ -97,6 +98,9 @@ inline constexpr std::array kLimits = {
              "a batch stays below 10 ms of Redis"},
     LimitRow{"submits_unacked_max", kSubmitsUnackedMax, "submits", "submit blocks in the client",
              "what the broker remembers per client to answer a resend"},
+    LimitRow{"requests_waiting_max", kRequestsWaitingMax, "requests",
+             "further ones of that client are answered busy",
+             "who asks again and again while a disk or replica stands still costs little"},
     LimitRow{"reason_bytes_max", kReasonBytesMax, "bytes", "the reason is cut",
              "error text with the tail of stderr"},
     LimitRow{"input_memory_bytes_max", kInputMemoryBytesMax, "bytes",

@@ -7,6 +7,7 @@
 #include "broker/core/beats.hpp"
 #include "broker/core/cancel.hpp"
 #include "broker/core/delivery.hpp"
+#include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
@@ -18,11 +19,6 @@ using proto::Error;
 using proto::Run;
 using proto::SessionState;
 
-namespace {
-
-constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
-constexpr uint32_t kHelloRetryMs = 100;
-
 Error lost_lineage(const State& state) {
   return {
       Code::kLostLineage,
@@ -31,6 +27,11 @@ Error lost_lineage(const State& state) {
           "what Redis has",
       1000};
 }
+
+namespace {
+
+constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
+constexpr uint32_t kHelloRetryMs = 100;
 
 // What a request that changes something gets while the broker cannot record it.
 proto::Status can_record(const State& state) {
@@ -45,6 +46,27 @@ proto::Status can_record(const State& state) {
     return error;
   }
   return {};
+}
+
+// The answers to what this client asked wait for a level, or for the end of a session: more of them
+// than it has use for would fill the broker.
+proto::Status has_room(const Client& client, const Session* session) {
+  uint64_t waiting = client.requests_waiting;
+  if (session != nullptr && session->waiting.size() >= proto::kRequestsWaitingMax) {
+    waiting += static_cast<uint64_t>(
+        std::count_if(session->waiting.begin(), session->waiting.end(),
+                      [&](const WaitingRequest& w) { return w.peer == client.peer; }));
+  }
+  if (waiting < proto::kRequestsWaitingMax) return {};
+  return Error{Code::kBusy,
+               std::to_string(waiting) +
+                   " requests of this client wait for their answers already (requests_waiting_max)",
+               1000};
+}
+
+proto::Status may_ask(const State& state, const Client& client) {
+  auto room = has_room(client, nullptr);
+  return room ? can_record(state) : room;
 }
 
 void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
@@ -204,6 +226,10 @@ void remember(Session& session, const Client& client, proto::SubmitRecord record
 }
 
 void on(State& state, Client& client, const proto::Submit& message, const proto::Now& now) {
+  // Before session and number are judged: what they are compared with may lack what was confirmed.
+  if (!state.serving) {
+    return refuse_submit(state, client, message, can_record(state).error(), message.number);
+  }
   Session* session = state.session(message.uid);
   if (session == nullptr) {
     return refuse_submit(state, client, message,
@@ -244,7 +270,7 @@ void answer_later(State& state, Client& client, const Session& session, uint64_t
 }
 
 void on(State& state, Client& client, const proto::CreateSession& message, const proto::Now& now) {
-  if (auto status = can_record(state); !status) {
+  if (auto status = may_ask(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   auto session = create_session(state, client, message, now);
@@ -263,7 +289,7 @@ void on(State& state, Client& client, const proto::OpenSession& message, const p
 void on(State& state, Client& client, const proto::CloseSession& message, const proto::Now& now) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = can_record(state); !status) {
+  if (auto status = may_ask(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   close_session(state, **session, now);
@@ -282,7 +308,7 @@ void on(State& state, Client& client, const proto::CancelTasks& message, const p
 void on(State& state, Client& client, const proto::DeleteSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = can_record(state); !status) {
+  if (auto status = may_ask(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   if ((*session)->state != SessionState::kClosed && !message.force) {
@@ -300,6 +326,9 @@ void on(State& state, Client& client, const proto::DeleteSession& message, const
 void on(State& state, Client& client, const proto::WaitSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
+  if (auto status = has_room(client, *session); !status) {
+    return refuse(state, client, message.request, status.error());
+  }
   bool done = message.closed ? (*session)->finished() : (*session)->counters.unfinished() == 0;
   if (done) return answer_later(state, client, **session, message.request);
   (*session)->waiting.push_back({client.peer, message.request, message.closed});
@@ -401,11 +430,22 @@ void on_client_message(State& state, const Peer& peer, const proto::Envelope& en
 
 void on_client_gone(State& state, const Peer& peer) {
   if (state.clients.erase(peer) == 0) return;
+  forget_waiting(state, peer);
   for (auto& [uid, session] : state.sessions) {
     session->watchers.erase(peer);
     std::erase_if(session->waiting, [&](const WaitingRequest& w) { return w.peer == peer; });
   }
   std::erase_if(state.acks, [&](const auto& entry) { return entry.first.first == peer; });
+}
+
+void tell_trouble(State& state) {
+  auto status = can_record(state);
+  if (status || !state.serving) return;
+  const Error& error = status.error();
+  for (auto& [peer, client] : state.clients) {
+    send_now(state, client,
+             proto::ErrorReply{0, error.code, error.message, error.retry_after_ms, 0, 0});
+  }
 }
 
 void tick_clients(State& state, const proto::Now& now, bool drained) {

@@ -12,12 +12,16 @@ namespace flame::broker {
 void on_client_message(State& state, const Peer& peer, const proto::Envelope& envelope,
                        proto::Message message, const proto::Now& now);
 void on_client_gone(State& state, const Peer& peer);
+/// Requests that were taken wait for the store: says why, and a beat with status 1 that it is over.
+void tell_trouble(State& state);
 void tick_clients(State& state, const proto::Now& now, bool drained);
 
 /// Listings and views (listing.cpp).
 void on_list(State& state, Client& client, const proto::ListKind& message);
 void on_view(State& state, Client& client, const proto::View& message);
 void on_events_read(State& state, EventsRead read);
+/// While the broker waits for `recover`: what is not there is not gone, somebody has to decide.
+proto::Error lost_lineage(const State& state);
 /// A session by name, by `last`, or by a unique prefix.
 proto::Result<Session*> find_session(State& state, const std::string& name);
 

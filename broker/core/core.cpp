@@ -77,6 +77,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                             : "store not writable: " + e.error.message);
                  }
                  state_.health = std::move(e);
+                 if (news) tell_trouble(state_);
                  if (!state_.health.writable) return on_store_away(state_);
                  ask_durable(state_, state_.confirmed_batch());
                },
@@ -89,7 +90,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.serving = false;
                  state_.after.clear();
                  state_.after_flight.clear();
-                 state_.levels = {};
+                 forget_levels(state_);
                  state_.actions.clear();  // nothing leaves a replaced broker
                  state_.actions.push_back(Stop{75, e.reason});
                },

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/clients.hpp"
 #include "proto/elements.hpp"
 
 namespace flame::broker {
@@ -116,6 +117,10 @@ void deliver(State& state, Session& session) {
 
 void on_watch(State& state, Client& client, const proto::Watch& message, const proto::Now& now) {
   Session* session = state.session(message.uid);
+  bool missing = session == nullptr || message.index > session->done_end;
+  if (missing && state.waits_for_recover) {
+    return refuse(state, client, message.request, lost_lineage(state));
+  }
   if (session == nullptr) {
     return refuse(state, client, message.request,
                   {Code::kGone, "the session does not exist any more"});

@@ -33,9 +33,18 @@ std::string wait_text(Durability level, const std::string& reason) {
          reason;
 }
 
+// Acknowledgements of submits have a bound of their own.
+bool is_request(const Send& send) {
+  return !std::holds_alternative<proto::SubmitAck>(send.message);
+}
+
 void release(State& state, LevelQueue& queue) {
   while (!queue.groups.empty() && queue.groups.begin()->first <= queue.reached) {
     auto group = queue.groups.extract(queue.groups.begin());
+    for (const auto& send : group.mapped().sends) {
+      auto client = state.clients.find(send.peer);
+      if (client != state.clients.end() && is_request(send)) client->second.requests_waiting--;
+    }
     leave(state, group.mapped().sends);
     for (const auto& [uid, done_end] : group.mapped().done) {
       if (Session* session = state.session(uid)) may_deliver(state, *session, done_end);
@@ -92,8 +101,22 @@ void send_acknowledgement(State& state, Durability level, const Peer& peer,
   if (queue == nullptr || client == state.clients.end() || state.waits_for_recover) {
     return send_after(state, Port::kClients, peer, std::move(message));
   }
-  queue->groups[state.last_batch + 1].sends.push_back(
-      Send{Port::kClients, peer, {client->second.link.id(), 0}, std::move(message)});
+  Send send{Port::kClients, peer, {client->second.link.id(), 0}, std::move(message)};
+  client->second.requests_waiting += is_request(send) ? 1 : 0;
+  queue->groups[state.last_batch + 1].sends.push_back(std::move(send));
+}
+
+void forget_levels(State& state) {
+  state.levels = {};
+  for (auto& [peer, client] : state.clients) client.requests_waiting = 0;
+}
+
+void forget_waiting(State& state, const Peer& peer) {
+  for (auto& queue : state.levels) {
+    for (auto& [batch, group] : queue.groups) {
+      std::erase_if(group.sends, [&](const Send& send) { return send.peer == peer; });
+    }
+  }
 }
 
 void hold_done(State& state, const Session& session) {

@@ -21,6 +21,11 @@ std::string late_reason(const State& state, proto::Durability level);
 /// How many messages wait for it.
 uint64_t waiting_for(const State& state, proto::Durability level);
 
+/// Nothing waits any more: what it rests on is not to be trusted.
+void forget_levels(State& state);
+/// Nobody is there any more to hear what waits for him.
+void forget_waiting(State& state, const Peer& peer);
+
 /// The session's new results rest on the batch that fills: delivered when it is safe enough.
 void hold_done(State& state, const Session& session);
 /// Of a session as it was read at start: stored, and who knows what else.

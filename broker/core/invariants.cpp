@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
 #include <algorithm>
+#include <map>
 
 #include "broker/core/core.hpp"
 
@@ -109,6 +110,16 @@ std::string Core::broken_invariant() const {
     }
   }
   if (recent_bytes != state_.recent_bytes) return "the bytes of results in memory do not add up";
+  std::map<Peer, uint64_t> requests;
+  for (const auto& queue : state_.levels) {
+    for (const auto& [batch, group] : queue.groups) {
+      for (const auto& send : group.sends)
+        requests[send.peer] += std::holds_alternative<proto::SubmitAck>(send.message) ? 0 : 1;
+    }
+  }
+  for (const auto& [peer, client] : state_.clients) {
+    if (requests[peer] != client.requests_waiting) return "requests that wait are counted wrong";
+  }
   return "";
 }
 

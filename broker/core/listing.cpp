@@ -105,6 +105,11 @@ proto::Result<Session*> find_session(State& state, const std::string& name) {
     return Error{Code::kNotFound, "there is no session yet; flmping -t 1000 makes one"};
   }
   auto found = find_name(state.names, "session", name);
+  if (!found && state.waits_for_recover) {
+    Error waits = lost_lineage(state);
+    waits.message = found.error().message + ". Perhaps it is lost: " + waits.message;
+    return waits;
+  }
   if (!found) return found.error();
   return state.session_named(*found);
 }

@@ -219,7 +219,7 @@ void drop_unconfirmed(State& state) {
   state.ready.clear();
   state.done_filling.clear();
   state.done_in_flight.clear();
-  state.levels = {};
+  forget_levels(state);
   state.reads.clear();
   state.submits_filling = state.results_filling = {};
   state.in_flight = false;

@@ -240,6 +240,7 @@ struct Client {
   proto::Link link;
   int64_t lease_until_us = 0;
   int64_t beat_due_us = 0;
+  uint64_t requests_waiting = 0;  ///< answers to it that wait for a level above `stored`
 };
 
 // ---- all

@@ -155,8 +155,7 @@ void RedisStore::free_ring(uint64_t number) {
   if (!ring_) return;
   // What is on its way may have to be sent again: its bytes are the ring's.
   if (in_flight_) number = std::min(number, in_flight_->number - 1);
-  bool empty = ring_->ring().free_to(number);
-  if (empty && !facts_.synced()) ring_->give_back();
+  ring_->ring().free_to(number);
   if (ring_full_) pump();
 }
 
@@ -227,6 +226,7 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
   } else if (!facts_.aof && config_.allow_volatile) {
     free_ring(confirmed);  // nothing to wait for: the ring cannot help a Redis that keeps nothing
   }
+  if (whole && ring_) ring_->give_back(asked_us);
   if (phase_ == Phase::kReady) update_health();
   schedule_poll();
 }

@@ -219,9 +219,20 @@ bool Ring::too_large(size_t bytes_max) const {
   return kRecordsAt + aligned(sizeof(Record) + bytes_max) + sizeof(Record) > end_;
 }
 
-size_t Ring::reach(size_t bytes_max) const {
-  auto offset = place(aligned(sizeof(Record) + bytes_max));
-  return offset ? *offset + aligned(sizeof(Record) + bytes_max) + sizeof(Record) : 0;
+std::optional<Ring::Range> Ring::reach(size_t bytes_max) const {
+  size_t size = aligned(sizeof(Record) + bytes_max);
+  auto offset = place(size);
+  if (!offset) return std::nullopt;
+  return Range{*offset, *offset + size + sizeof(Record)};
+}
+
+bool Ring::needs(Range range) const {
+  auto meets = [&](size_t from, size_t to) { return range.from < to && from < range.to; };
+  size_t next = head_ + sizeof(Record);
+  if (meets(0, kRecordsAt) || meets(head_, next)) return true;
+  if (held_from_ == held_.size()) return false;
+  size_t oldest = held_[held_from_].offset;
+  return oldest < head_ ? meets(oldest, next) : meets(oldest, end_) || meets(kRecordsAt, next);
 }
 
 char* Ring::reserve(size_t bytes_max) {

@@ -59,9 +59,15 @@ class Ring {
   char* reserve(size_t bytes_max);
   /// True if no freeing could make reserve(bytes_max) work.
   bool too_large(size_t bytes_max) const;
-  /// Offset up to which memory must be usable before reserve(bytes_max) is written to; 0 where it
-  /// is full.
-  size_t reach(size_t bytes_max) const;
+  struct Range {
+    size_t from = 0;
+    size_t to = 0;
+  };
+  /// What must be usable before reserve(bytes_max) is written to; none where it is full.
+  std::optional<Range> reach(size_t bytes_max) const;
+  /// True if the range may hold what a later process would read: header, records, and the place of
+  /// the next one, where it sees that they end.
+  bool needs(Range range) const;
   void commit(uint64_t number, size_t bytes, uint64_t replies);
   /// Number `number` is sent without being here: from now on until it is freed nobody can replay.
   bool commit_hole(uint64_t number);

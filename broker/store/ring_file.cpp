@@ -20,7 +20,6 @@ namespace flame::broker {
 
 namespace {
 
-constexpr size_t kStepBytes = 8 << 20;  // asked for at once
 constexpr size_t kPageBytes = 4096;
 
 proto::Error failure(const std::string& verb, const std::string& path, const char* hint) {
@@ -64,7 +63,7 @@ proto::Result<std::unique_ptr<RingFile>> RingFile::open(const std::string& path,
     return error;
   }
   std::unique_ptr<RingFile> file(new RingFile(path, fd, {static_cast<char*>(memory), size}));
-  if (!file->take(kStepBytes)) {
+  if (!file->take({0, kStepBytes})) {
     errno = ENOSPC;
     return failure("find room for", path, kHint);
   }
@@ -73,7 +72,10 @@ proto::Result<std::unique_ptr<RingFile>> RingFile::open(const std::string& path,
 }
 
 RingFile::RingFile(std::string path, int fd, std::span<char> memory)
-    : path_(std::move(path)), fd_(fd), memory_(memory) {}
+    : path_(std::move(path)),
+      fd_(fd),
+      memory_(memory),
+      steps_((memory.size() + kStepBytes - 1) / kStepBytes, Step{.filled = true}) {}
 
 RingFile::~RingFile() {
   ring_.reset();
@@ -81,38 +83,66 @@ RingFile::~RingFile() {
   ::close(fd_);
 }
 
-bool RingFile::take(size_t end) {
-  if (end <= taken_) return true;
-  size_t to = std::min(memory_.size(), (end + kStepBytes - 1) / kStepBytes * kStepBytes);
-  if (to <= taken_) return true;
-  int failed;
-  do {
-    failed = fallocate(fd_, 0, static_cast<off_t>(taken_), static_cast<off_t>(to - taken_));
-  } while (failed != 0 && errno == EINTR);
-  // A filesystem that cannot promise is taken at its word.
-  if (failed != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
-    if (!std::exchange(said_full_, true)) {
-      runtime::log::warn("no room for the ring to grow: submits will be answered busy earlier",
-                         {{"path", path_}, {"bytes", taken_}, {"error", strerror(errno)}});
+Ring::Range RingFile::bytes_of(size_t step) const {
+  return {step * kStepBytes, std::min(memory_.size(), (step + 1) * kStepBytes)};
+}
+
+bool RingFile::take(Ring::Range range) {
+  size_t end = std::min(range.to, memory_.size());
+  for (size_t at = range.from / kStepBytes; at * kStepBytes < end; at++) {
+    Step& step = steps_[at];
+    step.unused_since_us = 0;
+    if (step.promised) continue;
+    auto [from, to] = bytes_of(at);
+    int failed;
+    do {
+      failed = fallocate(fd_, 0, static_cast<off_t>(from), static_cast<off_t>(to - from));
+    } while (failed != 0 && errno == EINTR);
+    step.filled = true;
+    // A filesystem that cannot promise is taken at its word.
+    if (failed != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+      if (!std::exchange(said_full_, true)) {
+        runtime::log::warn("no room for the ring to grow: submits will be answered busy earlier",
+                           {{"path", path_}, {"bytes", from}, {"error", strerror(errno)}});
+      }
+      return false;
     }
-    return false;
+    step.promised = true;
   }
-  taken_ = to;
   return true;
 }
 
 char* RingFile::reserve(size_t bytes_max) {
-  size_t reach = ring_->reach(bytes_max);
-  if (reach == 0 || !take(std::min(reach, memory_.size()))) return nullptr;
+  auto reach = ring_->reach(bytes_max);
+  if (!reach || !take(*reach)) return nullptr;
   return ring_->reserve(bytes_max);
 }
 
-void RingFile::give_back() {
-  if (taken_ <= kStepBytes || ring_->used_bytes() != 0) return;
-  if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kStepBytes),
-                static_cast<off_t>(memory_.size() - kStepBytes)) == 0) {
-    taken_ = kStepBytes;
+void RingFile::give_back(int64_t now_us) {
+  size_t given = 0;
+  for (size_t at = 1; at < steps_.size() && can_punch_ && given < kStepsPerCall; at++) {
+    Step& step = steps_[at];
+    if (!step.filled) continue;
+    if (ring_->needs(bytes_of(at))) {
+      step.unused_since_us = 0;
+    } else if (step.unused_since_us == 0) {
+      step.unused_since_us = now_us;
+    } else if (now_us - step.unused_since_us >= kKeepUs) {
+      given += punch(at) ? 1 : 0;
+    }
   }
+}
+
+// What it held is freed: that was written before, so that nobody looks for it here.
+bool RingFile::punch(size_t step) {
+  auto [from, to] = bytes_of(step);
+  constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (fallocate(fd_, kMode, static_cast<off_t>(from), static_cast<off_t>(to - from)) != 0) {
+    can_punch_ = errno == EINTR;  // then the next call
+    return false;
+  }
+  steps_[step] = {};
+  return true;
 }
 
 void RingFile::remove() { unlink(path_.c_str()); }

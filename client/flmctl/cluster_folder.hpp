@@ -108,6 +108,9 @@ std::string short_socket_folder(std::string_view data, std::string_view runtime_
 std::string to_json(const ClusterStatus& status, int indent = -1);
 proto::Result<ClusterStatus> cluster_from_json(std::string_view text);
 
+/// `text` as a JSON string, with its quotes.
+std::string json_text(const std::string& text);
+
 std::string read_text_file(const std::string& path);
 
 }  // namespace flame::flmctl

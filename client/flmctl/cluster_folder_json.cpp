@@ -105,6 +105,10 @@ proto::Result<Out> guarded(std::string_view text, Read read) {
 
 }  // namespace
 
+std::string json_text(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string to_json(const ClusterStatus& status, int indent) {
   return json_of(status).dump(indent, ' ', false, Json::error_handler_t::replace);
 }

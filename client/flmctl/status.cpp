@@ -53,16 +53,22 @@ ClusterHealth measure(const ClusterFolder& folder, const ClusterStatus& status) 
   ClusterHealth health{.disk_free_bytes = folder.disk_free_bytes()};
   if (status.settings.redis.empty()) health.append_only_bytes = folder.append_only_bytes();
   runtime::EventLoop loop;
-  bool answered = false;
+  size_t answered = 0;
   std::string address = address_of(status.redis);
   if (auto slash = address.find('/', 1); status.redis.starts_with("redis://"))
     address = address.substr(0, slash);
   Probe probe(loop, address, redis_info(), proto::kUsPerSecond, [&](const std::string& info) {
     health.memory_bytes = redis_info_number(info, "used_memory");
     health.memory_max_bytes = redis_info_number(info, "maxmemory");
-    answered = true;
+    answered++;
   });
-  while (!answered) loop.turn(-1);
+  auto on_ready = [&](const std::string& answer) {
+    health.ready = http_ok(answer);
+    health.ready_text = answer.empty() ? "no answer at " + status.http : http_text(answer);
+    answered++;
+  };
+  Probe ready(loop, address_of(status.http), http_get("/readyz"), proto::kUsPerSecond, on_ready);
+  while (answered < 2) loop.turn(-1);
   return health;
 }
 

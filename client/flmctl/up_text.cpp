@@ -67,7 +67,14 @@ std::string up_summary(const ClusterStatus& status, bool detached,
 }
 
 std::string status_text(const ClusterStatus& status, const ClusterHealth& health, proto::Now now) {
-  std::string out = "flame " + status.version + "  " + status.data + "  " + status.state + "\n";
+  std::string out = "flame " + status.version + "  " + status.data + "  " + status.state +
+                    (health.ready ? "" : ", not ready") + "\n";
+  if (health.ready_text != "ok") {
+    std::string text = health.ready_text;
+    for (size_t at = 0; (at = text.find('\n', at)) != text.npos; at += 7)
+      text.insert(at + 1, 6, ' ');
+    out += "      broker: " + text + "\n";
+  }
   for (const auto& process : status.processes) {
     out += "  " + padded(process.name, 12) + padded(process.state, 10) +
            padded(process.pid == 0 ? "" : "pid " + std::to_string(process.pid), 13) +
@@ -107,6 +114,8 @@ std::string status_json(const ClusterStatus& status, const ClusterHealth& health
   field("aof_bytes", health.append_only_bytes);
   field("disk_free_bytes", health.disk_free_bytes);
   field("now_ms", static_cast<uint64_t>(now.wall_ms()));
+  out += std::string(",\n  \"ready\": ") + (health.ready ? "true" : "false");
+  out += ",\n  \"ready_text\": " + json_text(health.ready_text);
   return out + "\n}\n";
 }
 

@@ -20,6 +20,9 @@ struct ClusterHealth {
   uint64_t memory_bytes = 0, memory_max_bytes = 0;  ///< of Redis
   uint64_t append_only_bytes = 0;
   uint64_t disk_free_bytes = 0;
+  /// What the broker's /readyz says; its processes may all run and serve nobody.
+  bool ready = false;
+  std::string ready_text;
 };
 std::string status_text(const ClusterStatus& status, const ClusterHealth& health, proto::Now now);
 std::string status_json(const ClusterStatus& status, const ClusterHealth& health, proto::Now now);

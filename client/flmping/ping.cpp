@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <future>
 #include <optional>
 
@@ -24,6 +25,7 @@ using proto::Error;
 namespace {
 
 constexpr uint64_t kRequestMs = 30'000;
+constexpr uint64_t kCloseMs = 3'000;  ///< whoever interrupts has waited enough
 constexpr uint64_t kLookMs = 100;
 constexpr int64_t kLineEveryUs = 10 * proto::kUsPerSecond;
 
@@ -93,26 +95,44 @@ std::optional<Error> wait_for(PingRun& run, const std::atomic<bool>& ended, tool
   return run.error();
 }
 
-/// Creates the session; a signal ends the wait for it too.
-proto::Result<Connection::Opened> create(std::unique_ptr<Connection>& connection,
-                                         const Settings& settings,
-                                         const std::shared_ptr<PingRun>& ping,
-                                         tools::Waiter& waiter) {
-  std::optional<proto::Result<Connection::Opened>> opened;
+/// A thread may still wait inside the connection: nothing is taken down that it uses.
+[[noreturn]] void leave_at_once(const std::string& why) {
+  int code = tools::fail("flmping", Error{Code::kInterrupted, why});
+  std::fflush(nullptr);
+  std::_Exit(code);
+}
+
+/// The answer to what is asked of the connection. A signal ends the process, saying `interrupted`.
+template <class Ask>
+auto until_signal(Connection& connection, tools::Waiter& waiter, const std::string& interrupted,
+                  Ask ask) {
+  std::optional<decltype(ask(connection))> answer;
   std::atomic<bool> answered{false};
-  auto asking = std::async(std::launch::async, [&, to = connection.get()] {
-    opened = to->create_session(create_message(settings), ping, kRequestMs);
+  auto asking = std::async(std::launch::async, [&] {
+    answer = ask(connection);
     answered = true;  // before the waiter is told: the future is ready only after it
     waiter.notify();
   });
   while (!answered) {
-    if (waiter.wait(kLookMs) == 0) continue;
-    connection.reset();  // what it waits for is answered `interrupted`
-    asking.wait();
-    return Error{Code::kInterrupted, "interrupted before the session was created"};
+    if (waiter.wait(kLookMs) != 0) leave_at_once(interrupted);
   }
   asking.wait();
-  return std::move(*opened);
+  return std::move(*answer);
+}
+
+proto::Result<proto::SessionInfo> close(Connection& connection, const Outcome& outcome,
+                                        bool stopped, tools::Waiter& waiter) {
+  if (stopped) {
+    std::fprintf(stderr,
+                 "flmping: closing session %s, for at most %s; another signal ends at once\n",
+                 outcome.session.c_str(), tools::show_duration(kCloseMs * 1000).c_str());
+  }
+  return until_signal(connection, waiter,
+                      "interrupted; session " + outcome.session + " is still open",
+                      [&](Connection& to) {
+                        return to.ask<proto::SessionInfo>(proto::CloseSession{0, outcome.session},
+                                                          stopped ? kCloseMs : kRequestMs);
+                      });
 }
 
 void count_executors(Connection& connection, Outcome& outcome) {
@@ -146,7 +166,10 @@ int run(const Settings& settings) {
   auto connection = std::move(*connected);
 
   int64_t from_us = mono_us();
-  auto opened = create(connection, settings, ping, waiter);
+  auto opened = until_signal(*connection, waiter, "interrupted before the session was created",
+                             [&](Connection& to) {
+                               return to.create_session(create_message(settings), ping, kRequestMs);
+                             });
   if (!opened) return tools::fail("flmping", opened.error());
   Outcome outcome{opened->info.session, mono_us() - from_us};
   auto uid = opened->info.uid;
@@ -160,8 +183,7 @@ int run(const Settings& settings) {
   auto stopped = wait_for(*ping, ended, waiter, settings, progress);
   if (!settings.json || stopped) progress.finish(std::min(ping->received(), settings.tasks));
 
-  auto closed =
-      connection->ask<proto::SessionInfo>(proto::CloseSession{0, outcome.session}, kRequestMs);
+  auto closed = close(*connection, outcome, stopped.has_value(), waiter);
   if (!stopped) count_executors(*connection, outcome);
   connection.reset();
   if (stopped) {

@@ -169,11 +169,17 @@ class World:
             {"FLAME_REDIS_URL": self.redis_url},
         )
 
+    def open_port(self):
+        """Of loopback, for who cannot use the unix socket."""
+        if not self.redis_port:
+            self.redis_port = free_port(random.Random())
+            with self.redis() as redis:
+                redis("CONFIG", "SET", "port", self.redis_port)
+        return self.redis_port
+
     def add_replica(self):
         """Replication knows no unix sockets: the primary takes a port of loopback too."""
-        port = free_port(random.Random())
-        with self.redis() as redis:
-            redis("CONFIG", "SET", "port", port)
+        port = self.open_port()
         (self.folder / "replica").mkdir()
         self.add(
             "replica",
@@ -249,9 +255,13 @@ class World:
                 raise Failure(f"after {seconds} s still not: {what}\n{self.tails()}")
             time.sleep(0.02)
 
-    def start(self):
+    def start_redis(self):
         self.processes["redis"].start()
         self.wait(self.redis_answers, "redis answers")
+
+    def start(self):
+        if not self.processes["redis"].alive():
+            self.start_redis()
         self.processes["broker"].start()
         self.wait(lambda: self.http("/readyz")[0] == 200, "the broker is ready")
         self.register()
@@ -360,22 +370,31 @@ class World:
 
     # ---- killing
 
-    def kill(self, name, restart=(0.0, 0.4)):
-        """SIGKILL to what provably lives; `service` is any running one. None: nobody lives."""
+    def pid_of(self, name):
+        """Of what provably lives, else 0; `service` is any running one."""
         if name == "service":
             pids = [pid for pid in self.services() if lives(pid)]
-            if not pids:
-                return None
-            pid = self.rng.choice(pids)
-            os.kill(pid, signal.SIGKILL)
-            return pid
+            return self.rng.choice(pids) if pids else 0
         process = self.processes[name]
-        if not process.alive() or not lives(process.pid):
-            return None
+        return process.pid if process.alive() and lives(process.pid) else 0
+
+    def end(self, name, pid, restart=(0.0, 0.4)):
+        """SIGKILL."""
+        if name == "service":
+            os.kill(pid, signal.SIGKILL)
+            return
+        process = self.processes[name]
         process.child.kill()
         process.child.wait()
         process.due = None if restart is None else time.monotonic() + self.rng.uniform(*restart)
-        return process.pid
+
+    def kill(self, name, restart=(0.0, 0.4)):
+        """SIGKILL to what provably lives. None: nobody lives."""
+        pid = self.pid_of(name)
+        if not pid:
+            return None
+        self.end(name, pid, restart)
+        return pid
 
     def stop(self, keep=False):
         for process in self.processes.values():

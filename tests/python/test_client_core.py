@@ -39,8 +39,8 @@ class World:
     def hear(self, message):
         return self.on(e.Received(Decoded(self.broker.next(), message)))
 
-    def welcome(self, epoch=""):
-        return m.Welcome(lineage=self.lineage, epoch=epoch)
+    def welcome(self, epoch="", serving=True):
+        return m.Welcome(lineage=self.lineage, epoch=epoch, serving=serving)
 
     def info(self, request=0, uid=7, last_submit=0, done_end=0):
         return m.SessionInfo(request, "s", uid, last_submit=last_submit, done_end=done_end)
@@ -254,6 +254,19 @@ def test_later_means_later(world):
     assert world.refuse(Code.STORE_DOWN, "no Redis", 500) == ["answer 1 store_down"]
 
 
+def test_a_time_out_says_why_the_broker_could_not_record_what_it_took(world):
+    full = m.ErrorReply(0, Code.STORE_REFUSED, "Redis is full", 500)
+    world.connect()
+    world.on(e.Request(1, m.CloseSession(0, "s"), 10_000_000, True, False))
+    assert world.hear(full) == []
+    assert world.hear(m.Beat(0)) == []
+    assert "answer 1 store_refused" in world.after_ms(11_000)
+    world.on(e.Request(2, m.CloseSession(0, "s"), 10_000_000, True, False))
+    world.hear(full)
+    assert world.hear(m.Beat(1)) == [], "it records again"
+    assert "answer 2 timeout" in world.after_ms(11_000)
+
+
 def test_lost_lineage_needs_a_person_so_it_is_an_answer(world):
     world.connect()
     world.on(e.Request(1, SESSIONS))
@@ -330,6 +343,33 @@ def test_a_new_lineage_names_what_is_lost_and_goes_on(world):
     opened = world.info(world.request, last_submit=1, done_end=1)
     assert world.hear(opened) == ["lost 6-10", "state Open", "watch 1", "submit 2"]
     assert world.ack((2, 6)) == ["submitted 13 as 6-10"]
+
+
+def test_while_a_person_has_to_decide_nothing_counts_as_lost(world):
+    world.connect_with_session()
+    world.watch()
+    world.submit(11), world.submit(12), world.submit(13)
+    world.ack((1, 1), (2, 6))
+    world.hear(world.entry(0)), world.hear(world.entry(1))
+    world.break_link()
+    world.hear(world.welcome(serving=False))
+    opened = world.info(world.request, last_submit=1, done_end=1)
+    assert world.hear(opened) == ["state Open", "submit 3"]
+    assert world.hear(m.ErrorReply(0, Code.LOST_LINEAGE, "recover", 1000, 7, 3)) == []
+    world.hear(m.Resync("the state was read again"))
+    assert world.after_ms(100) == ["client_hello"]
+    world.lineage = "B"
+    world.hear(world.welcome())
+    opened = world.info(world.request, last_submit=1, done_end=1)
+    assert world.hear(opened) == ["lost 6-10", "state Open", "watch 1", "submit 2"]
+
+
+def test_while_a_person_has_to_decide_results_are_read(world):
+    world.connect_with_session()
+    world.watch()
+    world.break_link()
+    world.hear(world.welcome(serving=False))
+    assert world.hear(world.info(world.request, done_end=1)) == ["state Open", "watch 0"]
 
 
 def test_a_deleted_session_fails_what_is_held(world):

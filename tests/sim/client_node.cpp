@@ -189,7 +189,10 @@ void ClientNode::perform(client::Action& action) {
       job->consumed = 0, code = Code::kLostLineage;
     if (code == Code::kLostLineage) return watch(*job);
     cluster_.world.fail(name_ + ": a watch failed: " + failed_watch->error.message);
+  } else if (auto up = std::get_if<LinkUp>(&action)) {
+    serving_ = up->welcome.serving;
   } else if (auto lost = std::get_if<Lost>(&action)) {
+    if (!serving_) cluster_.world.fail(name_ + ": told of a loss that nobody has accepted yet");
     checker_.told_lost(lost->uid, lost->run);
   } else if (auto rejected = std::get_if<Rejected>(&action)) {
     cluster_.world.fail(name_ + ": rejected: " + rejected->error.message);

@@ -100,6 +100,7 @@ class ClientNode : public Dialer {
   uint64_t life_ = 0;
   client::Actions actions_;
   bool performing_ = false;
+  bool serving_ = true;  ///< as the last welcome said
   std::map<client::Ticket, std::pair<size_t, Ask>> asked_;
   client::Ticket next_ticket_ = 1;
   int64_t next_tick_us_ = INT64_MAX;

@@ -3,8 +3,11 @@
 """What an acknowledgement of a session above `stored` means, with real Redis servers: a replica
 that stands still, a primary that is gone, a disk that forgets."""
 
+import itertools
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -107,6 +110,77 @@ def test_what_this_redis_cannot_give_is_refused_with_what_would_give_it(make_wor
     assert "--replicaof" in refused.stderr, refused
     refused = create(world, "no", "synced")
     assert refused.returncode != 0 and "appendfsync always" in refused.stderr, refused
+
+
+def test_what_redis_can_give_is_asked_of_it_when_a_session_is_created(make_world):
+    world = make_world(fsync="always")
+    world.start()
+    assert create(world, "safe", "synced").returncode == 0
+    submit(world, "safe", "1.0.0")
+    viewed = world.flmctl("view", "session", "safe", "-o", "json")
+    assert json.loads(viewed.stdout)["durability"] == "synced", viewed
+    with world.redis() as redis:
+        redis("CONFIG", "SET", "appendfsync", "everysec")
+    names = (f"no-{number}" for number in itertools.count())
+
+    def refusal():
+        made = create(world, next(names), "synced")
+        return made if made.returncode != 0 else None
+
+    refused = world.wait(refusal, "synced is refused")
+    assert "appendfsync always" in refused.stderr, refused
+    with world.redis() as redis:
+        redis("CONFIG", "SET", "appendfsync", "always")
+    create_when_possible(world, "again", "synced")
+    submit(world, "again", "2.0.0")
+    for name in ("redis", "broker"):
+        world.kill(name, restart=None)
+    world.start_redis()
+    assert letters(world.socket, "safe") + letters(world.socket, "again") == b"SS"
+
+
+def as_the_documented_user(world):
+    """Redis with the user of docs/redis.md, and a broker that has no other."""
+    page = (ROOT / "docs" / "redis.md").read_text()
+    rules = re.findall(r"^ +(ACL SETUSER flame .*)$", page, re.M)
+    assert rules, "the page has the rule"
+    world.start_redis()
+    port = world.open_port()
+    with world.redis() as redis:
+        for rule in rules:
+            assert redis(*rule.split()) == b"OK"
+    url = f"redis://flame:PASSWORD@127.0.0.1:{port}"
+    world.processes["broker"].env["FLAME_REDIS_URL"] = url
+    world.start()
+
+
+def users_of_commands(world, command):
+    """Who has called it, as Redis has it."""
+    with world.redis() as redis:
+        clients = redis("CLIENT", "LIST").decode().splitlines()
+        denied = redis("ACL", "LOG")
+        calls = redis("INFO", "commandstats").decode()
+    assert not denied, denied
+    assert f"cmdstat_{command}:" in calls, "nobody has asked"
+    return {re.search(r" user=(\S+)", line)[1] for line in clients if f" cmd={command}" in line}
+
+
+def test_the_documented_user_may_wait_for_a_replica(make_world):
+    world = make_world()
+    as_the_documented_user(world)
+    world.add_replica()
+    create_when_possible(world, "safe", "replicated")
+    submit(world, "safe", "1.0.0")
+    assert users_of_commands(world, "wait") == {"flame"}
+    assert letters(world.replica_socket, "safe") == b"S"
+
+
+def test_the_documented_user_may_wait_for_the_disk(make_world, newer_redis):
+    world = make_world(redis_server=newer_redis)
+    as_the_documented_user(world)
+    assert create(world, "safe", "synced").returncode == 0
+    submit(world, "safe", "1.0.0")
+    assert users_of_commands(world, "waitaof") == {"flame"}
 
 
 def test_a_replica_that_stands_still_delays_who_asked_for_it_and_nobody_else(make_world):

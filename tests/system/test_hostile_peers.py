@@ -318,3 +318,32 @@ def test_a_tool_ends_although_its_broker_hangs(running):
     finally:
         os.kill(broker, signal.SIGCONT)
     wait_until(lambda: running.flmctl("list").code == 0, "the broker answers again")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_interrupted_flmping_waits_seconds_for_a_broker_that_hangs(running, signals):
+    process = subprocess.Popen(
+        ["flmping", "-t", "1000", "-d", "50"],
+        env=running.env,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    broker = running.file["pids"]["broker"]
+    wait_until(lambda: any(s["succeed"] > 0 for s in running.sessions()), "a task is done")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.readline()
+        while said and "another signal ends at once" not in said:  # the progress bar comes before
+            said = process.stderr.readline()
+        assert said, "it ended without a word"
+        if signals == 2:
+            process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+        took = time.monotonic() - began
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert process.returncode == 130 and "is still open" in rest, rest
+    assert took < (10 if signals == 1 else 3), f"{took} s"

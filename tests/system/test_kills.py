@@ -19,7 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 import kill  # noqa: E402
 from check import Journal  # noqa: E402
 from resp import Redis  # noqa: E402
-from world import BIN, SESSION, World  # noqa: E402
+from strike import forget_tasks, strike_one  # noqa: E402
+from world import BIN, SESSION, World, state_of  # noqa: E402
 
 # At least 20 kills in all; FLAME_KILLS multiplies them.
 TIMES = int(os.environ.get("FLAME_KILLS", "1"))
@@ -30,6 +31,7 @@ def test_kills_cost_time_and_never_a_task(fsync, kills):
     numbers = kill.run(kills * TIMES, int(time.time()) % 100_000, fsync, tasks=35_000)
     print(numbers)
     assert numbers["kills"] >= kills * TIMES
+    assert fsync != "slow" or numbers["proved_forgotten"] > 0
 
 
 @pytest.fixture
@@ -38,6 +40,19 @@ def world(request):
     made = World(**{"seed": 1, "client": False} | request.param)
     yield made
     made.stop()
+
+
+@pytest.mark.parametrize("world", [{"executors": 1, "slots": 2}], indirect=True)
+def test_a_kill_that_would_prove_nothing_is_not_made(world):
+    world.start()
+    pids = {name: world.pid_of(name) for name in ("executor-1", "broker", "redis")}
+    assert [strike_one(world, name) for name in pids] == [None] * 3, "nothing waits, nothing runs"
+    world.create("busy")
+    world.flmctl("submit", "busy", *[f"1.{place}.20" for place in range(2000)])
+    assert strike_one(world, "redis", forget=True) is None, "its file has all that it answered"
+    for name, pid in pids.items():
+        assert world.pid_of(name) == pid
+        world.wait(lambda pid=pid: state_of(pid) in "RS", f"{name} goes on")
 
 
 def stands_still(world):
@@ -148,19 +163,6 @@ def test_a_submit_that_waits_for_a_person_says_so_and_is_run_when_the_person_has
     world.wait(lambda: "1.0.0=ok" in world.flmctl("results", "held").stdout, "the task has run")
 
 
-def wait_for_something_to_forget(world):
-    """Until submits were acknowledged since Redis last wrote to its file."""
-    seen = [0, 0]
-
-    def forgettable():
-        size, count = len(on_disk(world)), len(Journal(world.journal).acknowledged)
-        if size != seen[0]:
-            seen[:] = [size, count]
-        return count >= seen[1] + 3
-
-    world.wait(forgettable, "submits are acknowledged that only the memory of Redis has")
-
-
 def wait_until_the_ring_has_let_go(world):
     """Of what is on disk by now: the broker looked (INFO, each second) twice, 1.2 s apart."""
 
@@ -187,7 +189,8 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
     world.start()
     world.wait(world.busy, "tasks wait and run")
     world.wait(lambda: SESSION.encode() in on_disk(world), "the session is on disk")
-    wait_for_something_to_forget(world)
+    world.wait(lambda: forget_tasks(world), "Redis dies with acknowledged tasks only in its memory")
+    links = Journal(world.journal).links
     lose_the_ring(world)
     world.wait(
         lambda: "may be missing" in world.http("/readyz")[1], "the broker says what is missing"
@@ -197,6 +200,10 @@ def test_a_client_that_is_still_there_is_told_by_id_what_a_store_without_ring_lo
     acknowledged = Journal(world.journal).acknowledged
     lost = {task for ids in acknowledged.values() for task in ids if task > kept}
     assert lost, "Redis forgot nothing: the test shows nothing"
+    world.wait(lambda: Journal(world.journal).links > links, "the client is back")
+    assert world.flmctl("view", "session", SESSION).returncode == 0
+    told = Journal(world.journal)
+    assert not told.lost and not told.wrong, "nobody has decided yet that it is lost"
     assert world.flmctl("recover", "--accept-loss").returncode == 0
     world.wait(lambda: world.http("/readyz")[0] == 200, "the broker serves again")
     world.wait(lambda: Journal(world.journal).lost, "the client is told")

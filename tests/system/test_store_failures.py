@@ -216,6 +216,30 @@ def test_what_redis_refuses_is_named_costs_nothing_and_ends_by_itself(name, worl
     assert numbers["tasks"] >= 3_000 and numbers["failed"] == 0
 
 
+@pytest.mark.parametrize("world", [{"client": False, "executors": 0}], indirect=True)
+def test_a_request_that_was_taken_just_before_redis_fills_up_is_answered_with_that_reason(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    sessions = 'flame_sessions{app="kill",state="open"}'
+    ask(world, "CLIENT", "PAUSE", "60000", "WRITE")
+    words = ["create", "-a", "kill", "-c", world.folder / "common", "--timeout", "8s"]
+    creating = subprocess.Popen(
+        [BIN / "flmctl", *words, "--endpoint", world.endpoint], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        world.wait(lambda: world.metrics().get(sessions) == 1, "the broker has taken it")
+        fill_up(world)
+        ask(world, "CLIENT", "UNPAUSE")
+        said = creating.communicate(timeout=60)[1]
+    finally:
+        creating.kill()
+    reason = "is full (maxmemory); raise it"
+    assert creating.returncode == 1 and said.count(reason) == 2, said  # waiting, and the end
+    assert "may still take effect" in said, said
+    give_memory(world)
+    world.wait(lambda: len(json.loads(world.flmctl("list", "-o", "json").stdout)) == 1, "it did")
+
+
 def another_schema(world):
     ask(world, "HSET", "flame:meta", "schema", "99")
 

@@ -276,6 +276,24 @@ def test_status_shows_memory_aof_and_disk(running):
         assert word in text
 
 
+def test_status_says_why_a_running_cluster_serves_nobody(running):
+    assert running.status["ready"] is True and running.status["ready_text"] == "ok"
+    config = ["redis-cli", "-s", running.data / "redis.sock", "CONFIG", "SET", "maxmemory-policy"]
+    subprocess.run([*config, "allkeys-lru"], check=True, stdout=subprocess.DEVNULL)
+    wait_until(lambda: not running.status["ready"], "status says that it is not ready")
+    done = running.flmctl("status", "--data", running.data)
+    assert done.code == 0 and "  running, not ready\n" in done.out, done
+    assert "set it to noeviction" in done.out and running.status["state"] == "running", done
+    subprocess.run([*config, "noeviction"], check=True, stdout=subprocess.DEVNULL)
+    wait_until(lambda: running.status["ready"], "status says that it is ready again")
+    os.kill(running.pid("broker"), signal.SIGSTOP)
+    try:
+        done = running.flmctl("status", "--data", running.data)
+        assert "not ready\n" in done.out and "broker: no answer at http://" in done.out, done
+    finally:
+        os.kill(running.pid("broker"), signal.SIGCONT)
+
+
 def test_logs_are_bounded_under_their_writers(running):
     log = running.data / "logs/executor-1.log"
     with log.open("a") as file:

@@ -9,6 +9,7 @@ namespace flame::client {
 namespace {
 
 using proto::Code;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -235,6 +236,19 @@ TEST_F(ClientCoreTest, LaterMeansLater) {
               ElementsAre("answer 1 store_down"));
 }
 
+TEST_F(ClientCoreTest, ATimeOutSaysWhyTheBrokerCouldNotRecordWhatItTook) {
+  connect();
+  on(Request{1, proto::CloseSession{0, "s"}, 10'000'000, true, false});
+  EXPECT_THAT(hear(proto::ErrorReply{0, Code::kStoreRefused, "Redis is full", 500}), IsEmpty());
+  EXPECT_THAT(after_ms(2000), Contains("waiting: Redis is full"));
+  EXPECT_THAT(hear(proto::Beat{0}), IsEmpty());
+  EXPECT_THAT(after_ms(9000), Contains("answer 1 store_refused"));
+  on(Request{2, proto::CloseSession{0, "s"}, 10'000'000, true, false});
+  hear(proto::ErrorReply{0, Code::kStoreRefused, "Redis is full", 500});
+  EXPECT_THAT(hear(proto::Beat{1}), IsEmpty()) << "it records again";
+  EXPECT_THAT(after_ms(11'000), Contains("answer 2 timeout"));
+}
+
 TEST_F(ClientCoreTest, LostLineageNeedsAPersonSoItIsAnAnswer) {
   connect();
   on(Request{1, proto::ListKind{0, "session"}});
@@ -407,6 +421,48 @@ TEST_F(ClientCoreTest, ANewLineageNamesWhatIsLostAndGoesOn) {
   EXPECT_THAT(hear(opened), ElementsAre("lost 6-10", "state Open", "watch 1", "submit 2"));
   EXPECT_THAT(hear(proto::SubmitAck{7, proto::Durability::kStored, {{2, {6, 5}}}}),
               ElementsAre("submitted 13 as 6-10"));
+}
+
+// What is missing may still be found: only a new lineage says that somebody gave it up.
+TEST_F(ClientCoreTest, WhileAPersonHasToDecideNothingCountsAsLost) {
+  connect_with_session();
+  on(WatchFrom{7, 0, "", ""});
+  hear(proto::Watching{request, 7, 0, 0});
+  on(SubmitRun{7, 11, 5, 0, {}}), on(SubmitRun{7, 12, 5, 0, {}}), on(SubmitRun{7, 13, 5, 0, {}});
+  hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}, {2, {6, 5}}}});
+  hear(entry(0)), hear(entry(1));
+  on(SendFailed{});
+  after_ms(1);
+  auto waits = welcome();
+  waits.serving = false;
+  hear(waits);
+  auto opened = info(request);
+  opened.last_submit = 1;
+  opened.done_end = 1;
+  EXPECT_THAT(hear(opened), ElementsAre("state Open", "submit 3"));
+  EXPECT_THAT(hear(proto::ErrorReply{0, Code::kLostLineage, "recover", 1000, 7, 3}), IsEmpty());
+  hear(proto::Resync{"the state was read again"});
+  EXPECT_THAT(after_ms(100), ElementsAre("client_hello"));
+  lineage = "B";
+  hear(welcome());
+  opened = info(request);
+  opened.last_submit = 1;
+  opened.done_end = 1;
+  EXPECT_THAT(hear(opened), ElementsAre("lost 6-10", "state Open", "watch 1", "submit 2"));
+}
+
+TEST_F(ClientCoreTest, WhileAPersonHasToDecideResultsAreRead) {
+  connect_with_session();
+  on(WatchFrom{7, 0, "", ""});
+  hear(proto::Watching{request, 7, 0, 1});
+  on(SendFailed{});
+  after_ms(1);
+  auto waits = welcome();
+  waits.serving = false;
+  hear(waits);
+  auto opened = info(request);
+  opened.done_end = 1;
+  EXPECT_THAT(hear(opened), ElementsAre("state Open", "watch 0"));
 }
 
 TEST_F(ClientCoreTest, ACursorOfAnotherLineageIsTheCallersProblem) {

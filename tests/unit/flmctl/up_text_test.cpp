@@ -40,7 +40,9 @@ TEST(StatusText, ShowsMemoryFileAndDisk) {
   ClusterHealth health{.memory_bytes = 3 << 20,
                        .memory_max_bytes = 1ull << 30,
                        .append_only_bytes = 1536,
-                       .disk_free_bytes = 5ull << 40};
+                       .disk_free_bytes = 5ull << 40,
+                       .ready = true,
+                       .ready_text = "ok"};
   std::string text = status_text(example(), health, {.wall_us = 61'000'000});
   EXPECT_THAT(text, HasSubstr("3.0 MiB of 1.0 GiB"));
   EXPECT_THAT(text, HasSubstr("1.5 KiB"));
@@ -52,6 +54,19 @@ TEST(StatusText, ShowsMemoryFileAndDisk) {
     EXPECT_LE(end - at, 80u) << text.substr(at, end - at);
   std::string json = status_json(example(), health, {.wall_us = 61'000'000});
   EXPECT_THAT(json, HasSubstr("\"aof_bytes\": 1536"));
+  EXPECT_TRUE(cluster_from_json(json)) << json;
+  EXPECT_THAT(text, HasSubstr("/d  running\n"));
+  EXPECT_THAT(json, HasSubstr("\"ready\": true"));
+}
+
+TEST(StatusText, SaysWhyARunningClusterServesNobody) {
+  ClusterHealth health{.ready = false, .ready_text = "a \"reason\"\nwhat to do"};
+  std::string text = status_text(example(), health, {.wall_us = 61'000'000});
+  EXPECT_THAT(text, HasSubstr("/d  running, not ready\n      broker: a \"reason\"\n"
+                              "      what to do\n"));
+  std::string json = status_json(example(), health, {.wall_us = 61'000'000});
+  EXPECT_THAT(json, HasSubstr("\"ready\": false,\n  \"ready_text\": "
+                              "\"a \\\"reason\\\"\\nwhat to do\""));
   EXPECT_TRUE(cluster_from_json(json)) << json;
 }
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include <cstring>
@@ -228,20 +230,113 @@ TEST_F(RingFileTest, OutlivesItsProcessAndIsLockedWhileUsed) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-TEST_F(RingFileTest, GivesMemoryBackWhenEmpty) {
-  auto file = std::move(*RingFile::open(folder + "/ring", 64 << 20));
-  file->ring().reset("line", kEpoch, 1, 5);
-  for (uint64_t n = 1; n <= 30; n++) {
-    ASSERT_NE(file->reserve(1 << 20), nullptr);
-    file->ring().commit(n, 1 << 20, 4);
+constexpr uint64_t kMiB = 1 << 20;
+constexpr int64_t kSecond = proto::kUsPerSecond;
+
+/// A ring of 64 MiB in a file, and what it costs the filesystem.
+struct RingMemoryTest : RingFileTest {
+  void SetUp() override {
+    RingFileTest::SetUp();
+    open();
+    file->ring().reset("line", kEpoch, 1, 5);
   }
-  auto blocks = [&] { return std::filesystem::file_size(folder + "/ring"); };
-  EXPECT_EQ(blocks(), 64u << 20);
-  file->ring().free_to(30);
-  file->give_back();
-  ASSERT_NE(file->reserve(20 << 20), nullptr);  // and takes it again
-  file->ring().commit(31, 20 << 20, 4);
-  EXPECT_EQ(file->ring().state().last, 31u);
+  void open() {
+    file.reset();
+    auto opened = RingFile::open(path(), 64 * kMiB);
+    ASSERT_TRUE(opened) << opened.error().message;
+    file = std::move(*opened);
+  }
+  std::string path() const { return folder + "/ring"; }
+  uint64_t on_disk() const {
+    struct stat info {};
+    EXPECT_EQ(stat(path().c_str(), &info), 0);
+    return static_cast<uint64_t>(info.st_blocks) * 512;
+  }
+  bool put_next(uint64_t size) {
+    if (file->reserve(size + 50) == nullptr || !put(file->ring(), next, size)) return false;
+    sizes[next++] = size;
+    return true;
+  }
+  /// Freed up to all but the newest: a serving broker's ring is never empty.
+  void free_all_but_newest() { file->ring().free_to(next - 2); }
+  void pass(int64_t seconds) {
+    for (int64_t i = 0; i < seconds; i++) file->give_back(now += kSecond);
+  }
+  void expect_complete(uint64_t first) {
+    ASSERT_EQ(file->ring().state().first, first);
+    ASSERT_EQ(file->ring().state().last, next - 1);
+    for (uint64_t n = first; n < next; n++)
+      ASSERT_EQ(file->ring().find(n)->bytes, text_of(n, sizes[n])) << n;
+  }
+  std::unique_ptr<RingFile> file;
+  std::map<uint64_t, uint64_t> sizes;
+  uint64_t next = 1;
+  int64_t now = kSecond;
+};
+
+TEST_F(RingMemoryTest, WhatABurstTookIsGivenBackAlthoughTheRingIsNeverEmpty) {
+  for (int i = 0; i < 50; i++) ASSERT_TRUE(put_next(kMiB));
+  EXPECT_GE(on_disk(), 50 * kMiB);
+  for (int second = 0; second < 20; second++) {  // as `flame:demand` is written
+    ASSERT_TRUE(put_next(300));
+    free_all_but_newest();
+    pass(1);
+  }
+  EXPECT_LE(on_disk(), 2 * RingFile::kStepBytes);  // the first, and the one that is written to
+  expect_complete(next - 1);
+  open();
+  expect_complete(next - 1);
+  for (int i = 0; i < 50; i++) ASSERT_TRUE(put_next(kMiB)) << i;  // and takes it again
+  expect_complete(next - 51);
+}
+
+TEST_F(RingMemoryTest, WhatIsHeldIsNeverGivenBack) {
+  for (int i = 0; i < 50; i++) ASSERT_TRUE(put_next(kMiB));
+  file->ring().free_to(24);
+  pass(60);
+  EXPECT_LE(on_disk(), 27 * kMiB + 3 * RingFile::kStepBytes);
+  expect_complete(25);
+  for (int i = 0; i < 20; i++) ASSERT_TRUE(put_next(kMiB)) << i;  // beyond the end, at the front
+  pass(60);
+  expect_complete(25);
+  open();
+  expect_complete(25);
+}
+
+TEST_F(RingMemoryTest, ABusyRingKeepsItsPages) {
+  for (int i = 0; i < 200; i++) {
+    ASSERT_TRUE(put_next(kMiB));
+    if (i > 0) free_all_but_newest();
+    if (i % 10 == 0) pass(1);
+  }
+  EXPECT_GE(on_disk(), 63 * kMiB);
+}
+
+TEST_F(RingMemoryTest, WhatAnEarlierProcessTookIsGivenBackByTheNext) {
+  for (int i = 0; i < 50; i++) ASSERT_TRUE(put_next(kMiB));
+  free_all_but_newest();
+  open();
+  pass(20);
+  EXPECT_LE(on_disk(), 2 * RingFile::kStepBytes);
+  expect_complete(next - 1);
+}
+
+// Random life with a kill at every step: giving back takes nothing that is needed.
+TEST_F(RingMemoryTest, GivingBackSurvivesAKillAtAnyTime) {
+  auto seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  uint64_t first = 1;
+  for (int i = 0; i < 400; i++) {
+    if (random() % 3 != 0) put_next(random() % (i % 2 == 0 ? 6 * kMiB : 300));
+    if (random() % 2 == 0) {
+      first += random() % (next - first + 1);
+      file->ring().free_to(first - 1);
+    }
+    pass(static_cast<int64_t>(random() % 12));
+    if (random() % 4 == 0) open();
+    expect_complete(first);
+  }
 }
 
 TEST_F(RingFileTest, AFolderThatIsNotThereIsNamed) {

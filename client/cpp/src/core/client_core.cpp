@@ -181,6 +181,7 @@ void ClientCore::receive(const proto::Welcome& welcome) {
   lease_us_ = std::max(int64_t(welcome.lease_ms) * proto::kUsPerMs, 3 * beat_us_);
   beat_at_us_ = now_.mono_us + beat_us_;
   lineage_ = welcome.lineage;
+  serving_ = welcome.serving;
   actions_->push_back(LinkUp{welcome});
   for (auto& [uid, session] : sessions_) open_again(session);
 }
@@ -254,7 +255,10 @@ void ClientCore::receive(proto::ErrorReply& reply) {
   }
   if (reply.submit != 0) return refuse_submit(reply);
   if (reply.request == 0) {
-    if (reply.code == Code::kResync) drop_link(reply.message, false);
+    if (reply.code == Code::kResync) return drop_link(reply.message, false);
+    bool passes = proto::row_of(reply.code).retry != proto::Retry::kNo;
+    if (passes && requests_.held_up(error))
+      waiting_.held_up(WaitingReasons::kRequests, error, now_.mono_us);
     return;
   }
   if (requests_.retry_later(reply, now_)) {
@@ -262,6 +266,10 @@ void ClientCore::receive(proto::ErrorReply& reply) {
   }
   if (refuse_own(reply)) return;
   answer(reply.request, error);
+}
+
+void ClientCore::receive(const proto::Beat& beat) {
+  if (beat.status == 1) (void)requests_.held_up({});
 }
 
 // An error to a request of the core's own.

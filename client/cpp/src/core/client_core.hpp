@@ -74,7 +74,7 @@ class ClientCore {
   void handle(const Leave&);
 
   void receive(proto::ErrorReply& reply);
-  void receive(const proto::Beat&) {}
+  void receive(const proto::Beat& beat);
   void receive(const proto::Resync& resync);
   void receive(const proto::Bye& bye);
   void receive(const proto::Welcome& welcome);
@@ -103,6 +103,7 @@ class ClientCore {
   void open_again(Session& session);
   void watch(proto::SessionUid uid, Session& session);
   void session_opened(proto::SessionUid uid, Session& session, const proto::SessionInfo& info);
+  void compare(proto::SessionUid uid, Session& session, const proto::SessionInfo& info);
   void session_gone(proto::SessionUid uid, Session& session, const proto::Error& error);
   void refuse_submit(const proto::ErrorReply& reply);
   bool refuse_own(const proto::ErrorReply& reply);
@@ -124,6 +125,7 @@ class ClientCore {
   int64_t beat_us_ = int64_t{proto::kBeatMs} * proto::kUsPerMs;
   int64_t lease_us_ = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
   std::string lineage_;
+  bool serving_ = true;  ///< false: the broker answers reads; what it lacks may still be found
   proto::NewestEpoch newest_epoch_;
   proto::Error rejection_;
   proto::Error not_yet_;  ///< the answer to the last hello, while that is "later"

@@ -77,18 +77,24 @@ void ClientCore::receive(proto::SessionInfo& info) {
 void ClientCore::session_opened(proto::SessionUid uid, Session& session,
                                 const proto::SessionInfo& info) {
   session.synced = true;
+  if (serving_) compare(uid, session, info);
+  // Ahead of one that waits for a person: it says Resync when it serves again.
+  bool ahead = session.results.next() > info.done_end;
+  if (session.results.watching() && !ahead) watch(uid, session);
+  actions_->push_back(Changed{{uid, info.state, info.counters, info.done_end, ""}});
+}
+
+// What the broker has with what this client knows.
+void ClientCore::compare(proto::SessionUid uid, Session& session, const proto::SessionInfo& info) {
   for (const auto& run : session.submits.resume(info.last_submit)) {
     actions_->push_back(Lost{uid, run});
   }
-  if (session.results.watching()) {
-    // Ahead of the broker: results of a `memory` session ended with the broker that had them.
-    bool ahead = session.results.next() > info.done_end;
-    if (ahead || session.results.lineage() != lineage_) {
-      session.results.rebase(lineage_, info.done_end);
-    }
-    watch(uid, session);
+  if (!session.results.watching()) return;
+  // Ahead of the broker: results of a `memory` session ended with the broker that had them.
+  bool ahead = session.results.next() > info.done_end;
+  if (ahead || session.results.lineage() != lineage_) {
+    session.results.rebase(lineage_, info.done_end);
   }
-  actions_->push_back(Changed{{uid, info.state, info.counters, info.done_end, ""}});
 }
 
 void ClientCore::session_gone(proto::SessionUid uid, Session& session, const Error& error) {

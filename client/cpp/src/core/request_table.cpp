@@ -77,6 +77,18 @@ bool RequestTable::retry_later(const proto::ErrorReply& reply, proto::Now now) {
   return pending.due_us < pending.deadline_us;
 }
 
+bool RequestTable::held_up(const proto::Error& reason) {
+  bool any = false;
+  for (auto& [id, pending] : pending_) {
+    if (!pending.ever_sent || pending.due_us != kNever) continue;
+    any = true;
+    pending.last = reason;
+    if (reason.code == proto::Code::kOk) continue;
+    pending.last.message += "; the request was taken and may still take effect";
+  }
+  return any;
+}
+
 RequestTable::Failed RequestTable::expire(proto::Now now, const proto::Error& link_down) {
   static const proto::Error kNoAnswer{
       proto::Code::kTimeout,

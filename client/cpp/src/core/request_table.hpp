@@ -33,6 +33,10 @@ class RequestTable {
   /// True if the request was kept and is repeated later; else the caller answers it with the error.
   bool retry_later(const proto::ErrorReply& reply, proto::Now now);
 
+  /// The broker has taken them and cannot record them for now: what a time-out will say. kOk: it
+  /// can again. True if any waits.
+  bool held_up(const proto::Error& reason);
+
   using Failed = std::vector<std::pair<Ticket, proto::Error>>;
   /// Removes those whose deadline passed. `link_down` is their error while there is no link, else
   /// kOk.

@@ -107,6 +107,7 @@ class ClientCore:
         self._beat_us = limits.BEAT_MS * 1000
         self._lease_us = limits.CLIENT_LEASE_MS * 1000
         self._lineage = ""
+        self._serving = True  # False: the broker answers reads; what it lacks may still be found
         self._newest_epoch = NewestEpoch()
         self._rejection = NO_ERROR
         self._not_yet = NO_ERROR  # the answer to the last hello, while that is "later"
@@ -289,6 +290,7 @@ class ClientCore:
         self._lease_us = max(welcome.lease_ms * 1000, 3 * self._beat_us)
         self._beat_at_us = now_us + self._beat_us
         self._lineage = welcome.lineage
+        self._serving = welcome.serving
         self._actions.append(LinkUp(welcome))
         for session in self._sessions.values():
             self._open_again(session)
@@ -346,8 +348,14 @@ class ClientCore:
         elif reply.request == 0:
             if reply.code is Code.RESYNC:
                 self._drop_link(reply.message, new_socket=False)
+            elif reply.code.retry != "no":
+                self._requests.held_up(Error(reply.code, reply.message, reply.retry_after_ms))
         elif not self._requests.retry_later(reply, self._now_us) and not self._refuse_own(reply):
             self._answer(reply.request, Error(reply.code, reply.message, reply.retry_after_ms))
+
+    def _receive_beat(self, beat: m.Beat) -> None:
+        if beat.status == 1:
+            self._requests.held_up(NO_ERROR)
 
     def _refuse_own(self, reply: m.ErrorReply) -> bool:
         """An error to a request of the core's own."""
@@ -432,17 +440,22 @@ class ClientCore:
 
     def _session_opened(self, uid: int, session: _Session, info: m.SessionInfo) -> None:
         session.synced = True
-        for run in session.submits.resume(info.last_submit):
-            self._actions.append(Lost(uid, run))
-        cursor = session.results
-        if cursor.watching:
-            # Ahead of the broker: results of a `memory` session ended with the broker that had
-            # them.
-            if cursor.next > info.done_end or cursor.lineage != self._lineage:
-                cursor.rebase(self._lineage, info.done_end)
+        if self._serving:
+            self._compare(uid, session, info)
+        # Ahead of one that waits for a person: it says Resync when it serves again.
+        if session.results.watching and session.results.next <= info.done_end:
             self._watch(uid, session)
         change = m.SessionChanged(uid, info.state, info.counters, info.done_end, "")
         self._actions.append(Changed(change))
+
+    def _compare(self, uid: int, session: _Session, info: m.SessionInfo) -> None:
+        """What the broker has with what this client knows."""
+        for run in session.submits.resume(info.last_submit):
+            self._actions.append(Lost(uid, run))
+        cursor = session.results
+        # Ahead of the broker: results of a `memory` session ended with the broker that had them.
+        if cursor.watching and (cursor.next > info.done_end or cursor.lineage != self._lineage):
+            cursor.rebase(self._lineage, info.done_end)
 
     def _session_gone(self, uid: int, session: _Session, error: Error) -> None:
         for ticket in session.submits.take_all():
@@ -524,6 +537,7 @@ class ClientCore:
         "dict[type[m.Message], Callable[[ClientCore, Any], None]]",
         {
             m.ErrorReply: _receive_error,
+            m.Beat: _receive_beat,
             m.Bye: _receive_bye,
             m.Welcome: _receive_welcome,
             m.Ok: _pass_on,

@@ -90,6 +90,16 @@ class RequestTable:
         pending.last = Error(reply.code, reply.message, reply.retry_after_ms)
         return pending.due_us < pending.deadline_us
 
+    def held_up(self, reason: Error) -> None:
+        """The broker has taken them and cannot record them for now: what a time-out will say. OK:
+        it can again."""
+        if reason.code is not Code.OK:
+            text = f"{reason.message}; the request was taken and may still take effect"
+            reason = Error(reason.code, text, reason.retry_after_ms)
+        for pending in self._pending.values():
+            if pending.ever_sent and pending.due_us == NEVER:
+                pending.last = reason
+
     def expire(self, now_us: int, link_down: Error) -> Failed:
         """Removes those whose deadline passed. `link_down` is their error while there is no link,
         else OK."""

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// What the core answers to clients while it cannot do what they ask. Network and store are played
+// by hand; what a whole cluster makes of it is the simulation's.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "broker/core/core.hpp"
+#include "broker/core/durability.hpp"
+
+namespace flame::broker {
+namespace {
+
+using proto::Code;
+using proto::Durability;
+using proto::kRequestsWaitingMax;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class RequestsTest : public testing::Test {
+ protected:
+  void start(bool broken = false) {
+    Recovered recovered;
+    recovered.cluster = "default";
+    recovered.epoch = "1-a";
+    recovered.epoch_number = 1;
+    recovered.lineage = "L";
+    recovered.secret = std::string(16, 's');
+    recovered.lineage_broken = broken;
+    recovered.reason = broken ? "batches 5 to 9 are missing" : "";
+    recovered.abilities = {.can_sync = true};
+    core.on(StoreEvent(recovered), now);
+    core.on(StoreEvent(StoreHealth{.writable = true, .abilities = recovered.abilities}), now);
+  }
+  /// What the client hears, in words.
+  std::vector<std::string> hear(proto::Message message, const Peer& peer = "c") {
+    core.on(PeerMessage{Port::kClients, peer, links[peer].next(), std::move(message)}, now);
+    return turn();
+  }
+  std::vector<std::string> hello(const Peer& peer = "c") {
+    links[peer] = proto::Link(++last_link);
+    return hear(proto::ClientHello{proto::kProtocolMinor, "", "client", "", "test"}, peer);
+  }
+  /// Batches are stored as they come.
+  std::vector<std::string> turn() {
+    while (auto batch = core.close_batch(now)) core.on(StoreEvent(BatchStored{batch->number}), now);
+    std::vector<std::string> words;
+    for (auto& action : core.take_actions()) {
+      auto send = std::get_if<Send>(&action);
+      if (send == nullptr) continue;
+      auto error = std::get_if<proto::ErrorReply>(&send->message);
+      words.push_back(error == nullptr
+                          ? std::string(proto::name_of(proto::type_of(send->message)))
+                          : std::string(proto::name_of(error->code)) + ": " + error->message);
+    }
+    EXPECT_EQ(core.broken_invariant(), "");
+    return words;
+  }
+  std::vector<std::string> on(StoreEvent event) {
+    core.on(std::move(event), now);
+    return turn();
+  }
+  proto::CreateSession create(Durability level = Durability::kSynced) {
+    proto::CreateSession message;
+    message.request = ++request;
+    message.session = "s";
+    message.open_or_create = true;
+    message.spec.application = "echo";
+    message.spec.durability = level;
+    return message;
+  }
+  uint64_t waiting() const { return waiting_for(core.state(), Durability::kSynced); }
+
+  Core core{CoreConfig{.version = "test", .seed = 1}};
+  proto::Now now{1'000'000, 1'000'000};
+  std::map<Peer, proto::Link> links;
+  uint32_t last_link = 0;
+  uint64_t request = 0;
+};
+
+TEST_F(RequestsTest, RepeatedOnesThatWaitForADiskAreBounded) {
+  start();
+  EXPECT_THAT(hello(), ElementsAre("welcome"));
+  for (uint64_t i = 0; i < kRequestsWaitingMax; i++) ASSERT_THAT(hear(create()), IsEmpty()) << i;
+  EXPECT_EQ(waiting(), kRequestsWaitingMax);
+  EXPECT_THAT(hear(create()), ElementsAre(HasSubstr("busy: 1024 requests of this client wait")));
+  EXPECT_THAT(hear(proto::CloseSession{++request, "s"}), ElementsAre(HasSubstr("busy")));
+  EXPECT_THAT(hear(proto::DeleteSession{++request, "s", true}), ElementsAre(HasSubstr("busy")));
+  EXPECT_THAT(hear(proto::WaitSession{++request, "s", false}), ElementsAre(HasSubstr("busy")));
+  EXPECT_EQ(waiting(), kRequestsWaitingMax);
+  hello("another");  // has room of its own
+  ASSERT_THAT(hear(create(), "another"), IsEmpty());
+  EXPECT_EQ(waiting(), kRequestsWaitingMax + 1);
+  EXPECT_EQ(on(Durable{Durability::kSynced, core.state().last_batch}).size(),
+            kRequestsWaitingMax + 1);
+  EXPECT_THAT(hear(create()), ElementsAre("session_info"));
+}
+
+TEST_F(RequestsTest, WhatWaitsForAClientThatIsGoneIsForgotten) {
+  start();
+  for (int round = 0; round < 3; round++) {
+    hello();
+    for (uint64_t i = 0; i < 100; i++) ASSERT_THAT(hear(create()), IsEmpty());
+    EXPECT_EQ(waiting(), 100u);
+  }
+  core.on(PeerGone{Port::kClients, "c"}, now);
+  turn();
+  EXPECT_EQ(waiting(), 0u);
+}
+
+TEST_F(RequestsTest, WaitsForTheEndOfASessionAreBounded) {
+  start();
+  hello();
+  hear(create(Durability::kStored));
+  proto::SessionUid uid = core.state().sessions.begin()->first;
+  hear(proto::Submit{uid, 1, 1, 0, proto::Bytes::own(std::string("\xc4\x01x", 3))});
+  for (uint64_t i = 0; i < kRequestsWaitingMax; i++)
+    ASSERT_THAT(hear(proto::WaitSession{++request, "s", true}), IsEmpty()) << i;
+  EXPECT_THAT(hear(proto::WaitSession{++request, "s", true}), ElementsAre(HasSubstr("busy")));
+  EXPECT_THAT(hear(proto::CloseSession{++request, "s"}), Contains("session_info"));
+}
+
+TEST_F(RequestsTest, WhatWasTakenBeforeRedisRefusedIsGivenTheReason) {
+  start();
+  hello();
+  hello("another");
+  StoreHealth full{.error = {Code::kStoreRefused, "Redis is full"}};
+  EXPECT_THAT(on(full),
+              ElementsAre("store_refused: Redis is full", "store_refused: Redis is full"));
+  EXPECT_THAT(on(full), IsEmpty()) << "said once";
+  EXPECT_THAT(hear(create()), ElementsAre("store_refused: Redis is full"));
+}
+
+TEST_F(RequestsTest, NothingIsGoneUntilALossIsAccepted) {
+  start(/*broken=*/true);
+  EXPECT_THAT(hello(), ElementsAre("welcome"));
+  auto undecided = ElementsAre(HasSubstr("lost_lineage: "));
+  EXPECT_THAT(hear(proto::OpenSession{++request, "s"}), undecided);
+  EXPECT_THAT(hear(proto::Submit{77, 1, 1, 0, proto::Bytes::own(std::string("\xc4\x01x", 3))}),
+              undecided);
+  EXPECT_THAT(hear(proto::Watch{++request, 77, 5}), undecided);
+  EXPECT_THAT(hear(create()), undecided);
+}
+
+}  // namespace
+}  // namespace flame::broker
