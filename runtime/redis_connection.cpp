@@ -6,14 +6,18 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "proto/text.hpp"
@@ -204,30 +208,43 @@ struct RedisConnection::Parser {
   Parser& operator=(const Parser&) = delete;
 };
 
-// getaddrinfo may take seconds where a name server is gone; glibc runs it aside. The request must
-// outlive a call that cannot be cancelled, so the last owner leaks it then.
+// getaddrinfo may take seconds where a name server is gone, and cannot be cancelled: a thread of
+// its own waits for it, and whoever of the two is last frees the answer. Not glibc's getaddrinfo_a,
+// whose hidden threads leak what is given up and crash under the thread sanitizer.
 struct RedisConnection::Lookup {
   std::string host, service;
-  addrinfo hints{};
-  gaicb request{};
+  addrinfo* found = nullptr;
+  int error = 0;
+  std::atomic<bool> done = false;  // the thread's last write; the answer is ours from then on
 
-  bool start() {
-    hints.ai_socktype = SOCK_STREAM;
-    request.ar_name = host.c_str();
-    request.ar_service = service.c_str();
-    request.ar_request = &hints;
-    gaicb* list[] = {&request};
-    return getaddrinfo_a(GAI_NOWAIT, list, 1, nullptr) == 0;
+  Lookup(std::string host_name, uint16_t port)
+      : host(std::move(host_name)), service(std::to_string(port)) {}
+  Lookup(const Lookup&) = delete;
+  Lookup& operator=(const Lookup&) = delete;
+  ~Lookup() {
+    if (found != nullptr) freeaddrinfo(found);
   }
-  int state() { return gai_error(&request); }
-  static void drop(std::shared_ptr<Lookup>& lookup) {
-    if (!lookup) return;
-    if (lookup->state() == EAI_INPROGRESS && gai_cancel(&lookup->request) == EAI_NOTCANCELED) {
-      new std::shared_ptr<Lookup>(lookup);
-    } else if (lookup->request.ar_result != nullptr) {
-      freeaddrinfo(lookup->request.ar_result);
+
+  void run() {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    error = getaddrinfo(host.c_str(), service.c_str(), &hints, &found);
+    done = true;
+  }
+
+  static bool start(const std::shared_ptr<Lookup>& lookup) {
+    // The process's signals are none of this thread's business.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = true;
+    try {
+      std::thread([lookup] { lookup->run(); }).detach();
+    } catch (const std::system_error&) {
+      started = false;
     }
-    lookup.reset();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return started;
   }
 };
 
@@ -256,7 +273,7 @@ void RedisConnection::close() {
     fd_ = -1;
   }
   if (timer_ != 0) loop_.cancel(std::exchange(timer_, 0));
-  Lookup::drop(lookup_);
+  lookup_.reset();
   state_ = State::kClosed;
   out_.clear();
   waiting_.clear();
@@ -264,26 +281,22 @@ void RedisConnection::close() {
 
 void RedisConnection::resolve() {
   state_ = State::kResolving;
-  lookup_ = std::make_shared<Lookup>();
-  lookup_->host = address_.host;
-  lookup_->service = std::to_string(address_.port);
-  if (!lookup_->start()) return fail_later(down("resolve the host of", "out of resources"));
+  lookup_ = std::make_shared<Lookup>(address_.host, address_.port);
+  if (!Lookup::start(lookup_)) return fail_later(down("resolve the host of", "out of resources"));
   timer_ = loop_.call_at(loop_.now().mono_us, [this] { poll_lookup(); });
 }
 
 void RedisConnection::poll_lookup() {
   timer_ = 0;
-  int state = lookup_->state();
-  if (state == EAI_INPROGRESS) {
+  if (!lookup_->done) {
     if (loop_.now().mono_us >= open_deadline_us_)
       return fail(down("resolve the host of", "no answer in time"));
     timer_ = loop_.call_at(loop_.now().mono_us + kLookupPollUs, [this] { poll_lookup(); });
     return;
   }
-  if (state != 0) return fail(down("resolve the host of", gai_strerror(state)));
-  const addrinfo& found = *lookup_->request.ar_result;
-  connect_to(found.ai_addr, found.ai_addrlen, found.ai_family);
-  Lookup::drop(lookup_);
+  auto lookup = std::move(lookup_);
+  if (lookup->error != 0) return fail(down("resolve the host of", gai_strerror(lookup->error)));
+  connect_to(lookup->found->ai_addr, lookup->found->ai_addrlen, lookup->found->ai_family);
 }
 
 void RedisConnection::connect_to(const void* address, size_t size, int family) {

@@ -28,10 +28,17 @@ struct Plan {
   const std::pair<int, int>* descriptors;
   size_t descriptor_count;
   int last_descriptor;
+  int report;  // the end of a pipe that takes the errno of what failed; the exec closes it
   pid_t parent;
 };
 
-[[noreturn]] void become(const Plan& plan, volatile int* error) {
+[[noreturn]] void give_up(const Plan& plan) {
+  int error = errno;
+  if (write(plan.report, &error, sizeof error) < 0) _exit(126);
+  _exit(127);
+}
+
+[[noreturn]] void become(const Plan& plan) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != plan.parent) _exit(127);  // the parent died before the line above
@@ -43,30 +50,40 @@ struct Plan {
   }
   // Ours are close-on-exec; this is for those of libraries. Without the call (kernel < 5.9) nothing
   // is worse.
-  syscall(SYS_close_range, static_cast<unsigned>(plan.last_descriptor + 1), ~0u, 0u);
+  auto report = static_cast<unsigned>(plan.report);
+  syscall(SYS_close_range, static_cast<unsigned>(plan.last_descriptor + 1), report - 1, 0u);
+  syscall(SYS_close_range, report + 1, ~0u, 0u);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (plan.directory[0] != '\0' && chdir(plan.directory) != 0) {
-    *error = errno;
-    _exit(127);
-  }
+  if (plan.directory[0] != '\0' && chdir(plan.directory) != 0) give_up(plan);
   execve(plan.path, plan.arguments, plan.environment);
-  *error = errno;
-  _exit(127);
+  give_up(plan);
 }
 
 // vfork where posix_spawn would do but for PR_SET_PDEATHSIG: a helper executable in between would
 // cost an exec for every task of the shell shim.
-__attribute__((noinline)) pid_t fork_and_become(const Plan& plan, volatile int* error) {
+__attribute__((noinline)) pid_t fork_and_become(const Plan& plan) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
   pid_t pid = vfork();
-  if (pid == 0) become(plan, error);
-  if (pid < 0) *error = errno;
+  if (pid == 0) become(plan);
+  int failed = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = failed;
   return pid;
+}
+
+// 0 after the exec, else why there was none. Where vfork is a plain fork (the thread sanitizer and
+// valgrind make it one) the child has neither set its group nor run exec yet: then this waits.
+int await_exec(int pipe_end) {
+  int error = 0;
+  ssize_t size;
+  do {
+    size = read(pipe_end, &error, sizeof error);
+  } while (size < 0 && errno == EINTR);
+  return size == sizeof error ? error : 0;
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -110,12 +127,25 @@ proto::Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
     moves.emplace_back(sources.back().get(), theirs);
     last = std::max(last, theirs);
   }
-  Plan plan{launch.path.c_str(), argv.data(),  envp.data(), launch.directory.c_str(),
-            moves.data(),        moves.size(), last,        getpid()};
-  volatile int error = 0;
-  pid_t pid = fork_and_become(plan, &error);
-  if (pid < 0) return spawn_error(launch, error);
-  if (error != 0) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return spawn_error(launch, errno);
+  Descriptor report(ends[0]), low(ends[1]);
+  Descriptor reported(fcntl(low.get(), F_DUPFD_CLOEXEC, std::max(kSourceFdMin, last + 2)));
+  if (!reported) return spawn_error(launch, errno);
+  low.reset();
+  Plan plan{launch.path.c_str(),
+            argv.data(),
+            envp.data(),
+            launch.directory.c_str(),
+            moves.data(),
+            moves.size(),
+            last,
+            reported.get(),
+            getpid()};
+  pid_t pid = fork_and_become(plan);
+  if (pid < 0) return spawn_error(launch, errno);
+  reported.reset();
+  if (int error = await_exec(report.get()); error != 0) {
     waitpid(pid, nullptr, 0);
     return spawn_error(launch, error);
   }

@@ -506,6 +506,17 @@ TEST_F(RedisFailures, AHostWithoutANameIsSaid) {
   EXPECT_THAT(wait_down(a).error.message, HasSubstr("no-such-host.invalid"));
 }
 
+// The answer comes when nobody waits for it any more: for the address sanitizer to judge.
+TEST_F(RedisFailures, WhoGoesBeforeAHostIsFoundIsNotWaitedFor) {
+  auto config = world.config("a");
+  config.redis = *runtime::parse_redis_url("redis://no-such-host.invalid:1");
+  for (int i = 0; i < 20; i++) {
+    auto a = teller(config);
+    a.store().start(world.now());
+  }
+  EXPECT_EQ(teller().start().epoch_number, 1u);
+}
+
 // ---- settings and the ring
 // ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 // Writes what the fuzzers start from: the golden messages and a few short stories of a cluster.
 //     make_seeds FOLDER     fills FOLDER/fuzz_codec, fuzz_stored and fuzz_core
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -171,8 +172,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   folder = argv[1];
-  messages();
-  stored();
-  stories();
+  try {
+    messages();
+    stored();
+    stories();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "make_seeds: cannot write the seeds to %s: %s\n", argv[1], error.what());
+    return 1;
+  }
   return 0;
 }

@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -247,5 +248,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "kill_client: started by tests/kill/kill.py; see there\n");
     return 2;
   }
-  return flame::tests::KillClient(options).run();
+  try {
+    return flame::tests::KillClient(options).run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kill_client: %s\n", error.what());
+    return 1;
+  }
 }
