@@ -500,7 +500,7 @@ void RedisConnection::fail(proto::Error error) {
 // From inside a call of the owner: it is told at the end of the turn.
 void RedisConnection::fail_later(proto::Error error) {
   close();
-  timer_ = loop_.call_at(0, [this, error] {
+  timer_ = loop_.call_at(0, [this, error = std::move(error)] {
     timer_ = 0;
     fail(error);
   });

@@ -206,6 +206,8 @@ with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo
         future.result()
     except KeyboardInterrupt:
         print("interrupted", session.invoke(b"goes on"), future.result())
+    else:
+        print("the task was over before the interrupt")
 """
 
 

@@ -7,7 +7,6 @@ import time
 
 import flamepy
 
-
 PATIENCE = 600
 
 

@@ -10,6 +10,7 @@
 docs/python.md is the manual.
 """
 
+from flamepy._cancellations import TaskCancelled
 from flamepy._client import (
     Connection,
     close_session,
@@ -28,7 +29,6 @@ from flamepy._client import (
 from flamepy._executor import Executor
 from flamepy._future import Future
 from flamepy._results import Cursor, ResultStream, TaskResult
-from flamepy._cancellations import TaskCancelled
 from flamepy._service import (
     ApplicationContext,
     BatchContext,
