@@ -299,7 +299,7 @@ void on(State& state, Client& client, const proto::CloseSession& message, const 
 void on(State& state, Client& client, const proto::CancelTasks& message, const proto::Now& now) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = can_record(state); !status) {
+  if (auto status = may_ask(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   on_cancel_tasks(state, client, **session, message, now);

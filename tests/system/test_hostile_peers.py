@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
-from conftest import BIN, ROOT, alive, wait_until
+from conftest import BIN, PATIENCE, ROOT, alive, wait_until
 from zmtp import GREETING, MORE, Peer, connect, frame
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
@@ -50,7 +51,8 @@ def ports(cluster):
 
 
 def rejected(cluster):
-    text = cluster.run("curl", "-s", cluster.file["http"] + "/metrics").out
+    with urllib.request.urlopen(cluster.file["http"] + "/metrics", timeout=PATIENCE) as answer:
+        text = answer.read().decode()
     lines = [line.rsplit(" ", 1) for line in text.splitlines()]
     return sum(int(value) for name, value in lines if name.startswith("flame_messages_rejected"))
 
