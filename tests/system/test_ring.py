@@ -36,5 +36,6 @@ def test_what_a_burst_took_is_given_back_while_the_broker_serves(world):
     assert done.returncode == 0, done
     before = world.metrics()["flame_batches_total"]
     assert taken() > 32 * MIB, "the burst was too small to show anything"
-    world.wait(lambda: taken() <= 16 * MIB, "all but two steps are given back")
+    # Two steps, and a block or two in which the filesystem keeps where they lie.
+    world.wait(lambda: taken() < 17 * MIB, "all but two steps are given back")
     assert world.metrics()["flame_batches_total"] > before, "it serves, and writes its demand"
