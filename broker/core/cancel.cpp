@@ -62,23 +62,8 @@ uint64_t cancel_pending(State& state, Session& session, const std::vector<Run>& 
 
 uint64_t cancel_running(State& state, Session& session, const std::vector<Run>& runs,
                         const std::string& reason, const proto::Now& now) {
-  std::vector<Run> cancelled;
-  for (const auto& run : runs) {
-    for (const auto& orphan : session.tasks.claim_orphans(run)) cancelled.push_back(orphan);
-  }
-  for (auto& [id, executor] : state.executors) {
-    auto share = executor.shares.find(session.uid);
-    if (share == executor.shares.end()) continue;
-    std::vector<Run> here;
-    for (const auto& run : runs) {
-      for (const auto& hand : take_hands(share->second, run)) here.push_back(hand.run);
-    }
-    cancelled.insert(cancelled.end(), here.begin(), here.end());
-    cancel_at(state, executor, session.uid, std::move(here));
-  }
   uint64_t count = 0;
-  for (const auto& run : cancelled) {
-    session.counters.running -= run.count;
+  for (const auto& run : take_running(state, session, runs, nullptr)) {
     count += run.count;
     record_cancelled(state, session, run, reason, now);
   }

@@ -9,6 +9,7 @@
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
 #include "broker/core/ticket.hpp"
+#include "proto/run_list.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
@@ -83,14 +84,8 @@ void claim(State& state, Executor& executor, const proto::HandRun& said,
     add_hand(executor.shares[said.uid], {claimed[i], said.ticket.run, said.ticket.attempt,
                                          said.ticket.epoch, said.ticket.token, 0, 0});
   }
-  std::sort(claimed.begin(), claimed.end());
-  std::vector<Run> unknown;
-  proto::TaskId at = said.run.first;
-  for (const auto& run : claimed) {
-    if (at < run.first) unknown.push_back({at, run.first - at});
-    at = run.end();
-  }
-  if (at < said.run.end()) unknown.push_back({at, said.run.end() - at});
+  std::vector<Run> unknown{said.run};
+  for (const auto& run : claimed) proto::take_out(unknown, run);
   // Leaves when their results are confirmed: until then only the executor has them for certain.
   cancel_at(state, executor, said.uid, std::move(unknown));
   touch(state, *session);
@@ -207,7 +202,6 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   for (auto& [uid, share] : executor.shares) {
     for (auto& hand : take_all_hands(share)) add_hand(believed[uid], std::move(hand));
     share.cancelled.clear();  // what it has of them still it lists, and is told again
-    share.cancelled_tasks = 0;
   }
   for (const auto& said : hello.hand) claim(state, executor, said, believed);
   // Believed but not listed: it never arrived, or came back already.
@@ -260,7 +254,7 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   share->second.took_back = false;
   std::vector<Hand> back;
   for (const auto& run : message.runs) {
-    release_cancelled(share->second, run.run);
+    proto::take_out(share->second.cancelled, run.run);
     // The answer to a cancel says nothing about what is in its hands: a part may have been
     // dispatched again since.
     if (message.code == Code::kTaskCancelled) continue;

@@ -145,42 +145,30 @@ void requeue(State& state, Session& session, std::vector<Hand> hands, Charge cha
 
 void cancel_at(State& state, Executor& executor, proto::SessionUid uid, std::vector<Run> runs) {
   if (runs.empty()) return;
-  Share& share = executor.shares[uid];
-  for (const auto& run : runs) {
-    share.cancelled.push_back(run);
-    share.cancelled_tasks += run.count;
-  }
+  auto& cancelled = executor.shares[uid].cancelled;
+  cancelled.insert(cancelled.end(), runs.begin(), runs.end());
   // Behind their dispatch, which may wait for a batch still.
   send_after(state, Port::kExecutors, executor.peer, proto::CancelRuns{uid, std::move(runs)});
 }
 
-void release_cancelled(Share& share, const Run& run) {
-  std::vector<Run> left;
-  for (const auto& cancelled : share.cancelled) {
-    Run common = cancelled.intersect(run);
-    share.cancelled_tasks -= common.count;
-    if (common.empty()) {
-      left.push_back(cancelled);
-      continue;
-    }
-    if (cancelled.first < common.first) {
-      left.push_back({cancelled.first, common.first - cancelled.first});
-    }
-    if (common.end() < cancelled.end()) {
-      left.push_back({common.end(), cancelled.end() - common.end()});
-    }
+std::vector<Run> take_running(State& state, Session& session, const std::vector<Run>& runs,
+                              const Executor* but) {
+  std::vector<Run> taken;
+  for (const auto& run : runs) {
+    for (const auto& orphan : session.tasks.claim_orphans(run)) taken.push_back(orphan);
   }
-  share.cancelled.swap(left);
-}
-
-void cancel_hands(State& state, Session& session) {
   for (auto& [id, executor] : state.executors) {
     auto share = executor.shares.find(session.uid);
-    if (share == executor.shares.end() || share->second.hands.empty()) continue;
-    std::vector<Run> runs;
-    for (const auto& hand : take_all_hands(share->second)) runs.push_back(hand.run);
-    cancel_at(state, executor, session.uid, std::move(runs));
+    if (share == executor.shares.end()) continue;
+    std::vector<Run> here;
+    for (const auto& run : runs) {
+      for (const auto& hand : take_hands(share->second, run)) here.push_back(hand.run);
+    }
+    taken.insert(taken.end(), here.begin(), here.end());
+    if (&executor != but) cancel_at(state, executor, session.uid, std::move(here));
   }
+  for (const auto& run : taken) session.counters.running -= run.count;
+  return taken;
 }
 
 }  // namespace flame::broker

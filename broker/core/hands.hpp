@@ -32,10 +32,10 @@ void requeue(State& state, Session& session, std::vector<Hand> hands, Charge cha
 /// that they ended they count against its window.
 void cancel_at(State& state, Executor& executor, proto::SessionUid uid,
                std::vector<proto::Run> runs);
-/// It said so.
-void release_cancelled(Share& share, const proto::Run& run);
 
-/// Every executor that has something of the session is told to stop it.
-void cancel_hands(State& state, Session& session);
+/// Takes the parts of `runs` that run out of executors' hands and the orphans, wherever they are;
+/// every executor but `but` is told to stop its own.
+std::vector<proto::Run> take_running(State& state, Session& session,
+                                     const std::vector<proto::Run>& runs, const Executor* but);
 
 }  // namespace flame::broker

@@ -137,7 +137,6 @@ void close_session(State& state, Session& session, const proto::Now& now) {
 }
 
 void delete_session(State& state, Session& session) {
-  cancel_hands(state, session);
   for (const auto& [peer, watcher] : session.watchers) {
     send_acknowledgement(state, session.spec.durability, peer,
                          proto::SessionChanged{session.uid, SessionState::kDeleting,
@@ -148,6 +147,7 @@ void delete_session(State& state, Session& session) {
         state, session.spec.durability, waiting.peer,
         proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
   }
+  take_running(state, session, {{1, session.counters.tasks}}, nullptr);
   if (session.counters.tasks > 0) {
     state.ops.push_back(
         DropSegments{session.name, 0, proto::segment_of(session.counters.tasks), true});

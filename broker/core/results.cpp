@@ -187,21 +187,8 @@ std::vector<Run> take_unfinished(State& state, Session& session, const Executor&
     session.counters.pending -= waiting.run.count;
     parts.push_back(waiting.run);
   }
-  for (const auto& orphan : session.tasks.claim_orphans(run)) {
-    session.counters.running -= orphan.count;
-    parts.push_back(orphan);
-  }
-  for (auto& [id, executor] : state.executors) {
-    auto share = executor.shares.find(session.uid);
-    if (share == executor.shares.end()) continue;
-    std::vector<Run> here;
-    for (const auto& hand : take_hands(share->second, run)) {
-      session.counters.running -= hand.run.count;
-      here.push_back(hand.run);
-    }
-    parts.insert(parts.end(), here.begin(), here.end());
-    if (&executor != &from) cancel_at(state, executor, session.uid, std::move(here));
-  }
+  auto running = take_running(state, session, {run}, &from);
+  parts.insert(parts.end(), running.begin(), running.end());
   std::sort(parts.begin(), parts.end());
   return parts;
 }

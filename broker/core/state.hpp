@@ -187,7 +187,6 @@ struct Share {
   std::map<proto::TaskId, Hand> hands;  ///< by first id
   /// Told to stop, not answered yet: nobody waits for them, but the room they take is not free.
   std::vector<proto::Run> cancelled;
-  uint64_t cancelled_tasks = 0;
   uint64_t slots_wanted = 0;
   uint64_t slots_bound = 0;  ///< echoed
   bool took_back = false;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "proto/elements.hpp"
+#include "proto/run_list.hpp"
 #include "runtime/assert.hpp"
 
 namespace flame::broker {
@@ -89,21 +90,7 @@ std::vector<WaitingRun> TaskTable::take_all() {
   return all;
 }
 
-std::vector<Run> TaskTable::claim_orphans(const Run& run) {
-  std::vector<Run> claimed, kept;
-  for (const auto& orphan : orphans_) {
-    Run common = orphan.intersect(run);
-    if (common.empty()) {
-      kept.push_back(orphan);
-      continue;
-    }
-    claimed.push_back(common);
-    if (orphan.first < common.first) kept.push_back({orphan.first, common.first - orphan.first});
-    if (common.end() < orphan.end()) kept.push_back({common.end(), orphan.end() - common.end()});
-  }
-  orphans_.swap(kept);
-  return claimed;
-}
+std::vector<Run> TaskTable::claim_orphans(const Run& run) { return proto::take_out(orphans_, run); }
 
 proto::Bytes TaskTable::elements_of(InputRun& input, const Run& slice) {
   FLAME_ASSERT(input.in_memory && input.run().contains(slice));

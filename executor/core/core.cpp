@@ -6,6 +6,7 @@
 
 #include "proto/elements.hpp"
 #include "proto/limits.hpp"
+#include "proto/run_list.hpp"
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
 
@@ -179,12 +180,9 @@ void Core::on_message(const proto::CancelRuns& message) {
   for (const auto& run : message.runs) {
     if (from != nullptr) from->queue.drop(run);
     results_.forget(message.uid, run);
-    proto::TaskId at = run.first;
-    for (const auto& runs_on : cancel_in_hand(message.uid, run)) {
-      if (at < runs_on.first) ended.push_back({at, runs_on.first - at});
-      at = runs_on.end();
-    }
-    if (at < run.end()) ended.push_back({at, run.end() - at});
+    std::vector<proto::Run> here{run};
+    for (const auto& runs_on : cancel_in_hand(message.uid, run)) proto::take_out(here, runs_on);
+    ended.insert(ended.end(), here.begin(), here.end());
   }
   say_cancelled(message.uid, ended);
   if (from != nullptr) touch(*from);

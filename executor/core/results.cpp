@@ -6,6 +6,7 @@
 
 #include "proto/elements.hpp"
 #include "proto/limits.hpp"
+#include "proto/run_list.hpp"
 
 namespace flame::executor {
 
@@ -167,17 +168,7 @@ void ResultBox::forget(proto::SessionUid uid, const proto::Run& run) {
     at = before;
   }
   while (at != kept_.end() && at->first.first == uid && at->first.second < run.end()) {
-    std::vector<proto::Run> open;
-    for (const auto& part : at->second.open) {
-      auto common = part.intersect(run);
-      if (common.empty()) {
-        open.push_back(part);
-        continue;
-      }
-      if (part.first < common.first) open.push_back({part.first, common.first - part.first});
-      if (common.end() < part.end()) open.push_back({common.end(), part.end() - common.end()});
-    }
-    at->second.open = std::move(open);
+    proto::take_out(at->second.open, run);
     if (at->second.open.empty()) {
       bytes_ -= at->second.message.payload.size();
       at = kept_.erase(at);

@@ -353,8 +353,7 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
   say_cancelled(instance.uid, ended);
 }
 
-// The parts of `run` that services have, in order: they are told, and go on until they obey or are
-// killed.
+// The parts of `run` that services have: they are told, and go on until they obey or are killed.
 std::vector<proto::Run> Core::cancel_in_hand(proto::SessionUid uid, const proto::Run& run) {
   std::vector<proto::Run> found;
   for (auto& [id, holder] : instances_) {
@@ -371,7 +370,6 @@ std::vector<proto::Run> Core::cancel_in_hand(proto::SessionUid uid, const proto:
     }
     if (holder->state == State::kServing) set_task_deadline(*holder);
   }
-  std::sort(found.begin(), found.end());
   return found;
 }
 

@@ -331,13 +331,17 @@ def test_after_a_new_link_everything_is_said_again(world):
     assert world.hear(opened) == ["state Open", "watch 1", "submit 1", "submit 2"]
 
 
-def test_a_new_lineage_names_what_is_lost_and_goes_on(world):
+def break_with_two_of_three_acknowledged(world):
     world.connect_with_session()
     world.watch()
     world.submit(11), world.submit(12), world.submit(13)
     world.ack((1, 1), (2, 6))
     world.hear(world.entry(0)), world.hear(world.entry(1))
     world.break_link()
+
+
+def test_a_new_lineage_names_what_is_lost_and_goes_on(world):
+    break_with_two_of_three_acknowledged(world)
     world.lineage = "B"
     world.hear(world.welcome())
     opened = world.info(world.request, last_submit=1, done_end=1)
@@ -346,12 +350,7 @@ def test_a_new_lineage_names_what_is_lost_and_goes_on(world):
 
 
 def test_while_a_person_has_to_decide_nothing_counts_as_lost(world):
-    world.connect_with_session()
-    world.watch()
-    world.submit(11), world.submit(12), world.submit(13)
-    world.ack((1, 1), (2, 6))
-    world.hear(world.entry(0)), world.hear(world.entry(1))
-    world.break_link()
+    break_with_two_of_three_acknowledged(world)
     world.hear(world.welcome(serving=False))
     opened = world.info(world.request, last_submit=1, done_end=1)
     assert world.hear(opened) == ["state Open", "submit 3"]

@@ -404,15 +404,22 @@ TEST_F(ClientCoreTest, ManyConsumedBytesAreAcknowledgedAtOnce) {
   EXPECT_THAT(on(Consumed{7, 1}), ElementsAre("results_ack 1"));
 }
 
-TEST_F(ClientCoreTest, ANewLineageNamesWhatIsLostAndGoesOn) {
-  connect_with_session();
-  on(WatchFrom{7, 0, "", ""});
-  hear(proto::Watching{request, 7, 0, 0});
-  on(SubmitRun{7, 11, 5, 0, {}}), on(SubmitRun{7, 12, 5, 0, {}}), on(SubmitRun{7, 13, 5, 0, {}});
-  hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}, {2, {6, 5}}}});
-  hear(entry(0)), hear(entry(1));
-  on(SendFailed{});
-  after_ms(1);
+class BrokenLink : public ClientCoreTest {
+ protected:
+  void break_with_two_of_three_acknowledged() {
+    connect_with_session();
+    on(WatchFrom{7, 0, "", ""});
+    hear(proto::Watching{request, 7, 0, 0});
+    on(SubmitRun{7, 11, 5, 0, {}}), on(SubmitRun{7, 12, 5, 0, {}}), on(SubmitRun{7, 13, 5, 0, {}});
+    hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}, {2, {6, 5}}}});
+    hear(entry(0)), hear(entry(1));
+    on(SendFailed{});
+    after_ms(1);
+  }
+};
+
+TEST_F(BrokenLink, ANewLineageNamesWhatIsLostAndGoesOn) {
+  break_with_two_of_three_acknowledged();
   lineage = "B";
   hear(welcome());
   auto opened = info(request);
@@ -424,15 +431,8 @@ TEST_F(ClientCoreTest, ANewLineageNamesWhatIsLostAndGoesOn) {
 }
 
 // What is missing may still be found: only a new lineage says that somebody gave it up.
-TEST_F(ClientCoreTest, WhileAPersonHasToDecideNothingCountsAsLost) {
-  connect_with_session();
-  on(WatchFrom{7, 0, "", ""});
-  hear(proto::Watching{request, 7, 0, 0});
-  on(SubmitRun{7, 11, 5, 0, {}}), on(SubmitRun{7, 12, 5, 0, {}}), on(SubmitRun{7, 13, 5, 0, {}});
-  hear(proto::SubmitAck{7, proto::Durability::kStored, {{1, {1, 5}}, {2, {6, 5}}}});
-  hear(entry(0)), hear(entry(1));
-  on(SendFailed{});
-  after_ms(1);
+TEST_F(BrokenLink, WhileAPersonHasToDecideNothingCountsAsLost) {
+  break_with_two_of_three_acknowledged();
   auto waits = welcome();
   waits.serving = false;
   hear(waits);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Lists of runs that do not overlap.
+
+#include <vector>
+
+#include "proto/run.hpp"
+
+namespace flame::proto {
+
+/// Takes what lies in `run` out of `runs` and returns it; the rest of a cut one stays in its place.
+std::vector<Run> take_out(std::vector<Run>& runs, const Run& run);
+
+}  // namespace flame::proto
