@@ -7,6 +7,10 @@ target_compile_options(flame_options INTERFACE -Wall -Wextra -Wconversion -Werro
 # g++ 12 sees both in std::string and std::variant where there are none (GCC bugs 105329, 105562).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(flame_options INTERFACE -Wno-restrict -Wno-maybe-uninitialized)
+  # In a unity build every .cpp is an included file, and a fixture in one's anonymous namespace looks like one in a header.
+  if(CMAKE_UNITY_BUILD)
+    target_compile_options(flame_options INTERFACE -Wno-subobject-linkage)
+  endif()
 endif()
 set(FLAME_SANITIZE "" CACHE STRING "address,undefined or thread")
 # -g1 holds what a report shows (functions and lines) and saves a third of the time to compile.

@@ -11,7 +11,6 @@
 namespace flame::shims {
 
 namespace {
-constexpr size_t kReadBytes = 64 * 1024;
 // On close: a pipe holds 64 KiB by default and 1 MiB at most.
 constexpr int kReadsAtClose = 16;
 }  // namespace
@@ -43,7 +42,7 @@ void OutputTail::close() {
 
 bool OutputTail::read_some() {
   if (!pipe_) return false;
-  std::array<char, kReadBytes> buffer;
+  std::array<char, kPipeBytes> buffer;
   ssize_t got = ::read(pipe_.get(), buffer.data(), buffer.size());
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
     loop_.remove_fd(pipe_.get());

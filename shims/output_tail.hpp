@@ -5,6 +5,7 @@
 // Reads what a child writes to stdout and stderr so that it never waits for us, and keeps only the
 // end of it.
 
+#include <cstddef>
 #include <string>
 
 #include "runtime/event_loop.hpp"
@@ -37,6 +38,9 @@ class OutputTail {
   Descriptor pipe_;
   std::string tail_;
 };
+
+/// What a pipe of Linux holds: no read gets more at once.
+inline constexpr size_t kPipeBytes = 64 * 1024;
 
 struct Pipe {
   Descriptor read, write;

@@ -12,10 +12,6 @@
 
 namespace flame::shims {
 
-namespace {
-constexpr size_t kReadBytes = 64 * 1024;
-}
-
 ShellShim::ShellShim(Launch launch, InstanceId instance, runtime::EventLoop& loop, Events& events)
     : launch_(std::move(launch)), instance_(instance), loop_(loop), events_(events), stderr_(loop) {
   launch_.environment.emplace_back("FLAME_SHIM", "shell");
@@ -90,7 +86,7 @@ void ShellShim::write_input() {
 // True while there is more.
 bool ShellShim::read_output() {
   if (!stdout_) return false;
-  std::array<char, kReadBytes> buffer;
+  std::array<char, kPipeBytes> buffer;
   ssize_t got = ::read(stdout_.get(), buffer.data(), buffer.size());
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) close_output();
   if (got <= 0) return false;

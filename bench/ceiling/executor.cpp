@@ -23,7 +23,7 @@ namespace flame::ceiling {
 namespace {
 
 constexpr int kPipeBytes = 4 << 20;
-constexpr int kMessagesPerTurn = 4;
+constexpr int kTaskMessagesPerTurn = 4;
 
 struct Prefix {
   uint64_t first, count, size;
@@ -87,7 +87,7 @@ class Executor {
           {socket_.fd(), POLLIN, 0}};
       poll(fds, 2, ready ? 0 : -1);
       if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_answer()) return 0;
-      for (int i = 0; i < kMessagesPerTurn && socket_.receive(received_); i++) take_tasks();
+      for (int i = 0; i < kTaskMessagesPerTurn && socket_.receive(received_); i++) take_tasks();
       write_some();
     }
   }

@@ -8,7 +8,7 @@ namespace flame::broker {
 
 namespace {
 
-constexpr int64_t kLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
+constexpr int64_t kExecutorLeaseUs = int64_t{proto::kLeaseMs} * proto::kUsPerMs;
 
 bool idle(const Executor& executor) {
   return std::all_of(executor.slots.begin(), executor.slots.end(),
@@ -26,14 +26,14 @@ int64_t beat_us(const Executor& executor) {
   return idle(executor) ? std::max(kBeatUs, executor.idle_beat_us) : kBeatUs;
 }
 
-int64_t lease_us(const Executor& executor) { return std::max(kLeaseUs, 3 * beat_us(executor)); }
+int64_t lease_us(const Executor& executor) { return std::max(kExecutorLeaseUs, 3 * beat_us(executor)); }
 
 void heard_from(Executor& executor, const proto::Now& now) {
   executor.lease_until_us = now.mono_us + lease_us(executor);
 }
 
 void expects_answer(Executor& executor, const proto::Now& now) {
-  executor.lease_until_us = std::min(executor.lease_until_us, now.mono_us + kLeaseUs);
+  executor.lease_until_us = std::min(executor.lease_until_us, now.mono_us + kExecutorLeaseUs);
   executor.beat_due_us = std::min(executor.beat_due_us, now.mono_us + kBeatUs);
 }
 

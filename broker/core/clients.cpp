@@ -30,7 +30,7 @@ Error lost_lineage(const State& state) {
 
 namespace {
 
-constexpr int64_t kLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
+constexpr int64_t kClientLeaseUs = int64_t{proto::kClientLeaseMs} * proto::kUsPerMs;
 constexpr uint32_t kHelloRetryMs = 100;
 
 // What a request that changes something gets while the broker cannot record it.
@@ -100,7 +100,7 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   client.id = hello.client;
   client.link = proto::Link(envelope.link);
   (void)client.link.receive(envelope);
-  client.lease_until_us = now.mono_us + kLeaseUs;
+  client.lease_until_us = now.mono_us + kClientLeaseUs;
   client.beat_due_us = now.mono_us + kBeatUs;
   proto::Welcome welcome;
   welcome.version = state.config.version;
@@ -424,7 +424,7 @@ void on_client_message(State& state, const Peer& peer, const proto::Envelope& en
     case proto::Link::Verdict::kAccept:
       break;
   }
-  client->second.lease_until_us = now.mono_us + kLeaseUs;
+  client->second.lease_until_us = now.mono_us + kClientLeaseUs;
   std::visit([&](auto& m) { on(state, client->second, m, now); }, message);
 }
 

@@ -342,18 +342,6 @@ struct PutOne {
   }
 };
 
-std::string_view session_of(const StoreOp& op) {
-  return std::visit(
-      [](const auto& o) -> std::string_view {
-        if constexpr (requires { o.session; }) {
-          return o.session;
-        } else {
-          return {};
-        }
-      },
-      op);
-}
-
 /// True for operations that may change places with each other within a batch: new inputs before
 /// dropped ones, and nothing of these reads or removes what another wrote.
 bool plain(const StoreOp& op) {

@@ -153,18 +153,6 @@ struct ApplyOp {
   }
 };
 
-SessionName session_of(const StoreOp& op) {
-  return std::visit(
-      [](const auto& o) -> SessionName {
-        if constexpr (requires { o.session; }) {
-          return o.session;
-        } else {
-          return {};
-        }
-      },
-      op);
-}
-
 }  // namespace
 
 void apply(MemoryKeys& keys, const StoreOp& op) { std::visit(ApplyOp{keys}, op); }
@@ -269,7 +257,7 @@ void MemoryRedis::arrive(OnTheWay& request) {
     Change change;
     change.batch = request.batch.number;
     for (auto& op : request.batch.ops) {
-      auto session = session_of(op);
+      SessionName session{session_of(op)};
       if (bad_sessions_.count(session) != 0) {
         left_out.insert(session);
       } else {

@@ -18,7 +18,7 @@ using runtime::RedisReplies;
 using runtime::RedisReply;
 using runtime::RedisRequest;
 
-constexpr int64_t kTimeoutUs = 20 * proto::kUsPerSecond;
+constexpr int64_t kReadTimeoutUs = 20 * proto::kUsPerSecond;
 
 /// One HMGET per stretch of runs in one segment; the values come back in the order of `runs`.
 template <class Key>
@@ -99,7 +99,7 @@ void RedisReads::send(uint64_t id, const ReadOutputs& read) {
   request.add({"LRANGE", proto::done_key(read.session), std::to_string(read.first),
                std::to_string(read.first + read.count - 1)});
   request.add({"EXEC"});
-  connection_.send(std::move(request), kTimeoutUs,
+  connection_.send(std::move(request), kReadTimeoutUs,
                    [this, id](RedisReplies&& replies) { take_done(id, std::move(replies)); });
 }
 
@@ -138,7 +138,7 @@ void RedisReads::measure(uint64_t id, OutputsRead answer) {
     request.add(
         {"HSTRLEN", proto::output_key(read.session, segment_of(run.first)), to_string(run)});
   }
-  connection_.send(std::move(request), kTimeoutUs,
+  connection_.send(std::move(request), kReadTimeoutUs,
                    [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
                      if (transient(replies[0])) return;
                      uint64_t most = std::get<ReadOutputs>(waiting_.at(id)).bytes_max;
@@ -156,7 +156,7 @@ void RedisReads::measure(uint64_t id, OutputsRead answer) {
 void RedisReads::fetch(uint64_t id, OutputsRead answer) {
   const auto& read = std::get<ReadOutputs>(waiting_.at(id));
   auto request = values_of(read.session, answer.runs, proto::output_key);
-  connection_.send(std::move(request), kTimeoutUs,
+  connection_.send(std::move(request), kReadTimeoutUs,
                    [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
                      if (transient(replies[0])) return;
                      answer.error = take_values(replies, answer.values);
@@ -167,7 +167,7 @@ void RedisReads::fetch(uint64_t id, OutputsRead answer) {
 void RedisReads::send(uint64_t id, const ReadInputs& read) {
   InputsRead answer{read.tag, read.runs, {}, {}};
   if (read.runs.empty()) return finish(id, std::move(answer));
-  connection_.send(values_of(read.session, read.runs, proto::input_key), kTimeoutUs,
+  connection_.send(values_of(read.session, read.runs, proto::input_key), kReadTimeoutUs,
                    [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
                      if (transient(replies[0])) return;
                      answer.error = take_values(replies, answer.values);
@@ -177,7 +177,7 @@ void RedisReads::send(uint64_t id, const ReadInputs& read) {
 
 void RedisReads::send(uint64_t id, const ReadCommon& read) {
   RedisRequest request({"GET", proto::common_key(read.session)});
-  connection_.send(std::move(request), kTimeoutUs, [this, id](RedisReplies&& replies) {
+  connection_.send(std::move(request), kReadTimeoutUs, [this, id](RedisReplies&& replies) {
     if (transient(replies[0])) return;
     CommonRead answer{tag_of(waiting_.at(id)), {}, {}};
     if (replies[0].is_error()) {
@@ -191,7 +191,7 @@ void RedisReads::send(uint64_t id, const ReadCommon& read) {
 
 void RedisReads::send(uint64_t id, const ReadEvents& read) {
   RedisRequest request({"XRANGE", proto::events_key(read.session), "-", "+"});
-  connection_.send(std::move(request), kTimeoutUs, [this, id](RedisReplies&& replies) {
+  connection_.send(std::move(request), kReadTimeoutUs, [this, id](RedisReplies&& replies) {
     if (transient(replies[0])) return;
     EventsRead answer{tag_of(waiting_.at(id)), {}, {}};
     if (replies[0].is_error()) answer.error = explain(replies[0].text, "its place").error;

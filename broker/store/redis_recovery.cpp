@@ -16,7 +16,7 @@ using runtime::RedisReplies;
 using runtime::RedisReply;
 using runtime::RedisRequest;
 
-constexpr int64_t kTimeoutUs = 60 * proto::kUsPerSecond;
+constexpr int64_t kRecoveryTimeoutUs = 60 * proto::kUsPerSecond;
 constexpr size_t kSessionsAtOnce = 64;
 constexpr int64_t kFieldsAtOnce =
     65'536;  // HKEYS of more would hold Redis for tens of milliseconds
@@ -53,14 +53,14 @@ void RedisRecovery::start() {
   request.add({"HGETALL", proto::kAppsKey});
   request.add({"HGETALL", proto::kExecutorsKey});
   request.add({"ZRANGE", proto::kSessionsKey, "0", "-1"});
-  connection_.send(std::move(request), kTimeoutUs,
+  connection_.send(std::move(request), kRecoveryTimeoutUs,
                    [this](RedisReplies&& replies) { take_names(std::move(replies)); });
 }
 
 void RedisRecovery::send(size_t index, RedisRequest&& request,
                          void (RedisRecovery::*take)(size_t, RedisReplies&&)) {
   sessions_[index].outstanding++;
-  connection_.send(std::move(request), kTimeoutUs, [this, index, take](RedisReplies&& replies) {
+  connection_.send(std::move(request), kRecoveryTimeoutUs, [this, index, take](RedisReplies&& replies) {
     (this->*take)(index, std::move(replies));
     if (--sessions_[index].outstanding == 0) finish_session(index);
   });
@@ -154,7 +154,7 @@ void RedisRecovery::scan_inputs(size_t index, uint64_t segment, const std::strin
   request.add({"EVAL", kScanNames, "1", proto::input_key(sessions_[index].session.session, segment),
                cursor, "16384"});
   sessions_[index].outstanding++;
-  connection_.send(std::move(request), kTimeoutUs, [this, index, segment](RedisReplies&& replies) {
+  connection_.send(std::move(request), kRecoveryTimeoutUs, [this, index, segment](RedisReplies&& replies) {
     const auto& items = replies[0].items;
     if (good(index, replies[0]) && !items.empty()) {
       for (size_t i = 1; i < items.size(); i++) add_run(index, items[i].text);

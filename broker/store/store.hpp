@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -142,6 +143,19 @@ using StoreOp =
     std::variant<PutApplication, DropApplication, PutSession, PutFields, PutInput, DropInput,
                  PutState, PutOutput, DropOutput, TrimDone, PutAttempts, PutSubmits, PutReader,
                  PutEvent, DropSegments, DropResults, DropSession, PutExecutor, PutDemand>;
+
+/// The session that `op` writes to, or "" where it is none's. Points into `op`.
+inline std::string_view session_of(const StoreOp& op) {
+  return std::visit(
+      [](const auto& o) -> std::string_view {
+        if constexpr (requires { o.session; }) {
+          return o.session;
+        } else {
+          return {};
+        }
+      },
+      op);
+}
 
 /// One transaction. Numbers are given by the core, 1 + the last confirmed, and never skip.
 struct Batch {

@@ -16,7 +16,7 @@ namespace {
 
 size_t runs = 0;
 
-void run(const std::string& bytes) {
+void replay(const std::string& bytes) {
   // Of exactly that size on the heap, as libFuzzer has it.
   std::string copy(bytes.data(), bytes.size());
   LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(copy.data()), copy.size());
@@ -46,7 +46,7 @@ void mutate(const std::string& bytes, int mutations) {
         changed[place % changed.size()] = static_cast<char>(place >> 40);
       }
     }
-    run(changed);
+    replay(changed);
   }
 }
 
@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
     }
     std::stringstream bytes;
     bytes << file.rdbuf();
-    run(bytes.str());
+    replay(bytes.str());
     mutate(bytes.str(), mutations);
   }
   std::printf("%zu files, %zu runs, no finding\n", files.size(), runs);

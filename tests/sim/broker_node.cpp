@@ -11,7 +11,7 @@ namespace flame::sim {
 
 namespace {
 
-constexpr int64_t kTurnUs = 30;
+constexpr int64_t kBrokerTurnUs = 30;
 constexpr int64_t kStarvingUs = 5 * proto::kUsPerSecond;
 
 broker::CoreConfig core_config(World& world) {
@@ -125,7 +125,7 @@ void BrokerNode::leave() {
 
 void BrokerNode::receive(broker::PeerMessage message) {
   inbox_.push_back(std::move(message));
-  turn_at(cluster_.world.now_us() + kTurnUs);
+  turn_at(cluster_.world.now_us() + kBrokerTurnUs);
 }
 
 void BrokerNode::turn_at(int64_t us) {
@@ -152,7 +152,7 @@ void BrokerNode::turn() {
   perform(core_.take_actions());
   if (!alive_) return;
   int64_t next = std::min(core_.next_tick_us(now), store_->next_us());
-  if (!inbox_.empty()) next = now.mono_us + kTurnUs;
+  if (!inbox_.empty()) next = now.mono_us + kBrokerTurnUs;
   turn_at(std::max(next, now.mono_us + 1));
 }
 

@@ -10,7 +10,7 @@
 namespace flame::sim {
 
 namespace {
-constexpr int64_t kTurnUs = 20;
+constexpr int64_t kExecutorTurnUs = 20;
 /// A service answers at the latest after this much work, or at the end of a frame.
 constexpr int64_t kGatherUs = 2'000;
 }  // namespace
@@ -67,7 +67,7 @@ void ExecutorNode::receive(const proto::Envelope& envelope, const proto::Message
 
 void ExecutorNode::feed(executor::Event event) {
   inbox_.push_back(std::move(event));
-  turn_at(cluster_.world.now_us() + kTurnUs);
+  turn_at(cluster_.world.now_us() + kExecutorTurnUs);
 }
 
 void ExecutorNode::turn_at(int64_t us) {

@@ -8,8 +8,6 @@ namespace flame::client {
 
 namespace {
 
-constexpr uint32_t kRetryMsDefault = 100;
-
 void set_request(proto::Message& message, uint64_t id) {
   std::visit(
       [id](auto& m) {
@@ -71,8 +69,7 @@ bool RequestTable::retry_later(const proto::ErrorReply& reply, proto::Now now) {
   auto found = pending_.find(reply.request);
   if (found == pending_.end() || !passes(reply.code)) return false;
   Pending& pending = found->second;
-  uint32_t wait_ms = reply.retry_after_ms > 0 ? reply.retry_after_ms : kRetryMsDefault;
-  pending.due_us = now.mono_us + int64_t{wait_ms} * proto::kUsPerMs;
+  pending.due_us = now.mono_us + retry_us(reply);
   pending.last = {reply.code, reply.message, reply.retry_after_ms};
   return pending.due_us < pending.deadline_us;
 }

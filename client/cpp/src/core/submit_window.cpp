@@ -8,7 +8,6 @@ namespace flame::client {
 
 namespace {
 constexpr size_t kHistoryMax = 16'384;
-constexpr uint32_t kRetryMsDefault = 50;
 // Refusals behind a refused one come in a burst: resend once behind them.
 constexpr uint32_t kGapWaitMs = 1;
 }  // namespace
@@ -69,8 +68,7 @@ SubmitWindow::Refused SubmitWindow::refuse(const proto::ErrorReply& reply, proto
     return {Refusal::kFinal, ticket};
   }
   if (entry->in_flight > 0) return {};
-  uint32_t wait_ms = reply.retry_after_ms > 0 ? reply.retry_after_ms : kRetryMsDefault;
-  hold_until_us_ = std::max(hold_until_us_, now.mono_us + int64_t{wait_ms} * proto::kUsPerMs);
+  hold_until_us_ = std::max(hold_until_us_, now.mono_us + retry_us(reply));
   return {Refusal::kRetry, 0};
 }
 
