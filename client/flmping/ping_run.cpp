@@ -3,6 +3,8 @@
 #include "client/flmping/ping_run.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 
 #include "proto/elements.hpp"
 #include "proto/limits.hpp"
@@ -28,6 +30,22 @@ proto::Bytes make_inputs(uint64_t tasks, uint64_t size) {
   payload.reserve(tasks * proto::element_size(size));
   for (uint64_t i = 0; i < tasks; i++) proto::append_element(payload, input);
   return proto::Bytes::own(std::move(payload));
+}
+
+// Each output is "pong <id> took <us>".
+int64_t sum_of_took_us(std::string_view payload) {
+  constexpr std::string_view kWord = " took ";
+  int64_t sum = 0;
+  proto::ElementReader outputs(payload);
+  while (auto output = outputs.next()) {
+    size_t at = output->find(kWord);
+    if (at == std::string_view::npos) continue;
+    int64_t value = 0;
+    const char* number = output->data() + at + kWord.size();
+    std::from_chars(number, output->data() + output->size(), value);
+    sum += value;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -71,8 +89,11 @@ std::optional<client::OutgoingRun> PingRun::next_run() {
 bool PingRun::on_results(proto::Results&& results) {
   auto now = runtime::read_clock();
   last_result_us_ = now.mono_us;
-  if (settings_.latency && results.run.first > kWarmUp) round_trips_.add(now.mono_us - sent_us_, 1);
-  if (!settings_.latency || results.run.first > kWarmUp) stages_.add(results, now.wall_us);
+  if (!settings_.latency || results.run.first > kWarmUp) {
+    if (settings_.latency) round_trips_.add(now.mono_us - sent_us_, 1);
+    if (settings_.duration_ms > 0) in_tasks_us_ += sum_of_took_us(results.payload.view());
+    stages_.add(results, now.wall_us);
+  }
   tally_.add(results);
   received_.store(tally_.received(), std::memory_order_relaxed);
   if (tally_.complete()) end(std::nullopt);

@@ -43,6 +43,9 @@ class PingRun : public client::SessionListener {
   }
   /// From the first counted submit to the last result.
   int64_t duration_us() const;
+  /// What all tasks took by the services' own clocks; 0 without --duration, or if the outputs have
+  /// no room for it (--output-size).
+  int64_t in_tasks_us() const { return in_tasks_us_; }
   /// Without those of --latency that are not counted.
   uint64_t succeeded() const;
   const std::optional<proto::Error>& error() const { return error_; }
@@ -62,6 +65,7 @@ class PingRun : public client::SessionListener {
   int64_t counted_from_us_ = 0;
   int64_t last_result_us_ = 0;
   int64_t sent_us_ = 0;  ///< --latency: of the task on its way
+  int64_t in_tasks_us_ = 0;
   Tally tally_;
   Stages stages_;
   Latencies round_trips_;

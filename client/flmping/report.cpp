@@ -21,6 +21,16 @@ double tasks_per_second(const PingRun& run, const Outcome& outcome) {
          std::max(1e-6, seconds(outcome.duration_us));
 }
 
+std::string busy_line(const PingRun& run, const Outcome& outcome) {
+  auto tasks = std::max<uint64_t>(1, run.succeeded());
+  double whole = std::max(1e-6, seconds(outcome.duration_us) * static_cast<double>(outcome.slots));
+  return "A task took <" +
+         show_decimals(seconds(run.in_tasks_us()) * 1000 / static_cast<double>(tasks), 2) +
+         " ms> by its service's clock; <" + std::to_string(outcome.slots) +
+         "> slots were busy <" + show_decimals(100 * seconds(run.in_tasks_us()) / whole, 1) +
+         "%> of the time.\n";
+}
+
 std::string stage_table(const Stages& stages) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < kStages.size(); i++) {
@@ -61,6 +71,7 @@ std::string show_text(const Settings& settings, const PingRun& run, const Outcom
   std::string out = "<" + with_thousands(run.succeeded() + tally.failed()) +
                     "> tasks was completed in <" + tools::show_whole_ms(outcome.duration_us) +
                     ">.\n";
+  if (run.in_tasks_us() > 0) out += busy_line(run, outcome);
   if (tally.failed() > 0) {
     out += "<" + with_thousands(tally.failed()) + "> tasks failed:\n" + tally.failures().show();
   }
@@ -101,6 +112,7 @@ std::string show_json(const Settings& settings, const PingRun& run, const Outcom
       {"seconds", seconds(outcome.duration_us)},
       {"setup_seconds", seconds(outcome.setup_us)},
       {"tasks_per_second", tasks_per_second(run, outcome)},
+      {"in_tasks_seconds", seconds(run.in_tasks_us())},
       {"latency_ms", {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}, {"max", p.max}}},
       {"input_size", settings.input_size},
       {"output_size", settings.output_size},

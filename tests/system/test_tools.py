@@ -141,6 +141,7 @@ PING_KEYS = {
     "seconds",
     "setup_seconds",
     "tasks_per_second",
+    "in_tasks_seconds",
     "latency_ms",
     "input_size",
     "output_size",
@@ -180,6 +181,10 @@ def test_flmping_in_its_other_forms(running):
     )
     assert (large.json["input_size"], large.json["output_size"]) == (1 << 20, 2 << 20), large
     assert large.json["succeeded"] == 8
+    slow = ("flmping", "-t", 40, "-d", 5)
+    report = running.run(*slow, "-o", "json").json
+    assert 0.2 <= report["in_tasks_seconds"] <= 2 * report["seconds"], report
+    assert "> slots were busy <" in running.run(*slow).out
     assert "Throughput:" in running.run("flmping", "-t", 1000, "-p").out
 
 
