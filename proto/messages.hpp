@@ -470,15 +470,15 @@ struct Results {
   friend bool operator==(const Results&, const Results&) = default;
 };
 
-/// Rows are maps with flat keys. `cut`: there were more than list_rows_max.
+/// payload: rows (proto/rows.hpp), maps with flat keys. `cut`: there were more than list_rows_max.
 struct Listing {
   static constexpr auto kType = MessageType::kListing;
   uint64_t request = 0;
-  List rows;
   bool cut = false;
+  Bytes payload;
   template <class F>
   auto fields(F&& f) {
-    return f(request, rows, cut);
+    return f(request, cut);
   }
   friend bool operator==(const Listing&, const Listing&) = default;
 };

@@ -9,6 +9,7 @@
 #include "broker/core/durability.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "proto/rows.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
@@ -93,6 +94,10 @@ proto::Result<std::string> find_name(const Things& things, const char* kind,
                shown + " is not unique: " + matches[0] + ", " + matches[1] + " ..."};
 }
 
+void answer(State& state, Client& client, uint64_t request, const Value& row) {
+  send_now(state, client, proto::Listing{request, false, proto::encode_rows({row})});
+}
+
 }  // namespace
 
 proto::Result<Session*> find_session(State& state, const std::string& name) {
@@ -120,7 +125,7 @@ void on_list(State& state, Client& client, const proto::ListKind& message) {
   bool cut = rows->size() > proto::kListRowsMax;
   if (cut)
     rows->erase(rows->begin(), rows->end() - static_cast<std::ptrdiff_t>(proto::kListRowsMax));
-  send_now(state, client, proto::Listing{message.request, std::move(*rows), cut});
+  send_now(state, client, proto::Listing{message.request, cut, proto::encode_rows(*rows)});
 }
 
 void on_view(State& state, Client& client, const proto::View& message) {
@@ -135,16 +140,12 @@ void on_view(State& state, Client& client, const proto::View& message) {
   if (message.kind == "application") {
     auto name = find_name(state.applications, "application", message.id);
     if (!name) return refuse(state, client, message.request, name.error());
-    return send_now(
-        state, client,
-        proto::Listing{message.request, {proto::to_value(state.applications[*name])}, false});
+    return answer(state, client, message.request, proto::to_value(state.applications[*name]));
   }
   if (message.kind == "executor") {
     auto id = find_name(state.executors, "executor", message.id);
     if (!id) return refuse(state, client, message.request, id.error());
-    return send_now(
-        state, client,
-        proto::Listing{message.request, {row_of(state, state.executors.at(*id))}, false});
+    return answer(state, client, message.request, row_of(state, state.executors.at(*id)));
   }
   refuse(state, client, message.request, unknown_kind(message.kind));
 }
@@ -163,7 +164,7 @@ void on_events_read(State& state, EventsRead read) {
   auto& map = std::get<Map>(row.data);
   map.emplace_back("why", why(state, *session));
   map.emplace_back("events", std::move(read.events));
-  send_now(state, client->second, proto::Listing{asked.mapped().request, {std::move(row)}, false});
+  answer(state, client->second, asked.mapped().request, row);
 }
 
 }  // namespace flame::broker

@@ -7,6 +7,7 @@
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
 #include "client/terminal.hpp"
+#include "proto/rows.hpp"
 #include "proto/text.hpp"
 #include "runtime/clock.hpp"
 
@@ -78,13 +79,15 @@ int run_list(Command& command) {
   auto listing = command.ask<proto::Listing>(
       proto::ListKind{0, std::string(name_of(target->kind)), command.options().flag("all")});
   if (!listing) return command.fail(listing.error());
-  std::erase_if(listing->rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows) return command.fail(rows.error());
+  std::erase_if(*rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
   auto terminal = tools::inspect_terminal(STDOUT_FILENO);
-  auto text = show_rows(listing->rows, columns_of(target->kind), *command.format(),
+  auto text = show_rows(*rows, columns_of(target->kind), *command.format(),
                         terminal.is_terminal ? terminal.width : 0);
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
-  if (listing->rows.empty() && !target->id.empty()) {
+  if (rows->empty() && !target->id.empty()) {
     std::string kind(name_of(target->kind));
     std::fprintf(stderr, "flmctl: no %s begins with '%s'; flmctl list %s shows all\n", kind.c_str(),
                  proto::printable(target->id, 60).c_str(), kind.c_str());

@@ -4,6 +4,7 @@
 
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
+#include "proto/rows.hpp"
 #include "runtime/clock.hpp"
 
 namespace flame::flmctl {
@@ -62,7 +63,9 @@ int run_view(Command& command) {
   auto listing =
       command.ask<proto::Listing>(proto::View{0, std::string(name_of(target->kind)), target->id});
   if (!listing) return command.fail(listing.error());
-  Value row = listing->rows.empty() ? Value(proto::Map{}) : listing->rows.front();
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows) return command.fail(rows.error());
+  Value row = rows->empty() ? Value(proto::Map{}) : rows->front();
   auto format = *command.format();
   bool short_form = format == Format::kTable && target->kind == Kind::kSession;
   std::fputs((short_form ? show_session(row) : show_one(row, format)).c_str(), stdout);

@@ -14,6 +14,7 @@
 #include "client/flmping/report.hpp"
 #include "client/terminal.hpp"
 #include "client/tool.hpp"
+#include "proto/rows.hpp"
 #include "runtime/clock.hpp"
 
 namespace flame::ping {
@@ -138,8 +139,10 @@ proto::Result<proto::SessionInfo> close(Connection& connection, const Outcome& o
 void count_executors(Connection& connection, Outcome& outcome) {
   auto listing = connection.ask<proto::Listing>(proto::ListKind{0, "executor", false}, kRequestMs);
   if (!listing) return;  // only shown; the run itself is over
-  outcome.executors = listing->rows.size();
-  for (const auto& row : listing->rows) {
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows) return;
+  outcome.executors = rows->size();
+  for (const auto& row : *rows) {
     if (auto slots = row.find("slots")) outcome.slots += static_cast<uint64_t>(slots->number());
   }
 }

@@ -6,6 +6,7 @@
 #include "client/cpp/src/endpoint.hpp"
 #include "proto/application.hpp"
 #include "proto/limits.hpp"
+#include "proto/rows.hpp"
 
 namespace flame {
 
@@ -115,6 +116,11 @@ proto::Application application_of(const ApplicationOptions& options) {
   return application;
 }
 
+proto::List rows_of(ClientImpl& client, const std::string& kind) {
+  auto listing = client.ask<proto::Listing>(proto::ListKind{0, kind, false});
+  return detail::value_or_raise(proto::decode_rows(listing.payload.view()));
+}
+
 }  // namespace
 
 Client Client::connect(const std::string& endpoint, const ClientOptions& options) {
@@ -148,16 +154,16 @@ Session Client::open_session(const std::string& session) {
 }
 
 std::vector<SessionStatus> Client::list_sessions() {
-  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "session", false});
+  auto rows = rows_of(*impl_, "session");
   std::vector<SessionStatus> sessions;
-  for (const auto& row : listing.rows) sessions.push_back(session_status(row));
+  for (const auto& row : rows) sessions.push_back(session_status(row));
   return sessions;
 }
 
 std::vector<ApplicationOptions> Client::list_applications() {
-  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "application", false});
+  auto rows = rows_of(*impl_, "application");
   std::vector<ApplicationOptions> applications;
-  for (const auto& row : listing.rows) {
+  for (const auto& row : rows) {
     if (auto application = proto::application_from(row))
       applications.push_back(options_of(*application));
   }
@@ -165,9 +171,9 @@ std::vector<ApplicationOptions> Client::list_applications() {
 }
 
 std::vector<ExecutorStatus> Client::list_executors() {
-  auto listing = impl_->ask<proto::Listing>(proto::ListKind{0, "executor", false});
+  auto rows = rows_of(*impl_, "executor");
   std::vector<ExecutorStatus> executors;
-  for (const auto& row : listing.rows) {
+  for (const auto& row : rows) {
     executors.push_back({text_of(row, "id"), text_of(row, "state"), text_of(row, "address"),
                          number_of(row, "slots")});
   }

@@ -9,6 +9,8 @@
 
 #include "broker/core/core.hpp"
 #include "broker/core/durability.hpp"
+#include "proto/codec.hpp"
+#include "proto/rows.hpp"
 
 namespace flame::broker {
 namespace {
@@ -144,6 +146,29 @@ TEST_F(RequestsTest, NothingIsGoneUntilALossIsAccepted) {
               undecided);
   EXPECT_THAT(hear(proto::Watch{++request, 77, 5}), undecided);
   EXPECT_THAT(hear(create()), undecided);
+}
+
+TEST_F(RequestsTest, AListingOfManyLongRowsFitsTheWire) {
+  start();
+  hello();
+  constexpr size_t kSessions = 3000;
+  for (size_t i = 0; i < kSessions; i++) {
+    auto message = create(Durability::kStored);
+    message.session = std::string(100, 'n') + std::to_string(i);
+    message.spec.resources = std::string(1000, 'r');
+    core.on(PeerMessage{Port::kClients, "c", links["c"].next(), std::move(message)}, now);
+  }
+  turn();
+  core.on(PeerMessage{Port::kClients, "c", links["c"].next(),
+                      proto::ListKind{++request, "session", false}},
+          now);
+  auto actions = core.take_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  const auto& sent = std::get<Send>(actions[0]).message;
+  auto received = proto::decode(proto::encode({}, sent), *proto::payload_of(sent));
+  ASSERT_TRUE(received) << received.error().message;
+  const auto& listing = std::get<proto::Listing>(received->message);
+  EXPECT_EQ(proto::decode_rows(listing.payload.view())->size(), kSessions);
 }
 
 }  // namespace

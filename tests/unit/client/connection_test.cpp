@@ -9,6 +9,7 @@
 #include <set>
 
 #include "proto/elements.hpp"
+#include "proto/rows.hpp"
 #include "tests/unit/client/fake_broker.hpp"
 
 namespace flame::client {
@@ -112,7 +113,7 @@ TEST_F(ConnectionTest, RequestsAreAnswered) {
   Connection connection(broker.endpoint());
   auto listing = connection.ask<proto::Listing>(proto::ListKind{0, "executor"}, kPatienceMs);
   ASSERT_TRUE(listing) << listing.error().message;
-  EXPECT_EQ(listing->rows.size(), 1u);
+  EXPECT_EQ(proto::decode_rows(listing->payload.view())->size(), 1u);
   auto info = connection.ask<proto::SessionInfo>(proto::CloseSession{0, "none"}, kPatienceMs);
   ASSERT_FALSE(info);
   EXPECT_EQ(info.error().code, proto::Code::kNotFound);

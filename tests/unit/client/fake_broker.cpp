@@ -4,6 +4,7 @@
 
 #include <poll.h>
 
+#include "proto/rows.hpp"
 #include "runtime/assert.hpp"
 #include "runtime/clock.hpp"
 
@@ -190,18 +191,18 @@ void FakeBroker::on(const std::string& from, Peer&, proto::WaitSession& wait) {
 }
 
 void FakeBroker::on(const std::string& from, Peer&, proto::ListKind& list) {
-  proto::Listing listing{list.request};
+  proto::List rows;
   if (list.kind == "executor") {
-    listing.rows.push_back(proto::Map{{"id", "fake-1"}, {"state", "connected"}, {"slots", 2}});
+    rows.push_back(proto::Map{{"id", "fake-1"}, {"state", "connected"}, {"slots", 2}});
   }
   for (const auto& [uid, session] : sessions_) {
     if (list.kind != "session") break;
-    listing.rows.push_back(proto::Map{{"id", session.info.session},
-                                      {"state", std::string(proto::name_of(session.info.state))},
-                                      {"application", session.info.spec.application},
-                                      {"tasks", session.info.counters.tasks}});
+    rows.push_back(proto::Map{{"id", session.info.session},
+                              {"state", std::string(proto::name_of(session.info.state))},
+                              {"application", session.info.spec.application},
+                              {"tasks", session.info.counters.tasks}});
   }
-  reply(from, listing);
+  reply(from, proto::Listing{list.request, false, proto::encode_rows(rows)});
 }
 
 }  // namespace flame::test

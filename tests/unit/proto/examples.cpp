@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proto/elements.hpp"
+#include "proto/rows.hpp"
 
 namespace flame::proto::test {
 
@@ -98,8 +99,9 @@ Message make(Of<Results>) {
                  elements({"out", "", std::string(300, 'x')})};
 }
 Message make(Of<Listing>) {
-  return Listing{
-      7, {Map{{"id", "exec-1"}, {"slots", 4}}, Map{{"id", "exec-2"}, {"slots", Value()}}}, true};
+  return Listing{7, true,
+                 encode_rows({Map{{"id", "exec-1"}, {"slots", 4}},
+                              Map{{"id", "exec-2"}, {"slots", Value()}}})};
 }
 Message make(Of<SessionChanged>) {
   return SessionChanged{kUid, SessionState::kSuspended, counters(), 48, "Redis refuses its keys"};

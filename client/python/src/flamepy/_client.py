@@ -13,6 +13,7 @@ from flamepy import _connection
 from flamepy._endpoint import find_endpoint
 from flamepy._proto import limits
 from flamepy._proto import messages as m
+from flamepy._proto.rows import decode_rows
 from flamepy._session import Session
 from flamepy._session_state import AttachedSession
 from flamepy._types import (
@@ -185,7 +186,7 @@ class Connection:
 
     def get_application(self, name: str) -> Application:
         listing: m.Listing = self._ask(m.View(0, "application", name))
-        return Application.from_row(listing.rows[0])
+        return Application.from_row(decode_rows(listing.payload)[0])
 
     def list_applications(self) -> list[Application]:
         return [Application.from_row(row) for row in self._rows("application")]
@@ -195,7 +196,7 @@ class Connection:
 
     def _rows(self, kind: str) -> list[dict[str, Any]]:
         listing: m.Listing = self._ask(m.ListKind(0, kind))
-        return listing.rows
+        return decode_rows(listing.payload)
 
     def _ask(self, message: Any, timeout: float | None = -1.0) -> Any:
         """`timeout` None waits for ever; without one it is the connection's."""

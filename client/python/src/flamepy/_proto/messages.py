@@ -318,11 +318,11 @@ class Results(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Rows are maps with flat keys. `cut`: there were more than list_rows_max."""
+    """payload: rows (rows.py), maps with flat keys. `cut`: there were more than list_rows_max."""
 
     request: int = 0
-    rows: list[Value] = []
     cut: bool = False
+    payload: bytes = b""
 
 
 class SessionChanged(NamedTuple):
