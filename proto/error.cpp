@@ -18,4 +18,12 @@ Code code_from(uint64_t number) {
   return Code::kBadRequest;
 }
 
+Code code_named(std::string_view name) {
+  if (name.empty()) return Code::kOk;
+  for (const auto& row : kCodes) {
+    if (row.name == name) return row.code;
+  }
+  return Code::kBadRequest;
+}
+
 }  // namespace flame::proto

@@ -131,6 +131,8 @@ const CodeRow& row_of(Code code);
 inline std::string_view name_of(Code code) { return row_of(code).name; }
 /// The code behind a number from the wire; unknown ones become kBadRequest.
 Code code_from(uint64_t number);
+/// The code of that name; "" is kOk, unknown ones become kBadRequest.
+Code code_named(std::string_view name);
 
 /// What happened, why, and what to do next: a sentence for the person who reads it.
 struct Error {

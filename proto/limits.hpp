@@ -35,6 +35,7 @@ inline constexpr uint64_t kWindowBytesMax = 8 * MiB;
 inline constexpr uint64_t kDeliverBytesMax = 16 * MiB;
 inline constexpr uint64_t kRecentResultBytesMax = 64 * MiB;
 inline constexpr uint64_t kListRowsMax = 10'000;
+inline constexpr uint64_t kTaskRowsMax = 1000;
 inline constexpr uint64_t kEventsKept = 256;
 inline constexpr uint64_t kBeatMs = 1000;
 inline constexpr uint64_t kLeaseMs = 3000;
@@ -120,6 +121,8 @@ inline constexpr std::array kLimits = {
              "spares readers that are a moment behind the way there and back"},
     LimitRow{"list_rows_max", kListRowsMax, "rows", "the listing says it was cut",
              "one reply stays below a few MiB"},
+    LimitRow{"task_rows_max", kTaskRowsMax, "tasks", "the answer says where to go on",
+             "one question reads a few MiB of Redis at most"},
     LimitRow{"events_kept", kEventsKept, "events", "older ones are trimmed", "a session's history"},
     LimitRow{"beat_ms", kBeatMs, "ms", "a beat is sent", "three fit in a lease"},
     LimitRow{"idle_beats_max", kIdleBeatsMax, "beats/s",

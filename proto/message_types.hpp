@@ -34,7 +34,8 @@ enum class MessageType : uint8_t {
   kUnregisterApplication = 28,
   kRecover = 29,
   kCancelTasks = 30,
-  // 31 suspend, 32 resume, 33 get tasks, 34 update application, 35 update common data,
+  kGetTasks = 33,
+  // 31 suspend, 32 resume, 34 update application, 35 update common data,
   // 36 watch tasks, 37 drain executor, 38 retry: numbered room.
 
   kWelcome = 48,
@@ -47,6 +48,7 @@ enum class MessageType : uint8_t {
   kSessionChanged = 55,
   // 56 progress, 57 lost by store: numbered room.
   kCancelled = 58,
+  kTasks = 59,
 
   kExecutorHello = 80,
   kWindow = 81,

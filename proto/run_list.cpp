@@ -2,7 +2,15 @@
 // Copyright The Flame Authors
 #include "proto/run_list.hpp"
 
+#include <algorithm>
+
 namespace flame::proto {
+
+bool overlaps(const std::vector<Run>& runs, const Run& run) {
+  auto at = std::partition_point(runs.begin(), runs.end(),
+                                 [&](const Run& each) { return each.end() <= run.first; });
+  return at != runs.end() && at->overlaps(run);
+}
 
 std::vector<Run> take_out(std::vector<Run>& runs, const Run& run) {
   std::vector<Run> taken, left;

@@ -10,6 +10,9 @@
 
 namespace flame::proto {
 
+/// One of `runs` (in order) has a task of `run`.
+bool overlaps(const std::vector<Run>& runs, const Run& run);
+
 /// Takes what lies in `run` out of `runs` and returns it; the rest of a cut one stays in its place.
 std::vector<Run> take_out(std::vector<Run>& runs, const Run& run);
 

@@ -26,7 +26,9 @@ int64_t beat_us(const Executor& executor) {
   return idle(executor) ? std::max(kBeatUs, executor.idle_beat_us) : kBeatUs;
 }
 
-int64_t lease_us(const Executor& executor) { return std::max(kExecutorLeaseUs, 3 * beat_us(executor)); }
+int64_t lease_us(const Executor& executor) {
+  return std::max(kExecutorLeaseUs, 3 * beat_us(executor));
+}
 
 void heard_from(Executor& executor, const proto::Now& now) {
   executor.lease_until_us = now.mono_us + lease_us(executor);

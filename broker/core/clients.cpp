@@ -9,6 +9,7 @@
 #include "broker/core/delivery.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "broker/core/task_questions.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
 
@@ -342,6 +343,9 @@ void on(State& state, Client& client, const proto::ResultsAck& message, const pr
 }
 void on(State& state, Client& client, const proto::ListKind& message, const proto::Now&) {
   on_list(state, client, message);
+}
+void on(State& state, Client& client, const proto::GetTasks& message, const proto::Now&) {
+  on_get_tasks(state, client, message);
 }
 void on(State& state, Client& client, const proto::View& message, const proto::Now&) {
   on_view(state, client, message);

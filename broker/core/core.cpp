@@ -13,6 +13,7 @@
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/recovery.hpp"
 #include "broker/core/results.hpp"
+#include "broker/core/task_questions.hpp"
 
 namespace flame::broker {
 
@@ -101,9 +102,13 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                },
                [&](LineageAccepted&) { state_.waits_for_recover = false; },
                [&](OutputsRead& e) { on_outputs_read(state_, std::move(e)); },
-               [&](InputsRead& e) { on_inputs_read(state_, std::move(e), now); },
+               [&](InputsRead& e) {
+                 if (!on_question_inputs(state_, e)) on_inputs_read(state_, std::move(e), now);
+               },
                [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
-               [&](EventsRead& e) { on_events_read(state_, std::move(e)); }},
+               [&](EventsRead& e) { on_events_read(state_, std::move(e)); },
+               [&](StatesRead& e) { on_states_read(state_, std::move(e)); },
+               [&](OutputsFound& e) { on_outputs_found(state_, std::move(e)); }},
       event);
 }
 

@@ -174,8 +174,6 @@ void on_results_ack(State& state, Client& client, const proto::ResultsAck& messa
   deliver(state, *session);
 }
 
-namespace {
-
 // An output that does not decode fails its own run by name and harms nothing else.
 proto::Results from_store(const Session& session, uint64_t index, const Run& run,
                           const proto::Bytes& value) {
@@ -205,6 +203,8 @@ proto::Results from_store(const Session& session, uint64_t index, const Run& run
                                 stored->elements.size());
   return results;
 }
+
+namespace {
 
 void learn_runs(Session& session, const OutputsRead& read) {
   if (session.spec.retention != "read") return;

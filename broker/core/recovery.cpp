@@ -221,6 +221,7 @@ void drop_unconfirmed(State& state) {
   state.done_in_flight.clear();
   forget_levels(state);
   state.reads.clear();
+  state.task_questions.clear();
   state.submits_filling = state.results_filling = {};
   state.in_flight = false;
 }

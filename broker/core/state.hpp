@@ -242,6 +242,37 @@ struct Client {
   uint64_t requests_waiting = 0;  ///< answers to it that wait for a level above `stored`
 };
 
+/// One task of an answer to GetTasks. Input and output point into TaskQuestion::kept.
+struct TaskRow {
+  proto::TaskId id = 0;
+  proto::TaskState state = proto::TaskState::kPending;
+  std::string executor;
+  proto::Attempt attempt = 0;
+  int64_t dispatched_ms = 0;
+  int64_t started_ms = 0;
+  int64_t ended_ms = 0;
+  proto::Code code = proto::Code::kOk;
+  std::string reason;
+  std::optional<std::string_view> input;
+  std::optional<std::string_view> output;
+};
+
+/// A GetTasks whose answer is being read (broker/core/task_questions.cpp).
+struct TaskQuestion {
+  Peer peer;
+  uint64_t request = 0;
+  proto::SessionUid uid = 0;
+  std::string states;
+  bool payloads = false;
+  uint64_t limit = 0;
+  proto::TaskId next = 1;
+  proto::Run asked;      ///< letters of these are being read
+  uint64_t letters = 0;  ///< looked at so far
+  std::vector<TaskRow> rows;
+  std::vector<proto::Run> inputs;
+  std::vector<proto::Bytes> kept;
+};
+
 // ---- all
 // ------------------------------------------------------------------------------------------------
 
@@ -349,6 +380,7 @@ struct State {
     uint64_t request = 0;
   };
   std::unordered_map<uint64_t, PendingRead> reads;
+  std::unordered_map<uint64_t, TaskQuestion> task_questions;  ///< by tag of the read on its way
 
   int64_t last_tick_us = 0;
   int64_t retention_due_us = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "proto/keys.hpp"
+#include "proto/run_list.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
@@ -116,10 +117,15 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read) {
 }
 
 StoreEvent answer_read(const MemoryKeys& keys, const ReadInputs& read) {
-  InputsRead answer{read.tag, read.runs, {}, {}};
+  InputsRead answer{read.tag, {}, {}, {}};
+  uint64_t bytes = 0;
   for (const auto& run : read.runs) {
-    answer.values.push_back(field_of(
-        keys, proto::input_key(read.session, proto::segment_of(run.first)), to_string(run)));
+    auto value = field_of(keys, proto::input_key(read.session, proto::segment_of(run.first)),
+                          to_string(run));
+    bytes += value.size();
+    if (bytes > read.bytes_max && !answer.runs.empty()) break;
+    answer.runs.push_back(run);
+    answer.values.push_back(std::move(value));
   }
   return answer;
 }
@@ -136,6 +142,39 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read) {
   for (const auto& event : *stream) {
     answer.events.push_back(
         proto::Map{{"at_ms", event.at_ms}, {"code", event.code}, {"text", event.text}});
+  }
+  return answer;
+}
+
+StoreEvent answer_read(const MemoryKeys& keys, const ReadStates& read) {
+  uint64_t segment = proto::segment_of(read.run.first);
+  auto letters = find<std::string>(keys, proto::state_key(read.session, segment));
+  uint64_t from = proto::offset_in_segment(read.run.first);
+  if (letters == nullptr || from >= letters->size()) return StatesRead{read.tag, "", {}};
+  return StatesRead{read.tag, letters->substr(from, read.run.count), {}};
+}
+
+StoreEvent answer_read(const MemoryKeys& keys, const FindOutputs& read) {
+  OutputsFound answer{read.tag, {}, {}, UINT64_MAX, {}};
+  auto done = find<MemoryList>(keys, proto::done_key(read.session));
+  if (done == nullptr) return answer;
+  std::vector<proto::Run> runs;
+  for (const auto& entry : *done) {
+    auto run = proto::parse_run(entry);
+    if (run && proto::overlaps(read.tasks, *run)) runs.push_back(*run);
+  }
+  std::sort(runs.begin(), runs.end());
+  uint64_t bytes = 0;
+  for (const auto& run : runs) {
+    auto value = field_of(keys, proto::output_key(read.session, proto::segment_of(run.first)),
+                          to_string(run));
+    bytes += value.size();
+    if (bytes > read.bytes_max && !answer.runs.empty()) {
+      answer.end = run.first;
+      break;
+    }
+    answer.runs.push_back(run);
+    answer.values.push_back(std::move(value));
   }
   return answer;
 }

@@ -16,5 +16,7 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadInputs& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadCommon& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read);
+StoreEvent answer_read(const MemoryKeys& keys, const ReadStates& read);
+StoreEvent answer_read(const MemoryKeys& keys, const FindOutputs& read);
 
 }  // namespace flame::broker

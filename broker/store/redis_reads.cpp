@@ -6,6 +6,7 @@
 
 #include "broker/store/redis_facts.hpp"
 #include "proto/keys.hpp"
+#include "proto/run_list.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
@@ -19,10 +20,12 @@ using runtime::RedisReply;
 using runtime::RedisRequest;
 
 constexpr int64_t kReadTimeoutUs = 20 * proto::kUsPerSecond;
+// Of `done`: a short command for Redis, a few steps for a long list.
+constexpr uint64_t kEntriesAtOnce = 4096;
 
 /// One HMGET per stretch of runs in one segment; the values come back in the order of `runs`.
-template <class Key>
-RedisRequest values_of(const SessionName& session, const std::vector<Run>& runs, Key key) {
+RedisRequest values_of(const SessionName& session, const std::vector<Run>& runs,
+                       std::string (*key)(std::string_view, uint64_t)) {
   RedisRequest request;
   for (size_t from = 0; from < runs.size();) {
     uint64_t segment = segment_of(runs[from].first);
@@ -46,6 +49,16 @@ proto::Error take_values(RedisReplies& replies, std::vector<proto::Bytes>& value
     }
   }
   return {};
+}
+
+/// How many of `tasks` no run of `found` has.
+uint64_t missing(const std::set<Run>& found, const std::vector<Run>& tasks) {
+  uint64_t count = 0;
+  for (const auto& run : tasks) count += run.count;
+  for (const auto& entry : found) {
+    for (const auto& run : tasks) count -= run.intersect(entry).count;
+  }
+  return count;
 }
 
 uint64_t tag_of(const StoreRead& read) {
@@ -126,53 +139,61 @@ void RedisReads::take_done(uint64_t id, RedisReplies&& replies) {
     if (auto run = proto::parse_run(item.text)) answer.runs.push_back(*run);
   }
   if (answer.runs.empty()) return finish(id, std::move(answer));
-  if (answer.runs.size() == 1 || read.bytes_max == UINT64_MAX) return fetch(id, std::move(answer));
-  measure(id, std::move(answer));
+  auto runs = std::move(answer.runs);
+  fetch_fitting(read.session, proto::output_key, std::move(runs), read.bytes_max,
+                [this, id, answer = std::move(answer)](Values got) mutable {
+                  answer.runs = std::move(got.runs);
+                  answer.values = std::move(got.values);
+                  answer.error = std::move(got.error);
+                  finish(id, std::move(answer));
+                });
 }
 
 // What would not fit is not fetched: an output may have 64 MiB.
-void RedisReads::measure(uint64_t id, OutputsRead answer) {
-  const auto& read = std::get<ReadOutputs>(waiting_.at(id));
-  RedisRequest request;
-  for (const auto& run : answer.runs) {
-    request.add(
-        {"HSTRLEN", proto::output_key(read.session, segment_of(run.first)), to_string(run)});
+void RedisReads::fetch_fitting(const SessionName& session, Key key, std::vector<Run> runs,
+                               uint64_t bytes_max, TakeValues take) {
+  if (runs.size() == 1 || bytes_max == UINT64_MAX) {
+    return fetch(session, key, std::move(runs), std::move(take));
   }
-  connection_.send(std::move(request), kReadTimeoutUs,
-                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
-                     if (transient(replies[0])) return;
-                     uint64_t most = std::get<ReadOutputs>(waiting_.at(id)).bytes_max;
-                     uint64_t bytes = 0;
-                     size_t fit = 0;
-                     for (; fit < replies.size(); fit++) {
-                       bytes += static_cast<uint64_t>(std::max<int64_t>(0, replies[fit].integer));
-                       if (bytes > most) break;
-                     }
-                     answer.runs.resize(std::max<size_t>(1, fit));
-                     fetch(id, std::move(answer));
-                   });
+  RedisRequest request;
+  for (const auto& run : runs) {
+    request.add({"HSTRLEN", key(session, segment_of(run.first)), to_string(run)});
+  }
+  auto measured = [this, session, key, bytes_max, runs = std::move(runs),
+                   take = std::move(take)](RedisReplies&& replies) mutable {
+    if (transient(replies[0])) return;
+    uint64_t bytes = 0;
+    size_t fit = 0;
+    for (; fit < replies.size(); fit++) {
+      bytes += static_cast<uint64_t>(std::max<int64_t>(0, replies[fit].integer));
+      if (bytes > bytes_max) break;
+    }
+    runs.resize(std::max<size_t>(1, fit));
+    fetch(session, key, std::move(runs), std::move(take));
+  };
+  connection_.send(std::move(request), kReadTimeoutUs, std::move(measured));
 }
 
-void RedisReads::fetch(uint64_t id, OutputsRead answer) {
-  const auto& read = std::get<ReadOutputs>(waiting_.at(id));
-  auto request = values_of(read.session, answer.runs, proto::output_key);
-  connection_.send(std::move(request), kReadTimeoutUs,
-                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
-                     if (transient(replies[0])) return;
-                     answer.error = take_values(replies, answer.values);
-                     finish(id, std::move(answer));
-                   });
+void RedisReads::fetch(const SessionName& session, Key key, std::vector<Run> runs,
+                       TakeValues take) {
+  auto request = values_of(session, runs, key);
+  auto fetched = [this, runs = std::move(runs),
+                  take = std::move(take)](RedisReplies&& replies) mutable {
+    if (transient(replies[0])) return;
+    Values got;
+    got.runs = std::move(runs);
+    got.error = take_values(replies, got.values);
+    take(std::move(got));
+  };
+  connection_.send(std::move(request), kReadTimeoutUs, std::move(fetched));
 }
 
 void RedisReads::send(uint64_t id, const ReadInputs& read) {
-  InputsRead answer{read.tag, read.runs, {}, {}};
-  if (read.runs.empty()) return finish(id, std::move(answer));
-  connection_.send(values_of(read.session, read.runs, proto::input_key), kReadTimeoutUs,
-                   [this, id, answer = std::move(answer)](RedisReplies&& replies) mutable {
-                     if (transient(replies[0])) return;
-                     answer.error = take_values(replies, answer.values);
-                     finish(id, std::move(answer));
-                   });
+  if (read.runs.empty()) return finish(id, InputsRead{read.tag, {}, {}, {}});
+  fetch_fitting(read.session, proto::input_key, read.runs, read.bytes_max, [this, id](Values got) {
+    finish(id, InputsRead{tag_of(waiting_.at(id)), std::move(got.runs), std::move(got.values),
+                          std::move(got.error)});
+  });
 }
 
 void RedisReads::send(uint64_t id, const ReadCommon& read) {
@@ -187,6 +208,60 @@ void RedisReads::send(uint64_t id, const ReadCommon& read) {
     }
     finish(id, std::move(answer));
   });
+}
+
+void RedisReads::send(uint64_t id, const ReadStates& read) {
+  uint64_t from = proto::offset_in_segment(read.run.first);
+  RedisRequest request({"GETRANGE", proto::state_key(read.session, segment_of(read.run.first)),
+                        std::to_string(from), std::to_string(from + read.run.count - 1)});
+  connection_.send(std::move(request), kReadTimeoutUs, [this, id](RedisReplies&& replies) {
+    if (transient(replies[0])) return;
+    StatesRead answer{tag_of(waiting_.at(id)), {}, {}};
+    if (replies[0].is_error()) {
+      answer.error = explain(replies[0].text, "its place").error;
+    } else {
+      answer.letters = std::move(replies[0].text);
+    }
+    finish(id, std::move(answer));
+  });
+}
+
+void RedisReads::send(uint64_t id, const FindOutputs&) { search(id, 0, {}); }
+
+// From the end of the list: what is trimmed meanwhile leaves at the front, and what is added makes
+// us see an entry twice, never miss one. No single command holds Redis up.
+void RedisReads::search(uint64_t id, uint64_t from_end, std::set<Run> found) {
+  const auto& read = std::get<FindOutputs>(waiting_.at(id));
+  RedisRequest request({"LRANGE", proto::done_key(read.session),
+                        "-" + std::to_string(from_end + kEntriesAtOnce),
+                        "-" + std::to_string(from_end + 1)});
+  auto seen = [this, id, from_end, found = std::move(found)](RedisReplies&& replies) mutable {
+    if (transient(replies[0])) return;
+    const auto& read = std::get<FindOutputs>(waiting_.at(id));
+    OutputsFound answer{read.tag, {}, {}, UINT64_MAX, {}};
+    if (replies[0].is_error()) {
+      answer.error = explain(replies[0].text, "its place").error;
+      return finish(id, std::move(answer));
+    }
+    for (const auto& item : replies[0].items) {
+      auto run = proto::parse_run(item.text);
+      if (run && proto::overlaps(read.tasks, *run)) found.insert(*run);
+    }
+    if (replies[0].items.size() == kEntriesAtOnce && missing(found, read.tasks) > 0) {
+      return search(id, from_end + kEntriesAtOnce, std::move(found));
+    }
+    if (found.empty()) return finish(id, std::move(answer));
+    std::vector<Run> runs(found.begin(), found.end());
+    fetch_fitting(read.session, proto::output_key, runs, read.bytes_max,
+                  [this, id, runs, answer = std::move(answer)](Values got) mutable {
+                    if (got.runs.size() < runs.size()) answer.end = runs[got.runs.size()].first;
+                    answer.runs = std::move(got.runs);
+                    answer.values = std::move(got.values);
+                    answer.error = std::move(got.error);
+                    finish(id, std::move(answer));
+                  });
+  };
+  connection_.send(std::move(request), kReadTimeoutUs, std::move(seen));
 }
 
 void RedisReads::send(uint64_t id, const ReadEvents& read) {

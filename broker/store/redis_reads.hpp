@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "broker/store/store.hpp"
@@ -30,16 +31,27 @@ class RedisReads {
   size_t waiting() const { return waiting_.size(); }
 
  private:
-  struct Outputs;
+  struct Values {
+    std::vector<proto::Run> runs;  ///< the first of those asked for
+    std::vector<proto::Bytes> values;
+    proto::Error error;
+  };
+  using TakeValues = std::function<void(Values)>;
+  using Key = std::string (*)(std::string_view session, uint64_t segment);
 
   void send(uint64_t id);
   void send(uint64_t id, const ReadOutputs& read);
   void send(uint64_t id, const ReadInputs& read);
   void send(uint64_t id, const ReadCommon& read);
   void send(uint64_t id, const ReadEvents& read);
+  void send(uint64_t id, const ReadStates& read);
+  void send(uint64_t id, const FindOutputs& read);
   void take_done(uint64_t id, runtime::RedisReplies&& replies);
-  void measure(uint64_t id, OutputsRead answer);
-  void fetch(uint64_t id, OutputsRead answer);
+  void search(uint64_t id, uint64_t from_end, std::set<proto::Run> found);
+  /// The fields of as many of `runs` as fit in `bytes_max`, but always of one.
+  void fetch_fitting(const SessionName& session, Key key, std::vector<proto::Run> runs,
+                     uint64_t bytes_max, TakeValues take);
+  void fetch(const SessionName& session, Key key, std::vector<proto::Run> runs, TakeValues take);
   bool transient(const runtime::RedisReply& reply);
   void finish(uint64_t id, StoreEvent event);
 

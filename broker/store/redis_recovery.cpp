@@ -60,10 +60,11 @@ void RedisRecovery::start() {
 void RedisRecovery::send(size_t index, RedisRequest&& request,
                          void (RedisRecovery::*take)(size_t, RedisReplies&&)) {
   sessions_[index].outstanding++;
-  connection_.send(std::move(request), kRecoveryTimeoutUs, [this, index, take](RedisReplies&& replies) {
-    (this->*take)(index, std::move(replies));
-    if (--sessions_[index].outstanding == 0) finish_session(index);
-  });
+  connection_.send(std::move(request), kRecoveryTimeoutUs,
+                   [this, index, take](RedisReplies&& replies) {
+                     (this->*take)(index, std::move(replies));
+                     if (--sessions_[index].outstanding == 0) finish_session(index);
+                   });
 }
 
 void RedisRecovery::take_names(RedisReplies&& replies) {
@@ -154,14 +155,15 @@ void RedisRecovery::scan_inputs(size_t index, uint64_t segment, const std::strin
   request.add({"EVAL", kScanNames, "1", proto::input_key(sessions_[index].session.session, segment),
                cursor, "16384"});
   sessions_[index].outstanding++;
-  connection_.send(std::move(request), kRecoveryTimeoutUs, [this, index, segment](RedisReplies&& replies) {
-    const auto& items = replies[0].items;
-    if (good(index, replies[0]) && !items.empty()) {
-      for (size_t i = 1; i < items.size(); i++) add_run(index, items[i].text);
-      if (items[0].text != "0") scan_inputs(index, segment, items[0].text);
-    }
-    if (--sessions_[index].outstanding == 0) finish_session(index);
-  });
+  connection_.send(std::move(request), kRecoveryTimeoutUs,
+                   [this, index, segment](RedisReplies&& replies) {
+                     const auto& items = replies[0].items;
+                     if (good(index, replies[0]) && !items.empty()) {
+                       for (size_t i = 1; i < items.size(); i++) add_run(index, items[i].text);
+                       if (items[0].text != "0") scan_inputs(index, segment, items[0].text);
+                     }
+                     if (--sessions_[index].outstanding == 0) finish_session(index);
+                   });
 }
 
 void RedisRecovery::add_run(size_t index, std::string_view name) {

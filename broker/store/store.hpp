@@ -261,7 +261,8 @@ struct OutputsRead {
   std::vector<proto::Bytes> values;
   proto::Error error;
 };
-/// Answer to ReadInputs, in the order asked; an empty value where the run is not there.
+/// Answer to ReadInputs, in the order asked (the first of them, if all would be too much); an empty
+/// value where the run is not there.
 struct InputsRead {
   uint64_t tag = 0;
   std::vector<proto::Run> runs;
@@ -281,9 +282,26 @@ struct EventsRead {
   proto::Error error;
 };
 
-using StoreEvent = std::variant<Recovered, BatchStored, Durable, DurableLate, StoreHealth,
-                                SessionRefused, Fenced, LineageBroken, LineageAccepted, StoreClosed,
-                                OutputsRead, InputsRead, CommonRead, EventsRead>;
+/// Answer to ReadStates: shorter than asked where the tasks are not recorded, or not any more.
+struct StatesRead {
+  uint64_t tag = 0;
+  std::string letters;
+  proto::Error error;
+};
+/// Answer to FindOutputs: the entries of `done` that hold one of the tasks, by their first id.
+/// Tasks from `end` on were left out, as there would be too much.
+struct OutputsFound {
+  uint64_t tag = 0;
+  std::vector<proto::Run> runs;
+  std::vector<proto::Bytes> values;
+  proto::TaskId end = UINT64_MAX;
+  proto::Error error;
+};
+
+using StoreEvent =
+    std::variant<Recovered, BatchStored, Durable, DurableLate, StoreHealth, SessionRefused, Fenced,
+                 LineageBroken, LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead,
+                 EventsRead, StatesRead, OutputsFound>;
 
 // ---- reading
 // --------------------------------------------------------------------------------------------
@@ -302,6 +320,7 @@ struct ReadInputs {
   uint64_t tag = 0;
   SessionName session;
   std::vector<proto::Run> runs;
+  uint64_t bytes_max = UINT64_MAX;  ///< as in ReadOutputs
 };
 struct ReadCommon {
   uint64_t tag = 0;
@@ -311,7 +330,22 @@ struct ReadEvents {
   uint64_t tag = 0;
   SessionName session;
 };
-using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents>;
+/// The run lies in one segment.
+struct ReadStates {
+  uint64_t tag = 0;
+  SessionName session;
+  proto::Run run;
+};
+/// Of finished tasks, wherever they are in `done`: looks through the list from its end, a part at a
+/// time. For people's questions, not for the task path.
+struct FindOutputs {
+  uint64_t tag = 0;
+  SessionName session;
+  std::vector<proto::Run> tasks;    ///< in order, none overlapping
+  uint64_t bytes_max = UINT64_MAX;  ///< as in ReadOutputs
+};
+using StoreRead =
+    std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents, ReadStates, FindOutputs>;
 
 /// Asks when a stored batch reaches a level above `stored`. Answered with Durable, and at once
 /// where that is known; asking again, or for a later batch, is fine. After a StoreHealth that is

@@ -10,6 +10,7 @@
 #include "client/flmctl/yaml.hpp"
 #include "client/terminal.hpp"
 #include "proto/text.hpp"
+#include "runtime/clock.hpp"
 
 namespace flame::flmctl {
 
@@ -86,6 +87,10 @@ std::string show_value(const Value& value) {
     for (const auto& [name, item] : *map) add(proto::printable(name) + "=" + show_value(item));
   }
   return out;
+}
+
+std::string time_cell(const proto::Value& ms) {
+  return show_time(ms.number(), runtime::read_clock().wall_ms());
 }
 
 std::string show_time(int64_t ms, int64_t now_ms) {

@@ -29,6 +29,8 @@ struct Column {
 std::string show_value(const proto::Value& value);
 /// ms since 1970 as 08:34:20, or with the date in front if that is not `now_ms`'s day; "" for 0.
 std::string show_time(int64_t ms, int64_t now_ms);
+/// A column's cell that is such a time, seen from now.
+std::string time_cell(const proto::Value& ms);
 
 std::string to_json(const proto::Value& value, int indent = 2);
 /// One JSON object per line.

@@ -4,10 +4,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdio>
-#include <functional>
 
 #include "client/terminal.hpp"
+#include "proto/rows.hpp"
 #include "proto/text.hpp"
 
 namespace flame::flmctl {
@@ -17,60 +20,65 @@ using proto::Error;
 namespace {
 
 // A listing is for a person; who wants all results uses `flmctl results`.
-constexpr size_t kTasksListed = 1'000;
+constexpr uint64_t kListedMax = 1'000'000;
+constexpr std::array kStateWords = {
+    std::pair("pending", TaskState::kPending), std::pair("running", TaskState::kRunning),
+    std::pair("succeed", TaskState::kSucceed), std::pair("failed", TaskState::kFailed),
+    std::pair("cancelled", TaskState::kCancelled)};
 
 const char* state_of(const TaskResult& result) {
   if (result.ok()) return "Succeed";
   return result.code == flame::Code::kTaskCancelled ? "Cancelled" : "Failed";
 }
 
-// What the listing cannot show: the broker tells how many, not which.
-void note_others(const std::string& session, const SessionStatus& status, size_t shown) {
-  if (status.pending + status.running > 0) {
-    std::fprintf(stderr,
-                 "flmctl: %s pending and %s running tasks are not in this list: they have no "
-                 "result yet\n",
-                 tools::with_thousands(status.pending).c_str(),
-                 tools::with_thousands(status.running).c_str());
-  }
-  uint64_t finished = status.succeed + status.failed + status.cancelled;
-  if (shown == kTasksListed && finished > shown) {
-    std::fprintf(stderr, "flmctl: the first %s of %s that finished; flmctl results %s prints all\n",
-                 tools::with_thousands(shown).c_str(), tools::with_thousands(finished).c_str(),
-                 session.c_str());
-  } else if (finished > shown) {
-    std::fprintf(stderr,
-                 "flmctl: the results of %s finished tasks were dropped already, as the session's "
-                 "retention says\n",
-                 tools::with_thousands(finished - shown).c_str());
-  }
+int64_t ms_of(TaskStatus::Time time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-// All that is known of a task without a result; the counters often leave only one possibility.
-proto::Map row_without_result(uint64_t task, const SessionStatus& status) {
-  const char* state = status.running == 0   ? "Pending"
-                      : status.pending == 0 ? "Running"
-                                            : "Pending or Running";
-  bool dropped = status.pending + status.running == 0;
-  return {{"id", task},
-          {"state", dropped ? "Finished" : state},
-          {"why", dropped ? "its result was dropped already, as the session's retention says"
-                          : "no result yet; the session has " +
-                                tools::with_thousands(status.pending) + " pending and " +
-                                tools::with_thousands(status.running) + " running tasks"}};
+// Flat keys, only those that are known.
+proto::Map row_of(const TaskStatus& task) {
+  proto::Map row = {{"id", task.task}, {"state", to_string(task.state)}};
+  if (task.attempt > 0) row.emplace_back("attempt", uint64_t{task.attempt});
+  if (!task.executor.empty()) row.emplace_back("executor", task.executor);
+  for (auto [name, time] : {std::pair("dispatched", task.dispatched),
+                            std::pair("started", task.started), std::pair("ended", task.ended)}) {
+    if (ms_of(time) > 0) row.emplace_back(name, ms_of(time));
+  }
+  if (task.code != flame::Code::kOk) {
+    row.emplace_back("code", flame::to_string(task.code));
+    row.emplace_back("reason", task.reason);
+  }
+  if (task.input) row.emplace_back("input", *task.input);
+  if (task.output) row.emplace_back("output", *task.output);
+  return row;
 }
 
-/// Calls `take` with each result that is still kept, until it returns false.
-void each_result(Session session, const std::function<bool(const TaskResult&)>& take) {
-  auto stream = session.results({.follow = false});
-  for (;;) {
-    try {
-      auto result = stream.next();
-      if (!result || !take(*result)) return;
-    } catch (const flame::Error& error) {
-      if (error.code() != flame::Code::kTrimmed) throw;  // the stream goes on behind the gap
+// "failed,cancelled"
+proto::Result<std::vector<TaskState>> states_from(const std::string& words) {
+  std::vector<TaskState> states;
+  for (size_t from = 0; from < words.size();) {
+    size_t comma = std::min(words.find(',', from), words.size());
+    auto word = words.substr(from, comma - from);
+    from = comma + 1;
+    auto known = std::find_if(kStateWords.begin(), kStateWords.end(),
+                              [&](const auto& each) { return each.first == word; });
+    if (known == kStateWords.end()) {
+      return Error{proto::Code::kBadRequest,
+                   "--state takes pending, running, succeed, failed and cancelled, not '" +
+                       proto::printable(word, 40) + "'"};
     }
+    states.push_back(known->second);
   }
+  return states;
+}
+
+// Why nothing happens with a task that waits: the session knows.
+void add_why(Command& command, const Session& session, proto::Map& row) {
+  auto listing = command.ask<proto::Listing>(proto::View{0, "session", session.id()});
+  if (!listing) return;
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows || rows->empty()) return;
+  if (auto why = rows->front().find("why")) row.emplace_back("why", *why);
 }
 
 }  // namespace
@@ -112,21 +120,36 @@ int list_tasks(Command& command, const Target& target) {
     return command.fail_usage(
         {proto::Code::kBadRequest, "of which session? flmctl list task SESSION, or `last`"});
   }
+  auto states = states_from(command.options().text("state"));
+  if (!states) return command.fail_usage(states.error());
+  auto limit = command.options().number("limit", 1, kListedMax);
+  if (!limit) return command.fail_usage(limit.error());
   auto session = command.client().open_session(target.id);
+  // One more than is shown tells whether there are more.
+  auto tasks = session.tasks({.limit = *limit + 1, .states = *states, .payloads = true});
+  bool more = tasks.size() > *limit;
+  if (more) tasks.pop_back();
   proto::List rows;
-  each_result(session, [&rows](const TaskResult& result) {
-    rows.push_back(row_of(result));
-    return rows.size() < kTasksListed;
-  });
+  for (const auto& task : tasks) rows.push_back(row_of(task));
   auto terminal = tools::inspect_terminal(STDOUT_FILENO);
-  const std::vector<Column> columns = {{"ID", "id"},           {"State", "state"},
-                                       {"Attempt", "attempt"}, {"Executor", "executor"},
-                                       {"Output", "output"},   {"Reason", "reason"}};
+  const std::vector<Column> columns = {{"ID", "id"},
+                                       {"State", "state"},
+                                       {"Attempt", "attempt"},
+                                       {"Executor", "executor"},
+                                       {"Started", "started", time_cell, true},
+                                       {"Ended", "ended", time_cell, true},
+                                       {"Output", "output"},
+                                       {"Reason", "reason"}};
   std::fputs(show_rows(rows, columns, *command.format(), terminal.is_terminal ? terminal.width : 0)
                  .c_str(),
              stdout);
   std::fflush(stdout);
-  note_others(session.id(), session.status(), rows.size());
+  if (more) {
+    std::fprintf(stderr,
+                 "flmctl: only the first %s; --limit N shows more, flmctl results %s all "
+                 "that finished\n",
+                 tools::with_thousands(*limit).c_str(), session.id().c_str());
+  }
   return tools::kExitOk;
 }
 
@@ -145,12 +168,13 @@ int view_task(Command& command, const Target& target) {
                   (status.tasks == 0 ? " has no tasks yet; flmctl submit " + session.id() + " ..."
                                      : " has tasks 1 to " + std::to_string(status.tasks))});
   }
-  // The counters were read before: a task that ends meanwhile shows its result.
-  proto::Map row = row_without_result(*id, status);
-  each_result(session, [&](const TaskResult& result) {
-    if (result.task == *id) row = row_of(result);
-    return result.task != *id;
-  });
+  auto task = session.task(*id);
+  proto::Map row = row_of(task);
+  if (task.state == TaskState::kPending) add_why(command, session, row);
+  bool finished = task.state != TaskState::kPending && task.state != TaskState::kRunning;
+  if (finished && task.ended == TaskStatus::Time{}) {
+    row.emplace_back("why", "its result was dropped already, as the session's retention says");
+  }
   std::fputs(show_one(row, *command.format()).c_str(), stdout);
   return tools::kExitOk;
 }

@@ -2,7 +2,7 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Tasks as flmctl shows them: what is known of one that has a result.
+// Tasks and results as flmctl shows them.
 
 #include "client/failures.hpp"
 #include "client/flmctl/command.hpp"

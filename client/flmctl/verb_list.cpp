@@ -9,15 +9,10 @@
 #include "client/terminal.hpp"
 #include "proto/rows.hpp"
 #include "proto/text.hpp"
-#include "runtime/clock.hpp"
 
 namespace flame::flmctl {
 
 namespace {
-
-std::string time_cell(const proto::Value& value) {
-  return show_time(value.number(), runtime::read_clock().wall_ms());
-}
 
 const std::vector<Column>& columns_of(Kind kind) {
   static const std::vector<Column> kSessions = {{"ID", "id"},

@@ -41,7 +41,10 @@ std::vector<OptionRow> list_options() {
   return {{"session", 's', "", "", "sessions (also without any word)"},
           {"application", 'a', "", "", "applications"},
           {"executor", 'e', "", "", "executors that are connected"},
-          {"task", 't', "", "", "tasks of a session: those that have finished"},
+          {"task", 't', "", "", "tasks of a session"},
+          {"state", 0, "STATES", "",
+           "tasks: pending, running, succeed, failed, cancelled; several with a comma"},
+          {"limit", 0, "N", "1000", "tasks: at most so many"},
           {"all", 0, "", "", "also executors that left"}};
 }
 

@@ -5,8 +5,9 @@
 // `flame-service flmping` answers as the parameters in the common data say:
 //
 //   output-size=64    bytes of the output, which begins with "pong <task id>"
-//   duration-ms=0     how long a task takes; if not 0 the output goes on with " took <microseconds>",
-//                     which is what it took by this program's clock: a sleeper is never woken early
+//   duration-ms=0     how long a task takes; if not 0 the output goes on with " took
+//   <microseconds>"
+//                     by this program's clock: a sleeper is woken late, never early
 //   memory=0          bytes that a task touches
 
 #include <charconv>

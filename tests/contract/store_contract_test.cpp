@@ -172,6 +172,48 @@ TYPED_TEST(StoreContract, ReadsSeeWhatWasConfirmed) {
   EXPECT_TRUE(a.template ask<CommonRead>(ReadCommon{15, "nobody"}).value.empty());
 }
 
+TYPED_TEST(StoreContract, SingleTasksAreFoundByTheirId) {
+  auto a = this->teller("a");
+  a.start();
+  proto::TaskId second = proto::kSegmentTasks + 1;
+  std::string large(1000, 'x');
+  a.write({session("s"), PutState{"s", {1, 9}, TaskState::kPending},
+           PutState{"s", {7, 2}, TaskState::kSucceed},
+           PutState{"s", {second, 1}, TaskState::kFailed}, output("s", {8, 1}, large),
+           output("s", {second, 1}, large), output("s", {5, 1}, large),
+           output("s", {7, 1}, large)});
+  auto letters = [&](const Run& run) {
+    return a.template ask<StatesRead>(ReadStates{1, "s", run}).letters;
+  };
+  EXPECT_EQ(letters({6, 3}), "PSS");
+  EXPECT_EQ(letters({9, 100}), "P") << "shorter: there are no more";
+  EXPECT_EQ(letters({second, 1}), "F");
+  EXPECT_EQ(letters({50, 1}), "");
+
+  auto found = a.template ask<OutputsFound>(FindOutputs{2, "s", {{6, 2}, {second, 1}}});
+  EXPECT_EQ(found.runs, (std::vector<Run>{{7, 1}, {second, 1}}));
+  ASSERT_EQ(found.values.size(), 2u);
+  EXPECT_TRUE(proto::decode_output(found.values[1].view(), 1));
+  EXPECT_EQ(found.end, UINT64_MAX);
+  auto cut = a.template ask<OutputsFound>(FindOutputs{3, "s", {{1, 10}}, 1500});
+  EXPECT_EQ(cut.runs, (std::vector<Run>{{5, 1}}));
+  EXPECT_EQ(cut.end, 7u) << "the first that was left out";
+  EXPECT_TRUE(a.template ask<OutputsFound>(FindOutputs{4, "s", {{1, 2}}}).runs.empty());
+  EXPECT_TRUE(a.template ask<OutputsFound>(FindOutputs{5, "nobody", {{1, 2}}}).runs.empty());
+}
+
+TYPED_TEST(StoreContract, OutputsAreFoundInALongList) {
+  auto a = this->teller("a");
+  a.start();
+  constexpr uint64_t kEntries = 10'000;  // more than a store looks at in one step
+  std::vector<StoreOp> ops = {session("s")};
+  for (proto::TaskId id = 1; id <= kEntries; id++) ops.push_back(output("s", {id, 1}, "o"));
+  a.write(std::move(ops));
+  auto found =
+      a.template ask<OutputsFound>(FindOutputs{1, "s", {{1, 1}, {5000, 2}, {kEntries, 1}}});
+  EXPECT_EQ(found.runs, (std::vector<Run>{{1, 1}, {5000, 1}, {5001, 1}, {kEntries, 1}}));
+}
+
 TYPED_TEST(StoreContract, APositionThatWasTrimmedMeanwhileIsFoundByItsIndex) {
   auto a = this->teller("a");
   a.start();

@@ -295,6 +295,10 @@ void CoreWorld::request(Input& input) {
     case 7:
       return say(peer, proto::ListKind{8, index % 2 == 0 ? "session" : "executor", true});
     case 8:
+      if (index % 3 == 2) {
+        return say(peer, proto::GetTasks{9, session, index, which, (which & 64) != 0 ? "SF" : "",
+                                         (which & 32) != 0});
+      }
       return say(peer, proto::View{9, "session", index % 2 == 0 ? "last" : session});
     default:
       return say(peer, proto::UnregisterApplication{10, "echo"});

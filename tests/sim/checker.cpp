@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "broker/store/memory_read.hpp"
+#include "proto/codec.hpp"
 #include "proto/elements.hpp"
 
 namespace flame::sim {
@@ -117,6 +118,37 @@ bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
     if (!log.relaxed) trace(log, results.uid, id, *task);
   }
   return true;
+}
+
+void Checker::listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t seen) {
+  SessionLog& log = logs_[uid];
+  proto::ElementReader elements(tasks.payload.view());
+  proto::TaskId before = 0;
+  while (auto element = elements.next()) {
+    auto row = proto::decode_value(*element);
+    if (!row || row->find("id") == nullptr || row->find("state") == nullptr)
+      return fail(log, "an answer about tasks has a row that is none");
+    auto id = static_cast<proto::TaskId>(row->find("id")->number());
+    const std::string& state = *row->find("state")->text();
+    std::string name = "id " + std::to_string(id);
+    if (id <= before || (tasks.next != 0 && id >= tasks.next))
+      return fail(log, name + " is listed in the wrong place");
+    before = id;
+    if (row->find("input") != nullptr) elements.next();
+    auto output = row->find("output") != nullptr ? elements.next() : std::nullopt;
+    // A session of that name may be another one by now; what a store forgot is looked at elsewhere.
+    bool sure = log.spec.durability != proto::Durability::kMemory && !log.relaxed &&
+                !log.is_deleted && !store_lost_;
+    if (!sure) continue;
+    auto entry = log.entry_of.find(id);
+    bool is_done = state != "Pending" && state != "Running";
+    if (entry != log.entry_of.end() && entry->second < seen && !is_done)
+      fail(log, name + " was delivered and is listed as " + state);
+    if (!output) continue;
+    auto task = task_of_output(*output);
+    if (!task) return fail(log, name + " is listed with an output that no service made");
+    trace(log, uid, id, *task);
+  }
 }
 
 void Checker::delivered(const std::string& watcher, const proto::Results& results) {

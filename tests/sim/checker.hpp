@@ -31,6 +31,8 @@ class Checker {
   void acknowledged(proto::SessionUid uid, const proto::Run& run,
                     const std::vector<uint64_t>& numbers);
   void delivered(const std::string& watcher, const proto::Results& results);
+  /// An answer about single tasks, asked for when the first `seen` entries had been delivered.
+  void listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t seen);
   void session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec);
   /// Its tasks need no result any more.
   void deleted(proto::SessionUid uid);

@@ -240,6 +240,14 @@ void ClientNode::perform(client::Answer& answer) {
     job.cancelling = false;
     return;
   }
+  if (what == Ask::kTasks) {
+    if (answer.result) {
+      if (auto tasks = std::get_if<proto::Tasks>(&*answer.result))
+        checker_.listed(job.uid, *tasks, *job.questioned);
+    }
+    job.questioned.reset();
+    return;
+  }
   if (!answer.result) {
     Code code = answer.result.error().code;
     cluster_.world.say(name_, "refused: " + answer.result.error().message);
@@ -304,6 +312,7 @@ void ClientNode::pump(size_t index) {
   if (job.step != Step::kOpen) return;
   submit(index);
   if (job.step == Step::kOpen) cancel(index);
+  if (job.step == Step::kOpen) question(index);
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -363,6 +372,17 @@ void ClientNode::cancel(size_t index) {
   checker_.may_cancel(job.uid);
   job.cancelling = true;
   ask(index, Ask::kCancel, std::move(message));
+}
+
+void ClientNode::question(size_t index) {
+  Job& job = jobs_[index];
+  Rng& rng = cluster_.world.rng();
+  if (job.questioned || job.last == 0 || !rng.chance(0.02)) return;
+  proto::GetTasks message{0,  job.plan.session, 1 + rng.below(job.last), rng.below(100),
+                          "", rng.chance(0.5)};
+  if (rng.chance(0.3)) message.states = rng.chance(0.5) ? "SF" : "PRC";
+  job.questioned = job.next;
+  ask(index, Ask::kTasks, std::move(message));
 }
 
 void ClientNode::end(size_t index) {

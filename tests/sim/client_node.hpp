@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,13 +66,14 @@ class ClientNode : public Dialer {
     uint64_t next = 0;      ///< index expected next
     uint64_t consumed = 0;  ///< written down: outlives the process
     bool watching = false;
-    bool cancelling = false;  ///< asked, not answered
+    bool cancelling = false;             ///< asked, not answered
+    std::optional<uint64_t> questioned;  ///< entries delivered when it asked for tasks
     enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
     bool done() const;
   };
   bool has_all_entries(const Job& job) const;
-  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kCancel, kLook };
+  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kCancel, kTasks, kLook };
 
   void feed(client::Event event);
   void perform(client::Action& action);
@@ -81,6 +83,7 @@ class ClientNode : public Dialer {
   void pump_later(size_t index, int64_t us);
   void submit(size_t index);
   void cancel(size_t index);
+  void question(size_t index);
   void end(size_t index);
   void create(size_t index);
   void opened(size_t index, const proto::SessionInfo& info);

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "proto/codec.hpp"
 #include "proto/elements.hpp"
 #include "proto/rows.hpp"
 
@@ -59,6 +60,10 @@ Message make(Of<WaitSession>) { return WaitSession{6, "echo-a8Kx02", true}; }
 Message make(Of<ListKind>) { return ListKind{7, "executor", true}; }
 Message make(Of<CancelTasks>) { return CancelTasks{11, "echo-a8Kx02", {{1, 64}, {1025, 1}}, true}; }
 Message make(Of<Cancelled>) { return Cancelled{11, kUid, 64, 1}; }
+Message make(Of<GetTasks>) { return GetTasks{12, "echo-a8Kx02", 1025, 100, "FC", true}; }
+Message make(Of<Tasks>) {
+  return Tasks{12, 1026, elements({encode_value(Map{{"id", 1025}, {"output", true}}), "out"})};
+}
 Message make(Of<View>) { return View{8, "session", "last"}; }
 Message make(Of<RegisterApplication>) { return RegisterApplication{9, application()}; }
 Message make(Of<UnregisterApplication>) { return UnregisterApplication{10, "echo"}; }

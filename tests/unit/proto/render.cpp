@@ -12,9 +12,11 @@ namespace flame::proto::test {
 namespace {
 
 std::map<std::string, std::vector<std::string>> read_field_names() {
-  std::ifstream file(FLAME_SOURCE_DIR "/proto/messages.hpp");
   std::stringstream buffer;
-  buffer << file.rdbuf();
+  for (auto name : {"messages", "client_messages", "executor_messages"}) {
+    std::ifstream file(std::string(FLAME_SOURCE_DIR "/proto/") + name + ".hpp");
+    buffer << file.rdbuf();
+  }
   const std::string text = buffer.str();
   static const std::regex kStruct(R"(\nstruct (\w+) \{)");
   static const std::regex kList(R"(return f\(([^)]*)\))");

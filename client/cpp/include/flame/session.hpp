@@ -89,6 +89,34 @@ struct CancelledTasks {
   uint64_t running = 0;  ///< were running
 };
 
+enum class TaskState : uint8_t { kPending, kRunning, kSucceed, kFailed, kCancelled };
+/// "Pending", "Running", "Succeed", "Failed", "Cancelled".
+std::string_view to_string(TaskState state);
+
+/// One task as it is recorded. What is not known (yet, or not any more) is empty; a time then is
+/// the clock's epoch.
+struct TaskStatus {
+  using Time = std::chrono::system_clock::time_point;
+  uint64_t task = 0;
+  TaskState state = TaskState::kPending;
+  std::string executor = {};
+  uint32_t attempt = 0;  ///< from 1
+  Time dispatched = {};  ///< only while it runs
+  Time started = {};     ///< of the frame in which it went through the service
+  Time ended = {};
+  Code code = Code::kOk;  ///< why it failed
+  std::string reason = {};
+  std::optional<std::string> input = {};   ///< asked for, and kept: until it is done, if it failed
+  std::optional<std::string> output = {};  ///< asked for, and kept
+};
+
+struct TaskQuery {
+  uint64_t from = 1;  ///< the first task of interest
+  uint64_t limit = 1000;
+  std::vector<TaskState> states = {};  ///< none: all
+  bool payloads = false;
+};
+
 /// Tasks for the bulk path: encoded as they travel, at most 1,024 tasks and 256 KiB, or one larger
 /// task.
 class Run {
@@ -186,6 +214,11 @@ class Session {
   SessionStatus status() const;
   /// Waits until no task is pending or running; throws timeout.
   SessionStatus wait(std::chrono::milliseconds time = std::chrono::milliseconds::max()) const;
+  /// Tasks as they are recorded, in the order of their ids: a question for people and programs that
+  /// look, not the way to read results.
+  std::vector<TaskStatus> tasks(const TaskQuery& query = {}) const;
+  /// One with input and output. Throws not_found.
+  TaskStatus task(uint64_t task) const;
   /// Cancels tasks of these ranges (at most 1,024 of them; none: all that are acknowledged). They
   /// end as cancelled at once and their futures throw task_cancelled. Pending ones never run; with
   /// `running` those in a service too: it is told (TaskContext::cancelled), and killed if it is in

@@ -86,6 +86,7 @@ class ClientCore {
   void receive(proto::Ok& reply) { pass_on(reply); }
   void receive(proto::Listing& reply) { pass_on(reply); }
   void receive(proto::Cancelled& reply) { pass_on(reply); }
+  void receive(proto::Tasks& reply) { pass_on(reply); }
   template <class Reply>
   void pass_on(Reply& reply) {
     auto request = reply.request;  // arguments are evaluated in any order: not in the call

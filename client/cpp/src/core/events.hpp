@@ -22,7 +22,8 @@ using Ticket = uint64_t;
 
 inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-/// How long what was refused for now waits before it is sent again: what the broker says, else this.
+/// How long what was refused for now waits before it is sent again: what the broker says, else
+/// this.
 inline constexpr uint32_t kRetryMsDefault = 50;
 inline int64_t retry_us(const proto::ErrorReply& reply) {
   uint32_t wait_ms = reply.retry_after_ms > 0 ? reply.retry_after_ms : kRetryMsDefault;

@@ -546,6 +546,7 @@ class ClientCore:
             m.Watching: _receive_watching,
             m.Results: _receive_results,
             m.Cancelled: _pass_on,
+            m.Tasks: _pass_on,
             m.Listing: _pass_on,
             m.SessionChanged: _receive_changed,
         },

@@ -464,6 +464,27 @@ class CancelTasks(NamedTuple):
     running: bool = False
 
 
+class GetTasks(NamedTuple):
+    """Tasks as they are recorded, in the order of their ids, from `start` on. `states`: letters of
+    those wanted (P R S F C), none for all. Answer: Tasks."""
+
+    request: int = 0
+    session: str = ""
+    start: int = 1
+    limit: int = 0
+    states: str = ""
+    payloads: bool = False
+
+
+class Tasks(NamedTuple):
+    """payload: rows (rows.py), each followed by the task's input and output where the row says so.
+    `next`: where to go on; 0: there are no more."""
+
+    request: int = 0
+    next: int = 0
+    payload: bytes = b""
+
+
 class Cancelled(NamedTuple):
     """What CancelTasks did, in tasks."""
 
@@ -496,6 +517,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     28: ("unregister_application", UnregisterApplication),
     29: ("recover", Recover),
     30: ("cancel_tasks", CancelTasks),
+    33: ("get_tasks", GetTasks),
     48: ("welcome", Welcome),
     49: ("ok", Ok),
     50: ("session_info", SessionInfo),
@@ -505,6 +527,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     54: ("listing", Listing),
     55: ("session_changed", SessionChanged),
     58: ("cancelled", Cancelled),
+    59: ("tasks", Tasks),
     80: ("executor_hello", ExecutorHello),
     81: ("window", Window),
     82: ("task_results", TaskResults),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Rows of an answer (Listing, Tasks) as its payload: elements, each a msgpack map (proto/rows.hpp)."""
+"""Rows of an answer as its payload: elements, each a msgpack map (proto/rows.hpp)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+
+// Session::tasks(): pages of rows become values.
+
+#include <algorithm>
+
+#include "client/cpp/src/client_impl.hpp"
+#include "flame/session.hpp"
+#include "proto/codec.hpp"
+#include "proto/elements.hpp"
+#include "proto/states.hpp"
+
+namespace flame {
+
+namespace {
+
+using std::chrono::system_clock;
+
+TaskState state_named(const std::string& name) {
+  for (size_t i = 0; i < proto::kTaskStates.size(); i++) {
+    if (proto::name_of(proto::kTaskStates[i]) == name) return static_cast<TaskState>(i);
+  }
+  throw Error(Code::kBadFrame,
+              "the broker names a task state that this client does not know: " + name);
+}
+
+std::string text_of(const proto::Value& row, const char* key) {
+  auto value = row.find(key);
+  return value != nullptr && value->text() != nullptr ? *value->text() : "";
+}
+
+int64_t number_of(const proto::Value& row, const char* key) {
+  auto value = row.find(key);
+  return value == nullptr ? 0 : value->number();
+}
+
+system_clock::time_point time_of(const proto::Value& row, const char* key) {
+  return system_clock::time_point(std::chrono::milliseconds(number_of(row, key)));
+}
+
+// The element behind a row, if the row says that there is one.
+std::optional<std::string> behind(const proto::Value& row, const char* key,
+                                  proto::ElementReader& elements) {
+  auto flag = row.find(key);
+  if (flag == nullptr || flag->data != proto::Value(true).data) return std::nullopt;
+  auto element = elements.next();
+  if (!element) throw Error(Code::kBadFrame, "the broker's answer about tasks is cut");
+  return std::string(*element);
+}
+
+TaskStatus status_of(const proto::Value& row, proto::ElementReader& elements) {
+  TaskStatus task;
+  task.task = static_cast<uint64_t>(number_of(row, "id"));
+  task.state = state_named(text_of(row, "state"));
+  task.executor = text_of(row, "executor");
+  task.attempt = static_cast<uint32_t>(number_of(row, "attempt"));
+  task.dispatched = time_of(row, "dispatched");
+  task.started = time_of(row, "started");
+  task.ended = time_of(row, "ended");
+  task.code = static_cast<Code>(proto::code_named(text_of(row, "code")));
+  task.reason = text_of(row, "reason");
+  task.input = behind(row, "input", elements);
+  task.output = behind(row, "output", elements);
+  return task;
+}
+
+}  // namespace
+
+std::string_view to_string(TaskState state) {
+  return proto::name_of(proto::kTaskStates.at(static_cast<size_t>(state)));
+}
+
+std::vector<TaskStatus> Session::tasks(const TaskQuery& query) const {
+  proto::GetTasks ask{0, id(), std::max<uint64_t>(1, query.from), 0, "", query.payloads};
+  for (TaskState state : query.states) {
+    ask.states += static_cast<char>(proto::kTaskStates.at(static_cast<size_t>(state)));
+  }
+  std::vector<TaskStatus> tasks;
+  while (ask.from != 0 && tasks.size() < query.limit) {
+    ask.limit = query.limit - tasks.size();
+    auto page = handle_->client->ask<proto::Tasks>(ask);
+    proto::ElementReader elements(page.payload.view());
+    while (auto row = elements.next()) {
+      tasks.push_back(status_of(detail::value_or_raise(proto::decode_value(*row)), elements));
+    }
+    ask.from = page.next;
+  }
+  return tasks;
+}
+
+TaskStatus Session::task(uint64_t number) const {
+  auto found = tasks({.from = number, .limit = 1, .payloads = true});
+  if (!found.empty() && found.front().task == number) return std::move(found.front());
+  throw Error(Code::kNotFound, "session " + id() + " has no task " + std::to_string(number) +
+                                   ", or it is not recorded any more");
+}
+
+}  // namespace flame
