@@ -45,6 +45,11 @@ def test_the_session_block_works_when_pasted(paste):
     assert paste(block) == "b'one task'\n100000\n1 b'one task' None\n"
 
 
+def test_the_asyncio_block_works_when_pasted(paste):
+    block = next(block for block in BLOCKS if "import asyncio" in block)
+    assert paste(block) == "b'one task'\n10000\nb'0'\nb'1'\nb'2'\n"
+
+
 def test_the_service_block_is_a_service(running_once, shared, tmp_path):
     block = next(block for block in BLOCKS if "flamepy.run(" in block)
     program = tmp_path / "square.py"

@@ -10,6 +10,9 @@
 docs/python.md is the manual.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from flamepy._cancellations import TaskCancelled
 from flamepy._client import (
     Connection,
@@ -69,6 +72,9 @@ from flamepy.errors import (
     TooLargeError,
 )
 
+if TYPE_CHECKING:
+    from flamepy import aio
+
 __all__ = [
     "Application",
     "ApplicationAttributes",
@@ -109,6 +115,7 @@ __all__ = [
     "TaskState",
     "TooLargeError",
     "__version__",
+    "aio",
     "close_session",
     "connect",
     "create_session",
@@ -123,3 +130,10 @@ __all__ = [
     "run",
     "unregister_application",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """flamepy.aio comes when it is asked for: a service starts faster without asyncio."""
+    if name == "aio":
+        return importlib.import_module("flamepy.aio")
+    raise AttributeError(f"module 'flamepy' has no attribute '{name}'")
