@@ -29,6 +29,7 @@ from flamepy._client import (
     register_application,
     unregister_application,
 )
+from flamepy._completed import as_completed, wait
 from flamepy._executor import Executor
 from flamepy._future import Future
 from flamepy._results import Cursor, ResultStream, TaskResult
@@ -116,6 +117,7 @@ __all__ = [
     "TooLargeError",
     "__version__",
     "aio",
+    "as_completed",
     "close_session",
     "connect",
     "create_session",
@@ -129,6 +131,7 @@ __all__ = [
     "register_application",
     "run",
     "unregister_application",
+    "wait",
 ]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._endpoint import find_endpoint
 from flamepy._proto import messages as m
+from flamepy._proto.errors import Error
 from flamepy._session import Session
 from flamepy._session_state import AttachedSession
 from flamepy._types import (
@@ -21,6 +23,7 @@ from flamepy._types import (
     ResourceRequirement,
     SessionAttributes,
 )
+from flamepy.errors import exception_of
 
 T = TypeVar("T")
 
@@ -177,6 +180,20 @@ class Connection:
             timeout = verbs.FOR_EVER
         seconds = self.request_timeout if timeout < 0 else timeout
         return ask.meaning(self._io.request(ask.message, seconds))
+
+    def _begin(self, ask: verbs.Ask[T], timeout: float | None) -> concurrent.futures.Future[T]:
+        """The same, to wait for later."""
+        self._io.check_wait()
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Error):
+                future.set_exception(exception_of(answer))
+            else:
+                future.set_result(ask.meaning(answer))
+
+        self._io.ask(ask.message, verbs.FOR_EVER if timeout is None else timeout, reply)
+        return future
 
 
 # ---- one connection for the functions of the module ----------------------------------------------

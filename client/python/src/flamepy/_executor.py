@@ -12,7 +12,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Callable, cast
 
 import cloudpickle
@@ -77,14 +77,18 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | str = False,
     ) -> Iterator[Any]:
-        """Each item is a task of its own, whatever the chunksize: they travel in runs anyway."""
+        """Each item is a task of its own, whatever the chunksize: they travel in runs anyway.
+        `progress` is True, or a label, for a bar of what is done."""
         session = self._session_of(fn)
         return session.map(
             _pickled(zip(*iterables), min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)),
             timeout=timeout,
             chunksize=chunksize,
             buffersize=buffersize,
+            progress=progress,
+            total=_shortest(iterables),
         )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -183,6 +187,11 @@ def _dumps(arguments: Any) -> bytes:
         pass  # cloudpickle can more, or says why not
     # By value: the worker's main module is not the program's.
     return cast(bytes, cloudpickle.dumps(arguments, _PROTOCOL))
+
+
+def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    sized = [iterable for iterable in iterables if isinstance(iterable, Sized)]
+    return min(map(len, sized)) if iterables and len(sized) == len(iterables) else None
 
 
 def _pickled(calls: Iterator[Sequence[Any]], size: int) -> Iterator[bytes]:

@@ -219,6 +219,11 @@ class RunState:
     def wait_all(self, timeout: float | None) -> bool:
         return self._all_done() or self._wait(self._all_done, timeout)
 
+    @property
+    def done(self) -> int:
+        """How many have a result."""
+        return 0 if self.outputs is None else self.count - self.left
+
     def wait_for_id(self, timeout: float | None) -> bool:
         return self._wait(lambda: self.first != 0 or self.refusal is not None, timeout)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flamepy import _verbs as verbs
 from flamepy._future import Future
 from flamepy._inputs import checked, submit_runs
+from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
 from flamepy._results import Cursor, ResultQueue, ResultStream
@@ -83,27 +84,33 @@ class Session(SessionView):
         chunksize: int = 1,
         timeout: float | None = None,
         buffersize: int | None = None,
+        progress: bool | str = False,
+        total: int | None = None,
     ) -> Iterator[Any]:
         """A task for each input; the outputs in their order. The first failed task raises.
 
         As with the standard executors all tasks are submitted before this returns, unless
         `buffersize` says how many may be under way before their outputs are taken: for inputs
         without end. `chunksize` has no meaning: every input is a task of its own, and they travel
-        in runs anyway. `timeout` counts from this call.
+        in runs anyway. `timeout` counts from this call. `progress` is True, or a label, for a bar
+        of what is done; of `total` tasks, where their number cannot be seen.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be at least 1")
         deadline = None if timeout is None else time.monotonic() + timeout
+        if total is None and isinstance(inputs, Sized):
+            total = len(inputs)
         runs = self._submit_runs(iter(inputs), buffersize)
         ahead: deque[RunState] = deque()
         if buffersize is None:
             ahead.extend(runs)
+            total = sum(run.count for run in ahead)
         else:
             wanted = -(-buffersize // min(buffersize, limits.RUN_TASKS_MAX))
             ahead.extend(islice(runs, wanted))
-        return _outputs(ahead, runs, deadline)
+        return _outputs(ahead, runs, deadline, progress, total)
 
     def _submit_runs(self, inputs: Iterator[bytes], buffersize: int | None) -> Iterator[RunState]:
         """Submits as it is read."""
@@ -188,10 +195,20 @@ class Session(SessionView):
         self._take(self.connection._ask(verbs.session_info(self.id)))
         return self
 
-    def wait(self, timeout: float | None = None) -> Session:
-        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds."""
+    def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
+        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
+        `progress` is True, or a label, for a bar of what is done."""
         self.flush(timeout)
-        self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
+        if not progress:
+            self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
+            return self
+        answer = self.connection._begin(verbs.wait_session(self.id), timeout)
+        with progress_of(progress, self.refresh().tasks) as bar:
+            bar.show(self.done)
+            while not concurrent.futures.wait([answer], STEP_SECONDS).done:
+                bar.show(self.refresh().done)
+            self._take(answer.result())
+            bar.show(self.done)
         return self
 
     def cancel(
@@ -220,12 +237,25 @@ class Session(SessionView):
 
 
 def _outputs(
-    ahead: deque[RunState], more: Iterator[RunState], deadline: float | None
+    ahead: deque[RunState],
+    more: Iterator[RunState],
+    deadline: float | None,
+    progress: bool | str,
+    total: int | None,
 ) -> Iterator[Any]:
-    while ahead:
-        run = ahead.popleft()
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not run.wait_all(wait):
-            raise concurrent.futures.TimeoutError
-        yield from outputs_of_run(run)
-        ahead.extend(islice(more, 1))
+    taken = 0
+    with progress_of(progress, total) as bar:
+
+        def look() -> None:
+            bar.show(taken + sum(run.done for run in ahead))
+
+        while ahead:
+            if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
+                raise concurrent.futures.TimeoutError
+            run = ahead.popleft()
+            taken += run.count
+            if bar.due():
+                look()
+            yield from outputs_of_run(run)
+            ahead.extend(islice(more, 1))
+        bar.show(taken)

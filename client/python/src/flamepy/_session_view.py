@@ -29,6 +29,11 @@ class SessionView:
         self.failed = counters.failed
         self.cancelled = counters.cancelled
 
+    @property
+    def done(self) -> int:
+        """Tasks that are over, however they ended."""
+        return self.succeed + self.failed + self.cancelled
+
     def __repr__(self) -> str:
         kind = type(self)
         return (

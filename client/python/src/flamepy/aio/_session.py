@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
 from flamepy._inputs import checked, submit_runs
+from flamepy._progress import STEP_SECONDS, progress_of
 from flamepy._proto import messages as m
 from flamepy._proto.limits import PAYLOAD_BYTES_MAX, RUN_TASKS_MAX
 from flamepy._results import Cursor, ResultQueue
@@ -20,6 +21,7 @@ from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
 from flamepy._verbs import CancelledTasks
+from flamepy.aio._completed import wait_and_show
 from flamepy.aio._results import ResultStream
 from flamepy.aio._tasks import Cancels, RunTasks, TaskFuture, run_done
 from flamepy.errors import Code, FlameError
@@ -92,11 +94,12 @@ class Session(SessionView):
         *,
         buffersize: int = _AHEAD,
         timeout: float | None = None,
+        progress: bool | str = False,
     ) -> AsyncIterator[bytes]:
         """`async for output in session.map(inputs)`: a task for each input, the outputs in their
         order; the first failed task raises. At most `buffersize` tasks are under way before their
         outputs are taken. What is left when the loop is left is cancelled. asyncio.TimeoutError
-        `timeout` seconds from the first step on."""
+        `timeout` seconds from the first step on. `progress` is True, or a label, for a bar."""
         if buffersize < 1:
             raise ValueError("buffersize must be at least 1")
         attached, delivery = self._ready(), self.connection._delivery
@@ -109,20 +112,31 @@ class Session(SessionView):
             return run
 
         size = min(buffersize, RUN_TASKS_MAX)
+        total = len(inputs) if isinstance(inputs, Sized) else None
         runs = submit_runs(iter(inputs), size, attached.queue, make, may_block=False)
         ahead: deque[RunState] = deque()
+        taken, bar = 0, progress_of(progress, total)
+
+        def look() -> None:
+            bar.show(taken + sum(run.done for run in ahead))
+
         try:
             for run in islice(runs, -(-buffersize // size)):
                 ahead.append(run)
                 await asyncio.sleep(0)  # others have a turn while inputs are made
             while ahead:
-                wait = None if until is None else until - delivery.loop.time()
-                await asyncio.wait_for(waits[0], wait)
+                await wait_and_show(waits[0], until, look if bar.wanted else None)
                 waits.popleft()
-                for output in outputs_of_run(ahead.popleft()):
+                run = ahead.popleft()
+                taken += run.count
+                if bar.due():
+                    look()
+                for output in outputs_of_run(run):
                     yield output
                 ahead.extend(islice(runs, 1))
+            bar.show(taken)
         finally:
+            bar.close()
             for run in ahead:
                 self._cancels.add_run(run)
 
@@ -196,10 +210,21 @@ class Session(SessionView):
         ask(lambda: tell(None))
         await done
 
-    async def wait(self, timeout: float | None = None) -> Session:
-        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds."""
+    async def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
+        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
+        `progress` is True, or a label, for a bar of what is done."""
         await self.flush()
-        self._take(await self.connection._ask(verbs.wait_session(self.id), timeout))
+        ask = self.connection._ask(verbs.wait_session(self.id), timeout)
+        if not progress:
+            self._take(await ask)
+            return self
+        answer = asyncio.ensure_future(ask)
+        with progress_of(progress, (await self.refresh()).tasks) as bar:
+            bar.show(self.done)
+            while not (await asyncio.wait([answer], timeout=STEP_SECONDS))[0]:
+                bar.show((await self.refresh()).done)
+            self._take(await answer)
+            bar.show(self.done)
         return self
 
     async def cancel(
