@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._endpoint import find_endpoint
+from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._proto.errors import Error
 from flamepy._session import Session
@@ -144,7 +145,7 @@ class Connection:
 
     def list_sessions(self) -> list[Session]:
         """All that the broker has, oldest first."""
-        return [Session(self, info) for info in self._ask(verbs.list_sessions())]
+        return Rows(Session(self, info) for info in self._ask(verbs.list_sessions()))
 
     def close_session(self, session_id: str) -> Session:
         return Session(self, self._ask(verbs.close_session(session_id)))

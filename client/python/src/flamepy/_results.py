@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 from flamepy._future_table import outputs_of
+from flamepy._html import html_of
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import Results
 from flamepy.errors import FlameError, exception_of
@@ -49,6 +50,15 @@ class TaskResult(NamedTuple):
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    def columns(self) -> dict[str, Any]:
+        """What a table shows of it."""
+        found = self._asdict()
+        del found["output" if self.error is not None else "error"]
+        return found
+
+    def _repr_html_(self) -> str:
+        return html_of(self.columns())
 
 
 class ResultQueue:

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from flamepy._html import html_of
 from flamepy._proto import messages as m
 from flamepy._types import SessionState, time_of
 
@@ -41,3 +44,12 @@ class SessionView:
             f"{self.application}, {self.state.name.lower()}: {self.pending} pending, "
             f"{self.running} running, {self.succeed} succeed, {self.failed} failed>"
         )
+
+    def columns(self) -> dict[str, Any]:
+        """What a table shows of it."""
+        names = "id application state tasks pending running succeed failed cancelled"
+        shown = {name: getattr(self, name) for name in names.split()}
+        return {**shown, "created": self.creation_time, "closed": self.completion_time}
+
+    def _repr_html_(self) -> str:
+        return html_of(self.columns())

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Callable, Generic, NamedTuple, TypeVar
 
+from flamepy._html import Rows
 from flamepy._proto import limits
 from flamepy._proto import messages as m
 from flamepy._types import Application, ApplicationAttributes, Executor, SessionAttributes
@@ -74,7 +75,7 @@ def session_info(session_id: str) -> Ask[m.SessionInfo]:
     return Ask(m.OpenSession(0, session_id), _as_it_is)
 
 
-def list_sessions() -> Ask[list[m.SessionInfo]]:
+def list_sessions() -> Ask[Rows[m.SessionInfo]]:
     return _list("session", _info_of_row)
 
 
@@ -142,16 +143,16 @@ def get_application(name: str) -> Ask[Application]:
     return Ask(m.View(0, "application", name), lambda found: Application.from_row(found.rows[0]))
 
 
-def list_applications() -> Ask[list[Application]]:
+def list_applications() -> Ask[Rows[Application]]:
     return _list("application", Application.from_row)
 
 
-def list_executors() -> Ask[list[Executor]]:
+def list_executors() -> Ask[Rows[Executor]]:
     return _list("executor", Executor.from_row)
 
 
-def _list(kind: str, from_row: Callable[[dict[str, Any]], T]) -> Ask[list[T]]:
-    return Ask(m.ListKind(0, kind), lambda listing: [from_row(row) for row in listing.rows])
+def _list(kind: str, from_row: Callable[[dict[str, Any]], T]) -> Ask[Rows[T]]:
+    return Ask(m.ListKind(0, kind), lambda listing: Rows(map(from_row, listing.rows)))
 
 
 def _as_it_is(answer: Any) -> Any:

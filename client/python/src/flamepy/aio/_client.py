@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._endpoint import find_endpoint
+from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._session_state import AttachedSession
 from flamepy._types import (
@@ -195,7 +196,7 @@ class Connection:
 
     async def list_sessions(self) -> list[Session]:
         """All that the broker has, oldest first."""
-        return [Session(self, info) for info in await self._ask(verbs.list_sessions())]
+        return Rows(Session(self, info) for info in await self._ask(verbs.list_sessions()))
 
     async def close_session(self, session_id: str) -> Session:
         return Session(self, await self._ask(verbs.close_session(session_id)))
