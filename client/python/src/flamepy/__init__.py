@@ -74,7 +74,7 @@ from flamepy.errors import (
 )
 
 if TYPE_CHECKING:
-    from flamepy import aio
+    from flamepy import aio, joblib
 
 __all__ = [
     "Application",
@@ -124,6 +124,7 @@ __all__ = [
     "delete_session",
     "get_application",
     "get_session",
+    "joblib",
     "list_applications",
     "list_executors",
     "list_sessions",
@@ -136,7 +137,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """flamepy.aio comes when it is asked for: a service starts faster without asyncio."""
-    if name == "aio":
-        return importlib.import_module("flamepy.aio")
+    """These come when they are asked for: a service starts faster without asyncio, and joblib is no
+    dependency."""
+    if name in ("aio", "joblib"):
+        return importlib.import_module(f"flamepy.{name}")
     raise AttributeError(f"module 'flamepy' has no attribute '{name}'")

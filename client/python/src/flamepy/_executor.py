@@ -91,6 +91,12 @@ class Executor(concurrent.futures.Executor):
             total=_shortest(iterables),
         )
 
+    def cancel(self, *, running: bool = False) -> None:
+        """Cancels what has not started; with `running` what runs too: a function that does not come
+        back within 5 s is killed with its process. The executor takes more."""
+        for _, session in list(self._sessions.values()):
+            session.cancel(running=running)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing can be submitted any more. With `cancel_futures` tasks that have not started are
         cancelled; the others finish."""
