@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import flamepy
+import flamepy.service
 
 from conftest import PATIENCE, ROOT
 
@@ -57,6 +58,16 @@ def test_the_service_block_is_a_service(running_once, shared, tmp_path):
     shared.register_application("square", {"command": sys.executable, "arguments": [str(program)]})
     with shared.create_session("square") as session:
         assert list(session.map([b"3", b"12"])) == [b"9", b"144"]
+
+
+def test_the_instance_block_is_a_service_of_one_function(shared, tmp_path, monkeypatch):
+    monkeypatch.setattr("flamepy._client._default", shared)
+    program = tmp_path / "instance.py"
+    program.write_text(next(block for block in BLOCKS if "FlameInstance()" in block))
+    command = {"command": sys.executable, "arguments": [str(program)]}
+    shared.register_application("page-instance", command)
+    with flamepy.service.Session("page-instance", {"name": "Ada"}) as session:
+        assert session.invoke("hello") == "Ada says: HELLO!"
 
 
 def test_every_exception_of_the_page_exists():
