@@ -3,7 +3,6 @@
 """The asyncio client against a real local cluster."""
 
 import asyncio
-import contextlib
 import itertools
 import socket
 import sys
@@ -200,10 +199,10 @@ def test_map_gives_outputs_in_order_also_of_inputs_without_end(endpoint):
             await anext_of(session.map([b"a"], buffersize=0))
         before = (await session.wait(PATIENCE)).tasks
         endless = session.map((b"%d" % i for i in itertools.count()), buffersize=100)
-        async with contextlib.aclosing(endless):
-            async for output in endless:
-                if output == b"999":
-                    break
+        async for output in endless:
+            if output == b"999":
+                break
+        await endless.aclose()
         await session.wait(PATIENCE)
         assert 1000 <= session.tasks - before <= 1300
 
@@ -353,17 +352,28 @@ async def as_coroutine(awaitable):
     return await awaitable
 
 
-def test_another_loop_is_told_that_the_connection_is_not_its_own(endpoint):
-    async def connect():
-        return await flamepy.aio.connect(endpoint)
+@pytest.mark.filterwarnings("error")  # of the connection's thread, too
+def test_another_loop_is_told_and_results_for_a_closed_one_are_dropped(shared, endpoint):
+    async def begin():
+        connection = await flamepy.aio.connect(endpoint)
+        session = await connection.create_session("echo")
+        for _ in range(3):
+            session.run(b"sleep:0.05")
+        await session.flush()
+        return connection, session
 
-    async def use(connection):
+    async def use(connection, session):
+        for call in (connection.list_sessions, session.refresh, session.close):
+            with pytest.raises(flamepy.FlameError, match="another event loop"):
+                await call()
         with pytest.raises(flamepy.FlameError, match="another event loop"):
-            await connection.list_sessions()
+            session.run(b"a")
 
-    connection = asyncio.run(connect())
-    asyncio.run(use(connection))
+    connection, session = asyncio.run(begin())
+    asyncio.run(use(connection, session))
+    assert shared.open_session(session.id).wait(PATIENCE).succeed == 3
     connection._io.close(PATIENCE)
+    shared.close_session(session.id)
 
 
 def test_a_connection_that_closes_fails_its_futures(endpoint):

@@ -58,7 +58,7 @@ with joblib.parallel_config("flame"):
     else:
         raise AssertionError("it did not fail")
     try:
-        Parallel(n_jobs=2, timeout=0.3)(delayed(time.sleep)(s) for s in (0, 0, 0, 1.5))
+        Parallel(n_jobs=2, timeout=0.2)(delayed(time.sleep)(s) for s in (0, 0, 0, 0.8))
     except multiprocessing.TimeoutError:
         pass
     else:

@@ -125,7 +125,6 @@ def test_without_a_known_number_of_tasks(show):
 
 def test_silent_where_nobody_looks(show):
     assert show("map") == ""
-    assert show("wait") == ""
 
 
 def test_tqdm_and_rich_where_they_are_installed(show, extras):

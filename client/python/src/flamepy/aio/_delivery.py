@@ -19,9 +19,12 @@ class Delivery:
         self.loop = asyncio.get_running_loop()
         self._posted: deque[Callable[[], None]] = deque()
         self._signalled = False
+        self._loop_closed = False
 
     def post(self, work: Callable[[], None]) -> None:
         """Runs `work` in the loop. From any thread."""
+        if self._loop_closed:
+            return
         self._posted.append(work)
         if self._signalled:
             return
@@ -29,7 +32,8 @@ class Delivery:
         self._signalled = True
         try:
             self.loop.call_soon_threadsafe(self._run)
-        except RuntimeError:  # the loop was closed before the connection: nobody listens any more
+        except RuntimeError:  # before the connection was: nobody listens any more
+            self._loop_closed = True
             self._posted.clear()
 
     def _run(self) -> None:

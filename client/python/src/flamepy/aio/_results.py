@@ -43,8 +43,9 @@ class ResultStream:
                 return result
             if self._queue is None:
                 self._queue = await self._open(self._cursor, self._some)
-            if self._entry is not None:
-                self._queue.finish(self._entry.index)
+            entry, self._entry = self._entry, None
+            if entry is not None:
+                self._queue.finish(entry.index)
             self._entry = await self._next_entry(self._queue)
             if self._entry is None:
                 raise StopAsyncIteration
@@ -54,7 +55,6 @@ class ResultStream:
         while True:
             self._some.clear()
             if queue.ready():
-                self._entry = None  # a failure is raised: one may read on
                 return queue.pop(0)
             try:
                 await asyncio.wait_for(self._some.wait(), self._timeout)

@@ -219,12 +219,15 @@ class Session(SessionView):
             self._take(await ask)
             return self
         answer = asyncio.ensure_future(ask)
-        with progress_of(progress, (await self.refresh()).tasks) as bar:
-            bar.show(self.done)
-            while not (await asyncio.wait([answer], timeout=STEP_SECONDS))[0]:
-                bar.show((await self.refresh()).done)
-            self._take(await answer)
-            bar.show(self.done)
+        try:
+            with progress_of(progress, (await self.refresh()).tasks) as bar:
+                bar.show(self.done)
+                while not (await asyncio.wait([answer], timeout=STEP_SECONDS))[0]:
+                    bar.show((await self.refresh()).done)
+                self._take(await answer)
+                bar.show(self.done)
+        finally:
+            answer.cancel()
         return self
 
     async def cancel(
