@@ -5,6 +5,7 @@
 import importlib.util
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -49,3 +50,26 @@ def shared(running_once):
     """Connected to the cluster that the tests of a file share."""
     with flamepy.connect(running_once.env["FLAME_ENDPOINT"]) as connection:
         yield connection
+
+
+# What works with flamepy where it is installed, and is no dependency of it.
+EXTRAS = ["tqdm>=4.60,<5", "rich>=13,<16", "markdown-it-py", "mdurl", "pygments", "joblib>=1.3,<2"]
+
+
+@pytest.fixture(scope="session")
+def extras():
+    """A folder for PYTHONPATH that holds EXTRAS, fetched once; skips where none can be fetched."""
+    return fetched("python-extras", EXTRAS)
+
+
+def fetched(name, packages):
+    folder = ROOT / "build" / name
+    if not (folder / "complete").exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
+        command = [*pip, "--retries", "1", "--target", folder, *packages]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+            pytest.skip(f"{packages[0]} and others cannot be fetched here: {reason}")
+        (folder / "complete").touch()
+    return folder

@@ -166,6 +166,17 @@ def test_shutdown_that_cancels(client):
         cancelled[0].result()
 
 
+def test_cancel_leaves_an_executor_that_takes_more(executor):
+    def work():
+        __import__("time").sleep(0.05)
+
+    futures = [executor.submit(work) for _ in range(100)]
+    executor.cancel(running=True)
+    assert len(standard.wait(futures, PATIENCE).done) == 100
+    assert any(future.cancelled() for future in futures)
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+
+
 def test_shutdown_without_waiting_lets_the_rest_finish(running_once):
     executor = flamepy.Executor(address=running_once.env["FLAME_ENDPOINT"])
     futures = [executor.submit(lambda: __import__("time").sleep(0.01)) for _ in range(20)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""What the page shows and the examples do, as a person would: pasted, and run."""
+"""What the page shows, as a person would: pasted, and run."""
 
 import math
 import re
@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import flamepy
+import flamepy.service
 
 from conftest import PATIENCE, ROOT
 
@@ -45,6 +46,11 @@ def test_the_session_block_works_when_pasted(paste):
     assert paste(block) == "b'one task'\n100000\n1 b'one task' None\n"
 
 
+def test_the_asyncio_block_works_when_pasted(paste):
+    block = next(block for block in BLOCKS if "import asyncio" in block)
+    assert paste(block) == "b'one task'\n10000\nb'0'\nb'1'\nb'2'\n"
+
+
 def test_the_service_block_is_a_service(running_once, shared, tmp_path):
     block = next(block for block in BLOCKS if "flamepy.run(" in block)
     program = tmp_path / "square.py"
@@ -52,6 +58,16 @@ def test_the_service_block_is_a_service(running_once, shared, tmp_path):
     shared.register_application("square", {"command": sys.executable, "arguments": [str(program)]})
     with shared.create_session("square") as session:
         assert list(session.map([b"3", b"12"])) == [b"9", b"144"]
+
+
+def test_the_instance_block_is_a_service_of_one_function(shared, tmp_path, monkeypatch):
+    monkeypatch.setattr("flamepy._client._default", shared)
+    program = tmp_path / "instance.py"
+    program.write_text(next(block for block in BLOCKS if "FlameInstance()" in block))
+    command = {"command": sys.executable, "arguments": [str(program)]}
+    shared.register_application("page-instance", command)
+    with flamepy.service.Session("page-instance", {"name": "Ada"}) as session:
+        assert session.invoke("hello") == "Ada says: HELLO!"
 
 
 def test_every_exception_of_the_page_exists():
@@ -64,16 +80,6 @@ def test_every_exception_of_the_page_exists():
             words = base.split(".")
             found = getattr(sys.modules["concurrent.futures"], words[-1], None)
             assert issubclass(kind, found or getattr(__import__("builtins"), base))
-
-
-def test_hello(running_once):
-    out = python(running_once, ROOT / "examples/python/hello.py", "Ada", "Grace")
-    assert out == "Hello, Ada!\nHello, Grace!\n"
-
-
-def test_pi(running_once):
-    out = python(running_once, ROOT / "examples/python/pi.py", 100, 2000)
-    assert re.match(r"pi is about 3\.\d{4}\n100 tasks in \d+\.\d s\n\Z", out)
 
 
 def test_the_package_is_one_wheel_and_one_sdist_of_this_version():

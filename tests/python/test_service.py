@@ -27,12 +27,12 @@ def text(data):
 class Executor:
     """The executor's end."""
 
-    def __init__(self, service):
+    def __init__(self, service, *words):
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
         heard, self.cancels = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, SERVICES / f"{service}.py"],
+            [sys.executable, SERVICES / f"{service}.py", *words],
             env=os.environ
             | {"FLAME_INSTANCE_FD": str(theirs.fileno()), "FLAME_CANCEL_FD": str(heard)},
             pass_fds=[theirs.fileno(), heard],
@@ -100,8 +100,8 @@ class Executor:
 def start():
     made = []
 
-    def make(service):
-        made.append(Executor(service))
+    def make(*words):
+        made.append(Executor(*words))
         return made[-1]
 
     yield make
@@ -217,6 +217,52 @@ def test_a_batch_is_one_call_and_may_fail_in_part(start):
     assert (first, outputs) == (4, [b"", b""])
     assert all(reason.startswith("ValueError: invalid literal") for reason in reasons.values())
     assert len(reasons) == 2
+
+
+# ---- coroutines ----------------------------------------------------------------------------------
+
+
+def test_coroutines_of_a_frame_are_in_hand_at_the_same_time(start):
+    executor = start("coroutines")
+    assert executor.enter() == (OK, "")
+    executor.invoke(1, b"meet:3", b"meet:3", b"a", b"meet:3")
+    assert executor.results(4) == (1, [b"meet:3", b"meet:3", b"a", b"meet:3"], {})
+    executor.invoke(5, b"fail:no luck", b"b", b"give-up")
+    first, outputs, reasons = executor.results(3)
+    assert (first, outputs) == (5, [b"", b"b", b""]) and sorted(reasons) == [0, 2]
+    assert reasons[0].startswith("ValueError: no luck\n\nTraceback")
+    assert "coroutines.py" in reasons[0] and "_async_calls.py" not in reasons[0]
+    assert reasons[2].startswith("asyncio.exceptions.CancelledError: by itself")
+    executor.send(LEAVE)
+    assert executor.receive() == (LEAVE, b"")
+    assert executor.enter(b"refuse")[1].startswith("OSError: no disk")
+
+
+def test_a_cancelled_coroutine_hears_asyncios_exception_and_the_others_go_on(start, tmp_path):
+    executor = start("coroutines")
+    executor.enter()
+    began = tmp_path / "began"
+    executor.invoke(1, b"a", b"hold:%s" % bytes(began), b"b")
+    wait_until(began.exists, "the task to begin")
+    executor.cancel(7, 2)  # another one's
+    executor.cancel(2, 1)
+    assert executor.results(3) == (1, [b"a", b"", b"b"], {1: "the task was cancelled"})
+    executor.cancel(5, 1)  # before its turn
+    executor.invoke(4, b"cancelled:", b"hold:/nowhere", b"c")
+    first, outputs, reasons = executor.results(3)
+    assert (first, outputs) == (4, [b"2", b"", b"c"]) and list(reasons) == [1]
+
+
+@pytest.mark.parametrize("how", ["return", "yield"])
+def test_a_batch_may_be_a_coroutine(start, how):
+    executor = start("async_batch", how)
+    executor.enter()
+    executor.invoke(1, b"2", b"3")
+    assert executor.results(2) == (1, [b"4", b"9"], {})
+    executor.invoke(3, b"4", b"no number")
+    _, outputs, reasons = executor.results(2)
+    assert outputs == ([b"", b""] if how == "return" else [b"16", b""])
+    assert reasons[1].startswith("ValueError: invalid literal")
 
 
 def test_ends_when_the_executor_is_gone(start):

@@ -10,6 +10,9 @@
 docs/python.md is the manual.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from flamepy._cancellations import TaskCancelled
 from flamepy._client import (
     Connection,
@@ -26,6 +29,7 @@ from flamepy._client import (
     register_application,
     unregister_application,
 )
+from flamepy._completed import as_completed, wait
 from flamepy._executor import Executor
 from flamepy._future import Future
 from flamepy._results import Cursor, ResultStream, TaskResult
@@ -69,6 +73,9 @@ from flamepy.errors import (
     TooLargeError,
 )
 
+if TYPE_CHECKING:
+    from flamepy import aio, joblib
+
 __all__ = [
     "Application",
     "ApplicationAttributes",
@@ -109,12 +116,15 @@ __all__ = [
     "TaskState",
     "TooLargeError",
     "__version__",
+    "aio",
+    "as_completed",
     "close_session",
     "connect",
     "create_session",
     "delete_session",
     "get_application",
     "get_session",
+    "joblib",
     "list_applications",
     "list_executors",
     "list_sessions",
@@ -122,4 +132,13 @@ __all__ = [
     "register_application",
     "run",
     "unregister_application",
+    "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """These come when they are asked for: a service starts faster without asyncio, and joblib is no
+    dependency."""
+    if name in ("aio", "joblib"):
+        return importlib.import_module(f"flamepy.{name}")
+    raise AttributeError(f"module 'flamepy' has no attribute '{name}'")

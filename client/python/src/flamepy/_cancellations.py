@@ -10,7 +10,7 @@ import os
 import signal
 import struct
 import threading
-from typing import Any
+from typing import Any, Callable
 
 _RECORD = struct.Struct("<QQ")
 
@@ -28,6 +28,8 @@ class Cancellations:
         """The task that may be interrupted; 0: none. Set back before TaskCancelled is raised."""
         self.runs: list[tuple[int, int]] = []
         """First task and how many; of the session that was entered."""
+        self.listener: Callable[[], None] | None = None
+        """Called instead, by a service that has several tasks in hand at once."""
         self._fd = -1
         text = os.environ.get("FLAME_CANCEL_FD", "")
         if text.isdecimal() and threading.current_thread() is threading.main_thread():
@@ -70,6 +72,8 @@ class Cancellations:
 
     def _on_signal(self, *_: Any) -> None:
         self._read()
+        if self.listener is not None:
+            self.listener()
         task = self.current
         if task and self.contains(task):
             self.current = 0

@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import secrets
-import string
+import concurrent.futures
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 from flamepy import _connection
+from flamepy import _verbs as verbs
 from flamepy._endpoint import find_endpoint
-from flamepy._proto import limits
+from flamepy._html import Rows
 from flamepy._proto import messages as m
-from flamepy._proto.rows import decode_rows
+from flamepy._proto.errors import Error
 from flamepy._session import Session
 from flamepy._session_state import AttachedSession
 from flamepy._types import (
@@ -24,10 +24,9 @@ from flamepy._types import (
     ResourceRequirement,
     SessionAttributes,
 )
-from flamepy.errors import Code, FlameError, TooLargeError
+from flamepy.errors import exception_of
 
-_LETTERS = string.ascii_letters + string.digits
-_FOR_EVER = 10.0 * 365 * 86_400
+T = TypeVar("T")
 
 
 def connect(
@@ -121,18 +120,7 @@ class Connection:
         return self._create(attributes, open_or_create=True)
 
     def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
-        common = attributes.common_data
-        if common is not None and not isinstance(common, (bytes, bytearray, memoryview)):
-            text = f"common data is bytes, not {type(common).__name__}"
-            raise FlameError(Code.BAD_REQUEST, text)
-        common = bytes(common or b"")
-        if len(common) > limits.COMMON_BYTES_MAX:
-            raise TooLargeError(
-                Code.TOO_LARGE,
-                f"common data of {len(common)} bytes; at most {limits.COMMON_BYTES_MAX}",
-            )
-        name = attributes.id or _drawn_name(attributes.application)
-        message = m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+        message = verbs.create_session(attributes, open_or_create)
         info, attached = self._open(message, drawn_name=not attributes.id)
         return Session(self, info, attached, attributes.common_data)
 
@@ -151,24 +139,20 @@ class Connection:
     def _attach(self, session_id: str) -> AttachedSession:
         return self._open(m.OpenSession(0, session_id))[1]
 
-    def _info(self, session_id: str) -> m.SessionInfo:
-        info: m.SessionInfo = self._ask(m.OpenSession(0, session_id))
-        return info
-
     def get_session(self, session_id: str) -> Session:
         """An existing session, with its state and counters of now."""
-        return Session(self, self._info(session_id))
+        return Session(self, self._ask(verbs.session_info(session_id)))
 
     def list_sessions(self) -> list[Session]:
         """All that the broker has, oldest first."""
-        return [Session(self, _info_of_row(row)) for row in self._rows("session")]
+        return Rows(Session(self, info) for info in self._ask(verbs.list_sessions()))
 
     def close_session(self, session_id: str) -> Session:
-        return Session(self, self._ask(m.CloseSession(0, session_id)))
+        return Session(self, self._ask(verbs.close_session(session_id)))
 
     def delete_session(self, session_id: str, force: bool = False) -> None:
         """Removes a closed session with its results; with `force` any."""
-        self._ask(m.DeleteSession(0, session_id, force))
+        self._ask(verbs.delete_session(session_id, force))
 
     # ---- applications, executors -----------------------------------------------------------------
 
@@ -177,61 +161,40 @@ class Connection:
     ) -> None:
         """Registering the same again is fine; a changed one is refused while a session of it is not
         closed."""
-        if isinstance(app_attrs, dict):
-            app_attrs = ApplicationAttributes(**app_attrs)
-        self._ask(m.RegisterApplication(0, app_attrs.to_value(name)))
+        self._ask(verbs.register_application(name, app_attrs))
 
     def unregister_application(self, name: str) -> None:
-        self._ask(m.UnregisterApplication(0, name))
+        self._ask(verbs.unregister_application(name))
 
     def get_application(self, name: str) -> Application:
-        listing: m.Listing = self._ask(m.View(0, "application", name))
-        return Application.from_row(decode_rows(listing.payload)[0])
+        return self._ask(verbs.get_application(name))
 
     def list_applications(self) -> list[Application]:
-        return [Application.from_row(row) for row in self._rows("application")]
+        return self._ask(verbs.list_applications())
 
     def list_executors(self) -> list[Executor]:
-        return [Executor.from_row(row) for row in self._rows("executor")]
+        return self._ask(verbs.list_executors())
 
-    def _rows(self, kind: str) -> list[dict[str, Any]]:
-        listing: m.Listing = self._ask(m.ListKind(0, kind))
-        return decode_rows(listing.payload)
-
-    def _ask(self, message: Any, timeout: float | None = -1.0) -> Any:
+    def _ask(self, ask: verbs.Ask[T], timeout: float | None = -1.0) -> T:
         """`timeout` None waits for ever; without one it is the connection's."""
         if timeout is None:
-            timeout = _FOR_EVER
-        return self._io.request(message, self.request_timeout if timeout < 0 else timeout)
+            timeout = verbs.FOR_EVER
+        seconds = self.request_timeout if timeout < 0 else timeout
+        return ask.meaning(self._io.request(ask.message, seconds))
 
+    def _begin(self, ask: verbs.Ask[T], timeout: float | None) -> concurrent.futures.Future[T]:
+        """The same, to wait for later."""
+        self._io.check_wait()
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-def _drawn_name(application: str) -> str:
-    return application + "-" + "".join(secrets.choice(_LETTERS) for _ in range(6))
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Error):
+                future.set_exception(exception_of(answer))
+            else:
+                future.set_result(ask.meaning(answer))
 
-
-def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
-    return m.SessionSpec(
-        application=attributes.application,
-        min_instances=attributes.min_instances,
-        max_instances=attributes.max_instances or 0,
-        priority=attributes.priority,
-        durability=attributes.durability,
-        retention=attributes.retention,
-        results_ttl_ms=int((attributes.results_ttl or 0) * 1000),
-        resources=str(attributes.resreq or ""),
-    )
-
-
-def _info_of_row(row: dict[str, Any]) -> m.SessionInfo:
-    counters = m.Counters(*(int(row.get(name, 0)) for name in m.Counters._fields))
-    return m.SessionInfo(
-        session=row["id"],
-        spec=m.SessionSpec(application=row.get("application", "")),
-        state=m.SessionState[str(row.get("state", "Open")).upper()],
-        counters=counters,
-        created_ms=int(row.get("created", 0)),
-        closed_ms=int(row.get("closed", 0)),
-    )
+        self._io.ask(ask.message, verbs.FOR_EVER if timeout is None else timeout, reply)
+        return future
 
 
 # ---- one connection for the functions of the module ----------------------------------------------

@@ -170,6 +170,7 @@ class Connection:
         self._stopping = False
         self._last_ticket = 0
         self._replies: dict[int, Callable[[Any], None]] = {}
+        self._up_waits: list[Callable[[Any], None]] = []
         self._sessions: dict[int, _Attached] = {}
         self._ready: set[int] = set()  # sessions whose listener may have a run
         self._now_us = 0
@@ -226,8 +227,7 @@ class Connection:
         self.check()
         self.check_wait()
         box = _Box()
-        event = Request(0, message, int(timeout * 1e6))
-        self.post(lambda: self._request(event, box.put))
+        self.ask(message, timeout, box.put)
         return _value_or_raise(box.get())
 
     def open(
@@ -242,6 +242,26 @@ class Connection:
         self.check()
         self.check_wait()
         box = _Box()
+        self.ask_open(message, make_listener, timeout, box.put, drawn_name)
+        found: tuple[SessionInfo, SessionListener] = _value_or_raise(box.get())
+        return found
+
+    # The same without waiting: `reply` hears the answer, or an Error, on the I/O thread.
+
+    def ask(self, message: Any, timeout: float, reply: Callable[[Any], None]) -> None:
+        self.check()
+        event = Request(0, message, int(timeout * 1e6))
+        self.post(lambda: self._request(event, reply))
+
+    def ask_open(
+        self,
+        message: Any,
+        make_listener: Callable[[SessionInfo], SessionListener],
+        timeout: float,
+        reply: Callable[[Any], None],
+        drawn_name: bool = False,
+    ) -> None:
+        self.check()
         event = Request(0, message, int(timeout * 1e6), True, drawn_name)
 
         def opened(answer: Any) -> None:
@@ -250,13 +270,28 @@ class Connection:
                 if attached is None:
                     attached = self._sessions[answer.uid] = _Attached(make_listener(answer))
                     self._feed(Attach(answer))
-                box.put((answer, attached.listener))
+                reply((answer, attached.listener))
             else:
-                box.put(answer)
+                reply(answer)
 
         self.post(lambda: self._request(event, opened))
-        found: tuple[SessionInfo, SessionListener] = _value_or_raise(box.get())
-        return found
+
+    def ask_up(self, reply: Callable[[Any], None]) -> None:
+        """The broker's welcome, or why it refuses us, as soon as either is there."""
+        self.check()
+
+        def work() -> None:
+            found = self._welcome if self._rejection is None else self._rejection
+            if found is None:
+                self._up_waits.append(reply)
+            else:
+                reply(found)
+
+        self.post(work)
+
+    @property
+    def why_not_up(self) -> Error:
+        return self._why_not
 
     def post(self, work: Callable[[], None]) -> None:
         """Runs `work` on the I/O thread."""
@@ -353,7 +388,7 @@ class Connection:
         closed = Error(Code.INTERRUPTED, "the client was closed")
         for attached in list(self._sessions.values()):
             attached.listener.on_detached(closed)
-        for reply in list(self._replies.values()):
+        for reply in [*self._replies.values(), *self._up_waits]:
             reply(closed)
         if self._socket is not None:
             self._socket.close()
@@ -518,6 +553,7 @@ class Connection:
         with self._state:
             self._welcome = link.welcome
             self._state.notify_all()
+        self._tell_up(link.welcome)
 
     def _link_down(self, _: LinkDown) -> None:
         with self._state:
@@ -527,6 +563,12 @@ class Connection:
         with self._state:
             self._rejection = rejected.error
             self._state.notify_all()
+        self._tell_up(rejected.error)
+
+    def _tell_up(self, what: Welcome | Error) -> None:
+        waits, self._up_waits = self._up_waits, []
+        for reply in waits:
+            reply(what)
 
     _PERFORMERS: dict[type[Any], Callable[[Any, Any], None]] = {
         OpenSocket: _open_socket,

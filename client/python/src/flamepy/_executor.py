@@ -12,7 +12,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Callable, cast
 
 import cloudpickle
@@ -77,15 +77,25 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | str = False,
     ) -> Iterator[Any]:
-        """Each item is a task of its own, whatever the chunksize: they travel in runs anyway."""
+        """Each item is a task of its own, whatever the chunksize: they travel in runs anyway.
+        `progress` is True, or a label, for a bar of what is done."""
         session = self._session_of(fn)
         return session.map(
             _pickled(zip(*iterables), min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)),
             timeout=timeout,
             chunksize=chunksize,
             buffersize=buffersize,
+            progress=progress,
+            total=_shortest(iterables),
         )
+
+    def cancel(self, *, running: bool = False) -> None:
+        """Cancels what has not started; with `running` what runs too: a function that does not come
+        back within 5 s is killed with its process. The executor takes more."""
+        for _, session in list(self._sessions.values()):
+            session.cancel(running=running)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing can be submitted any more. With `cancel_futures` tasks that have not started are
@@ -183,6 +193,11 @@ def _dumps(arguments: Any) -> bytes:
         pass  # cloudpickle can more, or says why not
     # By value: the worker's main module is not the program's.
     return cast(bytes, cloudpickle.dumps(arguments, _PROTOCOL))
+
+
+def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    sized = [iterable for iterable in iterables if isinstance(iterable, Sized)]
+    return min(map(len, sized)) if iterables and len(sized) == len(iterables) else None
 
 
 def _pickled(calls: Iterator[Sequence[Any]], size: int) -> Iterator[bytes]:

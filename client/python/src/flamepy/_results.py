@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 from flamepy._future_table import outputs_of
+from flamepy._html import html_of
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import Results
 from flamepy.errors import FlameError, exception_of
@@ -50,11 +51,28 @@ class TaskResult(NamedTuple):
     def ok(self) -> bool:
         return self.error is None
 
+    def columns(self) -> dict[str, Any]:
+        """What a table shows of it."""
+        found = self._asdict()
+        del found["output" if self.error is not None else "error"]
+        return found
+
+    def _repr_html_(self) -> str:
+        return html_of(self.columns())
+
 
 class ResultQueue:
-    def __init__(self, cursor: Cursor, follow: bool, consumed: Callable[[int], None]) -> None:
-        """`consumed` is called, by the reading thread, with the index behind each entry read."""
+    def __init__(
+        self,
+        cursor: Cursor,
+        follow: bool,
+        consumed: Callable[[int], None],
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        """`consumed` is called, by the reading thread, with the index behind each entry read;
+        `wake`, if the reader does not wait in pop(), by the I/O thread."""
         self._changed = threading.Condition()
+        self._wake = wake
         self._cursor = cursor  # behind the last entry that was read as a whole
         self._follow = follow
         self._consumed = consumed
@@ -68,7 +86,7 @@ class ResultQueue:
     def push(self, results: Results) -> None:
         with self._changed:
             self._entries.append(results)
-            self._changed.notify()
+            self._tell()
 
     def set_end(self, done_end: int, closed: bool) -> None:
         """The session has `done_end` entries, and will not have more if `closed`."""
@@ -77,7 +95,7 @@ class ResultQueue:
             if self._follow or self._end is None:
                 self._end = done_end
             self._closed = self._closed or closed
-            self._changed.notify()
+            self._tell()
 
     def skip_to(self, begin: int, end: int) -> None:
         with self._changed:
@@ -87,13 +105,18 @@ class ResultQueue:
                 "them"
             )
             self._failure = Error(Code.TRIMMED, text)
-            self._changed.notify()
+            self._tell()
 
     def fail(self, error: Error) -> None:
         """Raised after what is queued was read."""
         with self._changed:
             self._failure = error
-            self._changed.notify()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.notify()
+        if self._wake is not None:
+            self._wake()
 
     # ---- by the reader ---------------------------------------------------------------------------
 
@@ -110,15 +133,16 @@ class ResultQueue:
         at_end = self._end is not None and self._cursor.index >= self._end
         return at_end and (self._closed or not self._follow)
 
+    def ready(self) -> bool:
+        """pop() does not wait."""
+        return bool(self._entries) or self._failure is not None or self._at_end()
+
     def pop(self, deadline: float | None) -> Results | None:
         """A whole entry; nothing at the end."""
 
-        def ready() -> bool:
-            return bool(self._entries) or self._failure is not None or self._at_end()
-
         with self._changed:
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._changed.wait_for(ready, wait):
+            if not self._changed.wait_for(self.ready, wait):
                 raise exception_of(Error(Code.TIMEOUT, "no further result in time"))
             if self._entries:
                 return self._entries.popleft()
@@ -173,10 +197,14 @@ def _tasks_of(queue: ResultQueue, timeout: float | None, owner: Any) -> Iterator
         entry = queue.pop(deadline)
         if entry is None:
             return
-        attempt = max(1, entry.attempt)
-        for task_id, output in enumerate(outputs_of(entry), entry.run.first):
-            if type(output) is bytes:
-                yield TaskResult(task_id, output, None, entry.executor, attempt)
-            else:
-                yield TaskResult(task_id, b"", exception_of(output), entry.executor, attempt)
+        yield from tasks_of_entry(entry)
         queue.finish(entry.index)
+
+
+def tasks_of_entry(entry: Results) -> Iterator[TaskResult]:
+    attempt = max(1, entry.attempt)
+    for task_id, output in enumerate(outputs_of(entry), entry.run.first):
+        if type(output) is bytes:
+            yield TaskResult(task_id, output, None, entry.executor, attempt)
+        else:
+            yield TaskResult(task_id, b"", exception_of(output), entry.executor, attempt)

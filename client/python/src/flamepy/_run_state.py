@@ -17,6 +17,7 @@ from flamepy._proto.messages import Run
 
 Decode = Callable[[bytes], Any]
 Rebuild = Callable[[Any], BaseException]
+Sink = Callable[[int, int], None]
 
 
 class Watch:
@@ -84,6 +85,7 @@ class RunState:
         "owner",
         "rebuild",
         "refusal",
+        "sink",
         "watches",
     )
 
@@ -109,6 +111,9 @@ class RunState:
         """Not before the run is sealed."""
         self.refusal: Error | None = None
         self.watches: dict[int, Watch] = {}
+        self.sink: Sink | None = None
+        """Told on the I/O thread of each slice that came, by its begin and end; by (0, 0) that the
+        run is acknowledged."""
 
     # ---- by the I/O thread -----------------------------------------------------------------------
 
@@ -125,6 +130,7 @@ class RunState:
         with self._lock:
             self.first = first
             self._notify()
+        self._tell(0, 0)
 
     @property
     def run(self) -> Run:
@@ -156,7 +162,13 @@ class RunState:
             self._notify()
         for watch, output in finished:
             watch.finish(output)
+        self._tell(at, end)
         return fresh
+
+    def _tell(self, at: int, end: int) -> None:
+        sink = self.sink  # taken away by another thread when it has heard everything
+        if sink is not None:
+            sink(at, end)
 
     def fail(self, error: Error, refused: bool = False) -> None:
         """All tasks without a result fail with this. `refused`: the submit itself was."""
@@ -206,6 +218,11 @@ class RunState:
 
     def wait_all(self, timeout: float | None) -> bool:
         return self._all_done() or self._wait(self._all_done, timeout)
+
+    @property
+    def done(self) -> int:
+        """How many have a result."""
+        return 0 if self.outputs is None else self.count - self.left
 
     def wait_for_id(self, timeout: float | None) -> bool:
         return self._wait(lambda: self.first != 0 or self.refusal is not None, timeout)

@@ -6,21 +6,25 @@ and all calls come on one thread."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import struct
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
-from typing import Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from flamepy._cancellations import Cancellations, TaskCancelled
 from flamepy._proto import limits
 from flamepy._proto.elements import BadElements, pack_elements, unpack_elements
+
+if TYPE_CHECKING:
+    from flamepy._async_calls import AsyncCalls
 
 __all__ = [
     "ApplicationContext",
@@ -84,20 +88,24 @@ Output = Union[bytes, None, TaskFailure]
 
 
 class FlameService:
-    """Raising fails the task with the exception's text and traceback; the service goes on."""
+    """Raising fails the task with the exception's text and traceback; the service goes on. Each
+    method may be `async def`."""
 
     def on_session_enter(self, context: SessionContext) -> Any:
         """Once per session. Raising refuses it: the executor reports the text and tries again."""
 
-    def on_task_invoke(self, context: TaskContext) -> Output:
+    def on_task_invoke(self, context: TaskContext) -> Output | Awaitable[Output]:
         """Once per task; the output has at most 64 MiB. None is an empty one. Where the task is
-        cancelled meanwhile, TaskCancelled is raised in it."""
+        cancelled meanwhile, TaskCancelled is raised in it; in a coroutine asyncio.CancelledError.
+        All tasks of a frame (as on_batch) are in a coroutine at the same time."""
         raise NotImplementedError(f"{type(self).__name__} has no on_task_invoke")
 
     def on_session_leave(self) -> Any:
         """The process may enter another session of the same application afterwards."""
 
-    def on_batch(self, context: BatchContext) -> Iterable[Output] | None:
+    def on_batch(
+        self, context: BatchContext
+    ) -> Iterable[Output] | AsyncIterator[Output] | Awaitable[Iterable[Output] | None] | None:
         """For services that are faster with many tasks at once: gets all tasks of a frame (1 to
         1,024, as many as take about 2 ms), returns as many outputs in their order, or an iterator
         of them: then the first may leave before the last are there. Raising fails all that are
@@ -205,7 +213,7 @@ class _Frames:
 
 
 # Nobody reads it: the task is recorded as cancelled already.
-_CANCELLED = TaskFailure("the task was cancelled")
+CANCELLED = TaskFailure("the task was cancelled")
 
 
 class _Server:
@@ -215,6 +223,7 @@ class _Server:
         self._frames = frames
         self._session = ""
         self._batches = type(service).on_batch is not FlameService.on_batch
+        self._async = _async_calls(service, self._cancellations)
 
     def serve(self) -> None:
         try:
@@ -227,6 +236,11 @@ class _Server:
             return  # the executor is gone
         finally:
             self._cancellations.close()
+            if self._async is not None:
+                self._async.close()
+
+    def _value_of(self, returned: Any) -> Any:
+        return returned if self._async is None else self._async.value_of(returned)
 
     def _on_message(self, kind: int, body: bytes) -> None:
         if kind == _ENTER:
@@ -254,9 +268,8 @@ class _Server:
         application = ApplicationContext(texts[1].decode())
         refusal = ""
         try:
-            self._service.on_session_enter(
-                SessionContext(self._session, application, texts[2] or None)
-            )
+            context = SessionContext(self._session, application, texts[2] or None)
+            self._value_of(self._service.on_session_enter(context))
         except Exception as error:
             refusal = reason_of(error)
         ok = b"\0" if refusal else _OK_AND_NEXT
@@ -264,7 +277,7 @@ class _Server:
 
     def _on_leave(self) -> None:
         try:
-            self._service.on_session_leave()
+            self._value_of(self._service.on_session_leave())
         except Exception:
             traceback.print_exc()
         self._frames.write(_LEFT)
@@ -285,7 +298,7 @@ class _Server:
     def _call_batch(self, batch: BatchContext) -> Iterable[Output] | None:
         count = len(batch.inputs)
         try:
-            outputs = self._service.on_batch(batch)
+            outputs: Iterable[Output] | None = self._value_of(self._service.on_batch(batch))
             if isinstance(outputs, (list, tuple)) and len(outputs) != count:
                 raise ValueError(f"on_batch returned {len(outputs)} outputs for {count} tasks")
             return outputs
@@ -293,12 +306,17 @@ class _Server:
             return [TaskFailure(reason_of(error))] * count
 
     def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
-        invoke, cancellations = self._service.on_task_invoke, self._cancellations
+        invoke: Any = self._service.on_task_invoke
+        cancellations = self._cancellations
         # The contexts of a whole frame are made in C.
         fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
-        for context in map(partial(tuple.__new__, TaskContext), fields):
+        contexts = map(partial(tuple.__new__, TaskContext), fields)
+        if self._async is not None and self._async.invokes:
+            yield from self._async.invoke_each(invoke, contexts)
+            return
+        for context in contexts:
             if cancellations.runs and cancellations.contains(context[0]):
-                yield _CANCELLED
+                yield CANCELLED
                 continue
             try:
                 try:
@@ -308,7 +326,7 @@ class _Server:
                     output = TaskFailure(reason_of(error))
                 cancellations.current = 0
             except TaskCancelled:  # anywhere in between: it is raised once
-                output = _CANCELLED
+                output = CANCELLED
             yield output
 
     def _answer_all(self, first: int, source: Iterable[Output], count: int) -> None:
@@ -347,6 +365,24 @@ class _Server:
         head = _RESULTS_HEAD.pack(first, len(outputs), max(1, took_ns // 1000), len(failures))
         failed = b"".join(_U32.pack(index) + _text(reason) for index, reason in failures)
         self._frames.write(_RESULTS, head + failed, pack_elements(outputs))
+
+
+def _async_calls(service: FlameService, cancellations: Cancellations) -> AsyncCalls | None:
+    """asyncio takes its time to import: only where a handler is a coroutine."""
+    handlers: tuple[Any, ...] = (
+        service.on_session_enter,
+        service.on_task_invoke,
+        service.on_session_leave,
+        service.on_batch,
+    )
+    if not any(
+        inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler)
+        for handler in handlers
+    ):
+        return None
+    from flamepy._async_calls import AsyncCalls
+
+    return AsyncCalls(service, cancellations)
 
 
 def _exactly(source: Iterable[Output], count: int) -> Iterator[Output]:

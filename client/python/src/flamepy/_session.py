@@ -7,36 +7,30 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime, timezone
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from flamepy._future import Future, failure_of
+from flamepy import _verbs as verbs
+from flamepy._future import Future
+from flamepy._inputs import checked, submit_runs
+from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
-from flamepy._proto.elements import pack_elements
-from flamepy._proto.errors import Error
 from flamepy._results import Cursor, ResultQueue, ResultStream
+from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
-from flamepy._types import SessionState, Task, TaskState, time_of
-from flamepy.errors import Code, FlameError, TooLargeError
+from flamepy._session_view import SessionView
+from flamepy._types import Task, TaskState
+from flamepy._verbs import CancelledTasks
 
 if TYPE_CHECKING:
     from flamepy._client import Connection
 
-_ELEMENT_HEAD_BYTES = 5
 
-
-class CancelledTasks(NamedTuple):
-    """What a cancel did; what had finished is in neither."""
-
-    pending: int
-    running: int
-
-
-class Session:
+class Session(SessionView):
     """Comes from `create_session`, `open_session`, `get_session` or `list_sessions`.
 
     Inputs and outputs are bytes, at most 64 MiB each. All methods may be called from any thread.
@@ -55,31 +49,14 @@ class Session:
         self._rebuild: Rebuild | None = None
         self._attached = attached
         self._common_data = common_data
-        self._take(info)
-
-    def _take(self, info: m.SessionInfo) -> None:
-        counters = info.counters
-        self.id = info.session
-        self.application = info.spec.application
-        self.state = SessionState[info.state.name]
-        self.creation_time = time_of(info.created_ms)
-        self.completion_time = time_of(info.closed_ms) if info.closed_ms else None
-        self.tasks = counters.tasks
-        self.pending = counters.pending
-        self.running = counters.running
-        self.succeed = counters.succeed
-        self.failed = counters.failed
-        self.cancelled = counters.cancelled
+        super().__init__(info)
 
     # ---- submit ----------------------------------------------------------------------------------
 
     def run(self, data: bytes) -> Future:
         """Submits one task. Returns at once unless very much is waiting to be sent; tasks that are
         submitted in quick succession travel together."""
-        if type(data) is not bytes:
-            data = _bytes_of(data)
-        if len(data) > limits.PAYLOAD_BYTES_MAX:
-            raise _too_large(len(data))
+        data = checked(data)
         attached = self._ready()
         decode = self._decode
         run, index = attached.queue.add(
@@ -107,41 +84,42 @@ class Session:
         chunksize: int = 1,
         timeout: float | None = None,
         buffersize: int | None = None,
+        progress: bool | str = False,
+        total: int | None = None,
     ) -> Iterator[Any]:
         """A task for each input; the outputs in their order. The first failed task raises.
 
         As with the standard executors all tasks are submitted before this returns, unless
         `buffersize` says how many may be under way before their outputs are taken: for inputs
         without end. `chunksize` has no meaning: every input is a task of its own, and they travel
-        in runs anyway. `timeout` counts from this call.
+        in runs anyway. `timeout` counts from this call. `progress` is True, or a label, for a bar
+        of what is done; of `total` tasks, where their number cannot be seen.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be at least 1")
         deadline = None if timeout is None else time.monotonic() + timeout
+        if total is None and isinstance(inputs, Sized):
+            total = len(inputs)
         runs = self._submit_runs(iter(inputs), buffersize)
         ahead: deque[RunState] = deque()
         if buffersize is None:
             ahead.extend(runs)
+            total = sum(run.count for run in ahead)
         else:
             wanted = -(-buffersize // min(buffersize, limits.RUN_TASKS_MAX))
             ahead.extend(islice(runs, wanted))
-        return _outputs(ahead, runs, deadline)
+        return _outputs(ahead, runs, deadline, progress, total)
 
     def _submit_runs(self, inputs: Iterator[bytes], buffersize: int | None) -> Iterator[RunState]:
         """Submits as it is read."""
         attached = self._ready()
         size = min(buffersize or limits.RUN_TASKS_MAX, limits.RUN_TASKS_MAX)
-        while True:
-            batch = list(islice(inputs, size))
-            if not batch:
-                return
-            for part in _parts_of(batch):
-                run = RunState(attached, self._decode, self._rebuild)
-                run.count = len(part)
-                attached.queue.add_run(run, pack_elements(part))
-                yield run
+        decode, rebuild = self._decode, self._rebuild
+        return submit_runs(
+            inputs, size, attached.queue, lambda: RunState(attached, decode, rebuild)
+        )
 
     def _ready(self) -> AttachedSession:
         """Attached, and with a watch for the results."""
@@ -197,7 +175,7 @@ class Session:
         welcome = self.connection.wait_until_up()
         if not cursor.lineage:
             cursor = cursor._replace(lineage=welcome.lineage)
-        info = self.connection._info(self.id)
+        info = self.connection._ask(verbs.session_info(self.id))
         uid, io = attached.uid, attached.connection
         queue = ResultQueue(cursor, follow, lambda index: io.consumed(uid, index))
         queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)
@@ -214,13 +192,23 @@ class Session:
 
     def refresh(self) -> Session:
         """Asks for state and counters."""
-        self._take(self.connection._info(self.id))
+        self._take(self.connection._ask(verbs.session_info(self.id)))
         return self
 
-    def wait(self, timeout: float | None = None) -> Session:
-        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds."""
+    def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
+        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
+        `progress` is True, or a label, for a bar of what is done."""
         self.flush(timeout)
-        self._take(self.connection._ask(m.WaitSession(0, self.id, False), timeout))
+        if not progress:
+            self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
+            return self
+        answer = self.connection._begin(verbs.wait_session(self.id), timeout)
+        with progress_of(progress, self.refresh().tasks) as bar:
+            bar.show(self.done)
+            while not concurrent.futures.wait([answer], STEP_SECONDS).done:
+                bar.show(self.refresh().done)
+            self._take(answer.result())
+            bar.show(self.done)
         return self
 
     def cancel(
@@ -231,17 +219,14 @@ class Session:
         raise TaskCancelledError. Pending ones never run; with `running` those in a service too: it
         is told, and killed if it is in the task 5 s later. What has finished stays as it is."""
         self.flush(self.connection.request_timeout)
-        runs = None if tasks is None else [_run_of(task) for task in tasks]
-        if runs is not None and not runs:
-            return CancelledTasks(0, 0)
-        answer = self.connection._ask(m.CancelTasks(0, self.id, runs or [], running))
-        return CancelledTasks(answer.pending, answer.running)
+        ask = verbs.cancel_tasks(self.id, tasks, running)
+        return CancelledTasks(0, 0) if ask is None else self.connection._ask(ask)
 
     def close(self) -> Session:
         """What was submitted is sent; then tasks that are still pending are cancelled, running ones
         finish. Closing twice is fine."""
         self.flush(self.connection.request_timeout)
-        self._take(self.connection._ask(m.CloseSession(0, self.id)))
+        self._take(self.connection._ask(verbs.close_session(self.id)))
         return self
 
     def __enter__(self) -> Session:
@@ -250,80 +235,27 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return (
-            f"<flamepy.Session {self.id} of {self.application}, {self.state.name.lower()}: "
-            f"{self.pending} pending, {self.running} running, {self.succeed} succeed, "
-            f"{self.failed} failed>"
-        )
-
-
-def _bytes_of(data: Any) -> bytes:
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    raise FlameError(
-        Code.BAD_REQUEST,
-        f"a task's input is bytes, not {type(data).__name__}; encode it (str.encode, pickle.dumps, "
-        "json.dumps) or use flamepy.Executor, which takes any object",
-    )
-
-
-def _run_of(tasks: int | range) -> m.Run:
-    if isinstance(tasks, range):
-        if tasks.step != 1 or not tasks:
-            raise ValueError(f"a range of tasks has step 1 and is not empty: {tasks}")
-        return m.Run(tasks.start, len(tasks))
-    return m.Run(int(tasks), 1)
-
-
-def _too_large(size: int) -> TooLargeError:
-    return TooLargeError(
-        Code.TOO_LARGE,
-        f"an input of {size} bytes; at most {limits.PAYLOAD_BYTES_MAX}. Larger data belongs in a "
-        "store of its own",
-    )
-
-
-def _parts_of(batch: list[bytes]) -> Iterator[list[bytes]]:
-    """Cut so that no part is above run_bytes_max but a single large input. The checks of a whole
-    batch run in C; only an odd one is looked at input by input."""
-    if set(map(type, batch)) != {bytes}:
-        batch = [_bytes_of(data) for data in batch]
-    if sum(map(len, batch)) + _ELEMENT_HEAD_BYTES * len(batch) <= limits.RUN_BYTES_MAX:
-        yield batch
-        return
-    part: list[bytes] = []
-    part_bytes = 0
-    for data in batch:
-        if len(data) > limits.PAYLOAD_BYTES_MAX:
-            raise _too_large(len(data))
-        size = len(data) + _ELEMENT_HEAD_BYTES
-        if part and part_bytes + size > limits.RUN_BYTES_MAX:
-            yield part
-            part, part_bytes = [], 0
-        part.append(data)
-        part_bytes += size
-    yield part
-
 
 def _outputs(
-    ahead: deque[RunState], more: Iterator[RunState], deadline: float | None
+    ahead: deque[RunState],
+    more: Iterator[RunState],
+    deadline: float | None,
+    progress: bool | str,
+    total: int | None,
 ) -> Iterator[Any]:
-    while ahead:
-        run = ahead.popleft()
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not run.wait_all(wait):
-            raise concurrent.futures.TimeoutError
-        outputs, run.outputs = run.outputs, None
-        assert outputs is not None
-        if run.failed:
-            decode = run.decode or bytes
-            for index, output in enumerate(outputs):
-                if type(output) is Error:
-                    raise failure_of(run, index, output)
-                yield decode(output)
-        elif run.decode is None:
-            yield from outputs
-        else:
-            yield from map(run.decode, outputs)
-        ahead.extend(islice(more, 1))
+    taken = 0
+    with progress_of(progress, total) as bar:
+
+        def look() -> None:
+            bar.show(taken + sum(run.done for run in ahead))
+
+        while ahead:
+            if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
+                raise concurrent.futures.TimeoutError
+            run = ahead.popleft()
+            taken += run.count
+            if bar.due():
+                look()
+            yield from outputs_of_run(run)
+            ahead.extend(islice(more, 1))
+        bar.show(taken)

@@ -39,6 +39,7 @@ class AttachedSession(SessionListener):
         self._waits_for_drain = 0
 
         # Of the I/O thread.
+        self._calls: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._futures = FutureTable()
         self._tickets = 0
         self._taking = False
@@ -70,6 +71,13 @@ class AttachedSession(SessionListener):
     def wait_until_idle(self, timeout: float | None) -> bool:
         """Until everything that was submitted has its result."""
         return self._wait_for(self._is_idle, timeout)
+
+    def call_when_acknowledged(self, call: Callable[[], None]) -> None:
+        """As wait_until_acknowledged; `call` comes on the I/O thread."""
+        self.connection.post(lambda: self._call_when(self._is_drained, call))
+
+    def call_when_idle(self, call: Callable[[], None]) -> None:
+        self.connection.post(lambda: self._call_when(self._is_idle, call))
 
     def cancel(self, task: int, timeout: float) -> bool:
         """True if the task was pending, and is cancelled now."""
@@ -111,7 +119,16 @@ class AttachedSession(SessionListener):
         self._futures.refused(ticket, error)
         self._tell_drained()
 
+    def _call_when(self, condition: Callable[[], bool], call: Callable[[], None]) -> None:
+        self._calls.append((condition, call))
+        self._tell_drained()
+
     def _tell_drained(self) -> None:
+        if self._calls:
+            ready = [wait for wait in self._calls if wait[0]()]
+            self._calls = [wait for wait in self._calls if wait not in ready]
+            for _, call in ready:
+                call()
         if self._waits_for_drain:
             with self._drained:
                 self._drained.notify_all()

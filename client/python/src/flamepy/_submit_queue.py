@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 from flamepy._proto.elements import pack_elements
 from flamepy._proto.errors import Error
 from flamepy._proto.limits import MIB, RUN_BYTES_MAX, RUN_TASKS_MAX
-from flamepy._run_state import Decode, RunState
+from flamepy._run_state import RunState
 from flamepy.errors import exception_of
 
 _RUNS_MAX = 64
@@ -35,15 +35,21 @@ class SubmitQueue:
         self._room = threading.Condition(self._lock)
         self._runs: deque[WaitingRun] = deque()
         self._open: RunState | None = None
+        self._open_kind: object = None
         self._bytes = 0
         self._taker_sleeps = True
         self._closed: Error | None = None
 
     def add(
-        self, data: bytes, make: Callable[[], RunState], decode: Decode | None = None
+        self,
+        data: bytes,
+        make: Callable[[], RunState],
+        kind: object = None,
+        lazy: bool = False,
     ) -> tuple[RunState, int]:
-        """Adds one task to the open run, if it has the same decoder, or to a new one; blocks while
-        the queue is full."""
+        """Adds one task to the open run, if that is of the same `kind` (what reads its results), or
+        to a new one; blocks while the queue is full. `lazy` never blocks, and leaves a run that may
+        grow until push()."""
         size = len(data) + _ELEMENT_HEAD_BYTES
         with self._lock:
             run = self._open
@@ -51,25 +57,37 @@ class SubmitQueue:
                 run is None
                 or run.count >= RUN_TASKS_MAX
                 or run.bytes + size > RUN_BYTES_MAX
-                or run.decode is not decode
+                or self._open_kind is not kind
             ):
-                self._wait_for_room()
-                run = self._open = make()
+                self._wait_for_room(not lazy)
+                run, self._open_kind = make(), kind
+                self._open = run
                 self._runs.append(WaitingRun(run, None))
             index = run.count
             run.inputs.append(data)
             run.count = index + 1
             run.bytes += size
             self._bytes += size
-            wake, self._taker_sleeps = self._taker_sleeps, False
+            wake = self._taker_sleeps and not (lazy and len(self._runs) == 1)
+            if wake:
+                self._taker_sleeps = False
         if wake:
             self._wake()
         return run, index
 
-    def add_run(self, state: RunState, payload: bytes) -> None:
+    def push(self) -> None:
+        """What was added lazily goes out."""
+        with self._lock:
+            wake = self._taker_sleeps and bool(self._runs)
+            if wake:
+                self._taker_sleeps = False
+        if wake:
+            self._wake()
+
+    def add_run(self, state: RunState, payload: bytes, may_block: bool = True) -> None:
         """Adds a whole run; blocks while full."""
         with self._lock:
-            self._wait_for_room()
+            self._wait_for_room(may_block)
             self._open = None
             self._runs.append(WaitingRun(state, payload))
             self._bytes += len(payload)
@@ -78,14 +96,14 @@ class SubmitQueue:
         if wake:
             self._wake()
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, may_block: bool) -> None:
         def room() -> bool:
             return self._closed is not None or (
                 len(self._runs) < _RUNS_MAX and self._bytes < _BYTES_MAX
             )
 
         # The I/O thread makes the room: a callback that submits must not wait for it.
-        if not room() and self._may_block():
+        if may_block and not room() and self._may_block():
             self._room.wait_for(room)
         if self._closed is not None:
             raise exception_of(self._closed)

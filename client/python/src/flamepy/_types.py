@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from enum import IntEnum
 from typing import Any
 
+from flamepy._html import html_of
 from flamepy._proto import messages as m
 
 TaskID = str
@@ -112,8 +113,18 @@ class ApplicationAttributes:
         return value
 
 
+class _Shown:
+    """What of a data class is set, as a table in a notebook."""
+
+    def columns(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value not in (None, [], {})}
+
+    def _repr_html_(self) -> str:
+        return html_of(self.columns())
+
+
 @dataclass
-class Application:
+class Application(_Shown):
     id: ApplicationID
     name: str
     shim: str = "native"
@@ -141,7 +152,7 @@ class Application:
 
 
 @dataclass
-class Executor:
+class Executor(_Shown):
     """One line of `flmctl list executor`."""
 
     id: str
@@ -157,7 +168,7 @@ class Executor:
 
 
 @dataclass
-class Task:
+class Task(_Shown):
     id: TaskID
     session_id: SessionID
     state: TaskState

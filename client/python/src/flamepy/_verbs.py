@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""What the client can ask a broker: the message of each verb, and what its answer means. The
+synchronous and the asynchronous client send the same ones, each in its way."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Callable, Generic, NamedTuple, TypeVar
+
+from flamepy._html import Rows
+from flamepy._proto import limits
+from flamepy._proto import messages as m
+from flamepy._proto.rows import decode_rows
+from flamepy._types import Application, ApplicationAttributes, Executor, SessionAttributes
+from flamepy.errors import Code, FlameError, TooLargeError
+
+T = TypeVar("T")
+_LETTERS = string.ascii_letters + string.digits
+FOR_EVER = 10.0 * 365 * 86_400
+"""The time-out of a request that has none."""
+
+
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    message: Any
+    meaning: Callable[[Any], T]
+
+
+class CancelledTasks(NamedTuple):
+    """What a cancel did; what had finished is in neither."""
+
+    pending: int
+    running: int
+
+
+# ---- sessions ------------------------------------------------------------------------------------
+
+
+def create_session(attributes: SessionAttributes, open_or_create: bool) -> m.CreateSession:
+    common = attributes.common_data
+    if common is not None and not isinstance(common, (bytes, bytearray, memoryview)):
+        text = f"common data is bytes, not {type(common).__name__}"
+        raise FlameError(Code.BAD_REQUEST, text)
+    common = bytes(common or b"")
+    if len(common) > limits.COMMON_BYTES_MAX:
+        raise TooLargeError(
+            Code.TOO_LARGE,
+            f"common data of {len(common)} bytes; at most {limits.COMMON_BYTES_MAX}",
+        )
+    name = attributes.id or _drawn_name(attributes.application)
+    return m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+
+
+def _drawn_name(application: str) -> str:
+    return application + "-" + "".join(secrets.choice(_LETTERS) for _ in range(6))
+
+
+def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
+    return m.SessionSpec(
+        application=attributes.application,
+        min_instances=attributes.min_instances,
+        max_instances=attributes.max_instances or 0,
+        priority=attributes.priority,
+        durability=attributes.durability,
+        retention=attributes.retention,
+        results_ttl_ms=int((attributes.results_ttl or 0) * 1000),
+        resources=str(attributes.resreq or ""),
+    )
+
+
+def session_info(session_id: str) -> Ask[m.SessionInfo]:
+    return Ask(m.OpenSession(0, session_id), _as_it_is)
+
+
+def list_sessions() -> Ask[Rows[m.SessionInfo]]:
+    return _list("session", _info_of_row)
+
+
+def close_session(session_id: str) -> Ask[m.SessionInfo]:
+    return Ask(m.CloseSession(0, session_id), _as_it_is)
+
+
+def delete_session(session_id: str, force: bool) -> Ask[None]:
+    return Ask(m.DeleteSession(0, session_id, force), _nothing)
+
+
+def wait_session(session_id: str) -> Ask[m.SessionInfo]:
+    return Ask(m.WaitSession(0, session_id, False), _as_it_is)
+
+
+def cancel_tasks(
+    session_id: str, tasks: Iterable[int | range] | None, running: bool
+) -> Ask[CancelledTasks] | None:
+    """Nothing where there is nothing to cancel."""
+    runs = None if tasks is None else [_run_of(task) for task in tasks]
+    if runs is not None and not runs:
+        return None
+    return Ask(
+        m.CancelTasks(0, session_id, runs or [], running),
+        lambda answer: CancelledTasks(answer.pending, answer.running),
+    )
+
+
+def _run_of(tasks: int | range) -> m.Run:
+    if isinstance(tasks, range):
+        if tasks.step != 1 or not tasks:
+            raise ValueError(f"a range of tasks has step 1 and is not empty: {tasks}")
+        return m.Run(tasks.start, len(tasks))
+    return m.Run(int(tasks), 1)
+
+
+def _info_of_row(row: dict[str, Any]) -> m.SessionInfo:
+    counters = m.Counters(*(int(row.get(name, 0)) for name in m.Counters._fields))
+    return m.SessionInfo(
+        session=row["id"],
+        spec=m.SessionSpec(application=row.get("application", "")),
+        state=m.SessionState[str(row.get("state", "Open")).upper()],
+        counters=counters,
+        created_ms=int(row.get("created", 0)),
+        closed_ms=int(row.get("closed", 0)),
+    )
+
+
+# ---- applications, executors ---------------------------------------------------------------------
+
+
+def register_application(
+    name: str, attributes: ApplicationAttributes | dict[str, Any]
+) -> Ask[None]:
+    if isinstance(attributes, dict):
+        attributes = ApplicationAttributes(**attributes)
+    return Ask(m.RegisterApplication(0, attributes.to_value(name)), _nothing)
+
+
+def unregister_application(name: str) -> Ask[None]:
+    return Ask(m.UnregisterApplication(0, name), _nothing)
+
+
+def get_application(name: str) -> Ask[Application]:
+    return Ask(m.View(0, "application", name), _first_application)
+
+
+def list_applications() -> Ask[Rows[Application]]:
+    return _list("application", Application.from_row)
+
+
+def list_executors() -> Ask[Rows[Executor]]:
+    return _list("executor", Executor.from_row)
+
+
+def _list(kind: str, from_row: Callable[[dict[str, Any]], T]) -> Ask[Rows[T]]:
+    return Ask(m.ListKind(0, kind), lambda found: Rows(map(from_row, decode_rows(found.payload))))
+
+
+def _first_application(found: m.Listing) -> Application:
+    return Application.from_row(decode_rows(found.payload)[0])
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+def _nothing(_: Any) -> None:
+    return None

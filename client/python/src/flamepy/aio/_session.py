@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""A session for asyncio: submit tasks to it, await results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Callable
+
+from flamepy import _verbs as verbs
+from flamepy._inputs import checked, submit_runs
+from flamepy._progress import STEP_SECONDS, progress_of
+from flamepy._proto import messages as m
+from flamepy._proto.limits import PAYLOAD_BYTES_MAX, RUN_TASKS_MAX
+from flamepy._results import Cursor, ResultQueue
+from flamepy._run_outputs import outputs_of_run
+from flamepy._run_state import RunState
+from flamepy._session_state import AttachedSession
+from flamepy._session_view import SessionView
+from flamepy._verbs import CancelledTasks
+from flamepy.aio._completed import wait_and_show
+from flamepy.aio._results import ResultStream
+from flamepy.aio._tasks import Cancels, RunTasks, TaskFuture, run_done
+from flamepy.errors import Code, FlameError
+
+if TYPE_CHECKING:
+    from flamepy.aio._client import Connection
+
+_AHEAD = 65_536
+"""Tasks of a map that are under way, unless its `buffersize` says otherwise."""
+
+
+class Session(SessionView):
+    """Comes from `create_session`, `open_session`, `get_session` or `list_sessions` of a
+    connection. Inputs and outputs are bytes, at most 64 MiB each. `state` and the counters are
+    those of the moment when the object was made; `refresh` asks again."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        info: m.SessionInfo,
+        attached: AttachedSession | None = None,
+        common_data: bytes | None = None,
+    ) -> None:
+        super().__init__(info)
+        self.connection = connection
+        self._common_data = common_data
+        self._latest: RunTasks | None = None
+        self._attach(attached)
+
+    def _attach(self, attached: AttachedSession | None) -> None:
+        self._attached = attached
+        if attached is not None:
+            delivery, seconds = self.connection._delivery, self.connection.request_timeout
+            self._cancels = Cancels(attached, delivery, seconds)
+
+    # ---- submit ----------------------------------------------------------------------------------
+
+    def run(self, data: bytes) -> TaskFuture:
+        """Submits one task; `await` gives its output. Returns at once, so that
+        `asyncio.gather(*map(session.run, inputs))` submits all: it never waits for room, and
+        whoever submits without end awaits `flush` now and again, or uses `map`."""
+        attached = self._attached or self._ready()
+        if type(data) is not bytes or len(data) > PAYLOAD_BYTES_MAX:
+            data = checked(data)
+        run, index = attached.queue.add(data, self._make_run, self, lazy=True)
+        latest = self._latest
+        assert latest is not None and latest.run is run
+        return latest.add(index)
+
+    submit = run
+
+    def _make_run(self) -> RunState:
+        # Checked here rather than for each task.
+        attached = self._ready()
+        # At the end of this turn of the loop: what is submitted until then travels together.
+        self.connection._delivery.loop.call_soon(attached.queue.push)
+        run = RunState(attached)
+        self._latest = RunTasks(run, self.connection._delivery, self._cancels)
+        return run
+
+    async def invoke(self, data: bytes, timeout: float | None = None) -> bytes:
+        """Submits one task and waits for its output. After `timeout` seconds the task is
+        cancelled."""
+        output: bytes = await asyncio.wait_for(self.run(data), timeout)
+        return output
+
+    async def map(
+        self,
+        inputs: Iterable[bytes],
+        *,
+        buffersize: int = _AHEAD,
+        timeout: float | None = None,
+        progress: bool | str = False,
+    ) -> AsyncIterator[bytes]:
+        """`async for output in session.map(inputs)`: a task for each input, the outputs in their
+        order; the first failed task raises. At most `buffersize` tasks are under way before their
+        outputs are taken. What is left when the loop is left is cancelled. asyncio.TimeoutError
+        `timeout` seconds from the first step on. `progress` is True, or a label, for a bar."""
+        if buffersize < 1:
+            raise ValueError("buffersize must be at least 1")
+        attached, delivery = self._ready(), self.connection._delivery
+        until = None if timeout is None else delivery.loop.time() + timeout
+        waits: deque[asyncio.Future[None]] = deque()
+
+        def make() -> RunState:
+            run = RunState(attached)
+            waits.append(run_done(run, delivery))
+            return run
+
+        size = min(buffersize, RUN_TASKS_MAX)
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        runs = submit_runs(iter(inputs), size, attached.queue, make, may_block=False)
+        ahead: deque[RunState] = deque()
+        taken, bar = 0, progress_of(progress, total)
+
+        def look() -> None:
+            bar.show(taken + sum(run.done for run in ahead))
+
+        try:
+            for run in islice(runs, -(-buffersize // size)):
+                ahead.append(run)
+                await asyncio.sleep(0)  # others have a turn while inputs are made
+            while ahead:
+                await wait_and_show(waits[0], until, look if bar.wanted else None)
+                waits.popleft()
+                run = ahead.popleft()
+                taken += run.count
+                if bar.due():
+                    look()
+                for output in outputs_of_run(run):
+                    yield output
+                ahead.extend(islice(runs, 1))
+            bar.show(taken)
+        finally:
+            bar.close()
+            for run in ahead:
+                self._cancels.add_run(run)
+
+    # ---- results ---------------------------------------------------------------------------------
+
+    def results(
+        self,
+        after: Cursor | str | None = None,
+        *,
+        follow: bool = False,
+        reader: str = "",
+        timeout: float | None = None,
+    ) -> ResultStream:
+        """`async for result in session.results()`: in the order of completion, from `after` on.
+        Ends with what is done now, or with `follow` when the session is closed. `reader` is a name
+        under which the broker remembers how far it was read. `timeout` is for each wait.
+
+        One stream of a session at a time; a second one ends the first.
+        """
+        cursor = Cursor.parse(after) if isinstance(after, str) else after or Cursor()
+
+        async def open_queue(cursor: Cursor, some: asyncio.Event) -> ResultQueue:
+            return await self._read(cursor, follow, reader, some)
+
+        return ResultStream(open_queue, cursor, timeout)
+
+    async def _read(
+        self, cursor: Cursor, follow: bool, reader: str, some: asyncio.Event
+    ) -> ResultQueue:
+        attached = self._attached
+        if attached is None or attached.detached:
+            _, attached = await self.connection._open_session(self.id)
+            self._attach(attached)
+        welcome = await self.connection._up(self.connection.request_timeout)
+        if not cursor.lineage:
+            cursor = cursor._replace(lineage=welcome.lineage)
+        info = await self.connection._ask(verbs.session_info(self.id))
+        uid, io, known = attached.uid, attached.connection, attached
+        post = self.connection._delivery.post
+        queue = ResultQueue(
+            cursor, follow, lambda index: io.consumed(uid, index), lambda: post(some.set)
+        )
+        queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)
+        io.post(lambda: known.read_into(queue, reader or known.reader))
+        return queue
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    def common_data(self) -> bytes | None:
+        """What the session was created with, where this client created it."""
+        return self._common_data
+
+    async def refresh(self) -> Session:
+        """Asks for state and counters."""
+        self._take(await self.connection._ask(verbs.session_info(self.id)))
+        return self
+
+    async def flush(self) -> None:
+        """Until the broker has everything that was submitted."""
+        if self._attached is not None:
+            await self._heard(self._attached.call_when_acknowledged)
+
+    async def drain(self) -> None:
+        """Until everything that this client submitted has its result."""
+        if self._attached is not None:
+            await self._heard(self._attached.call_when_idle)
+
+    async def _heard(self, ask: Callable[[Callable[[], None]], None]) -> None:
+        self.connection._check()
+        done, tell = self.connection._delivery.answer()
+        ask(lambda: tell(None))
+        await done
+
+    async def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
+        """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
+        `progress` is True, or a label, for a bar of what is done."""
+        await self.flush()
+        ask = self.connection._ask(verbs.wait_session(self.id), timeout)
+        if not progress:
+            self._take(await ask)
+            return self
+        answer = asyncio.ensure_future(ask)
+        try:
+            with progress_of(progress, (await self.refresh()).tasks) as bar:
+                bar.show(self.done)
+                while not (await asyncio.wait([answer], timeout=STEP_SECONDS))[0]:
+                    bar.show((await self.refresh()).done)
+                self._take(await answer)
+                bar.show(self.done)
+        finally:
+            answer.cancel()
+        return self
+
+    async def cancel(
+        self, tasks: Iterable[int | range] | None = None, *, running: bool = False
+    ) -> CancelledTasks:
+        """As the synchronous one: these tasks, or all; what runs only with `running`. To cancel a
+        single future is to cancel its task."""
+        await self.flush()
+        ask = verbs.cancel_tasks(self.id, tasks, running)
+        return CancelledTasks(0, 0) if ask is None else await self.connection._ask(ask)
+
+    async def close(self) -> Session:
+        """What was submitted is sent; then tasks that are still pending are cancelled, running ones
+        finish. Closing twice is fine."""
+        await self.flush()
+        self._take(await self.connection._ask(verbs.close_session(self.id)))
+        return self
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    def _ready(self) -> AttachedSession:
+        self.connection._check()
+        if self._attached is None:
+            raise FlameError(
+                Code.WRONG_STATE,
+                f"session '{self.id}' is only listed here; to use it: await "
+                f"connection.open_session('{self.id}')",
+            )
+        self._attached.need_results()
+        return self._attached

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""Which tasks travel together, and when whoever sends them is woken."""
+
+import pytest
+
+import flamepy
+from flamepy._proto.elements import unpack_elements
+from flamepy._proto.errors import Code, Error
+from flamepy._proto.limits import RUN_TASKS_MAX
+from flamepy._run_state import RunState
+from flamepy._submit_queue import SubmitQueue
+
+
+class Story:
+    def __init__(self):
+        self.wakes = 0
+        self.queue = SubmitQueue(self.wake, lambda: True)
+
+    def wake(self):
+        self.wakes += 1
+
+    def add(self, *inputs, **how):
+        return [self.queue.add(data, RunState, **how) for data in inputs]
+
+    def taken(self):
+        found = []
+        while (run := self.queue.take()) is not None:
+            state, payload = run
+            found.append(unpack_elements(payload, state.count))
+        return found
+
+
+def test_single_tasks_travel_together_and_one_wakes():
+    story = Story()
+    places = story.add(b"a", b"b", b"c")
+    assert [index for _, index in places] == [0, 1, 2] and story.wakes == 1
+    assert story.taken() == [[b"a", b"b", b"c"]]
+    story.add(b"d")
+    assert story.wakes == 2 and story.taken() == [[b"d"]]
+
+
+def test_lazy_tasks_wait_for_the_push():
+    story = Story()
+    story.add(b"a", b"b", lazy=True)
+    assert story.wakes == 0
+    story.queue.push()
+    story.queue.push()
+    assert story.wakes == 1
+    story.add(b"c", lazy=True)
+    assert story.taken() == [[b"a", b"b", b"c"]]
+    story.queue.push()
+    assert story.wakes == 1  # there is nothing
+
+
+def test_a_run_that_is_full_does_not_wait_for_the_push():
+    story = Story()
+    story.add(*[b"x"] * RUN_TASKS_MAX, lazy=True)
+    assert story.wakes == 0
+    story.add(b"y", lazy=True)
+    assert story.wakes == 1
+    assert [len(run) for run in story.taken()] == [RUN_TASKS_MAX, 1]
+
+
+def test_tasks_whose_results_are_read_in_another_way_travel_apart():
+    story = Story()
+    story.add(b"a", kind="text")
+    story.add(b"b", kind="number")
+    story.add(b"c", kind="number")
+    assert story.taken() == [[b"a"], [b"b", b"c"]]
+
+
+def test_a_closed_queue_fails_what_waits_and_refuses_more():
+    story = Story()
+    ((run, _),) = story.add(b"a")
+    story.queue.close(Error(Code.GONE, "the session is gone"))
+    assert run.is_done(0) and story.taken() == []
+    for lazy in (True, False):
+        with pytest.raises(flamepy.SessionClosedError, match="the session is gone"):
+            story.add(b"b", lazy=lazy)
