@@ -251,19 +251,19 @@ struct CancelTasks {
   friend bool operator==(const CancelTasks&, const CancelTasks&) = default;
 };
 
-/// Tasks of a session as they are recorded, in the order of their ids, from `from` on. Answer:
+/// Tasks of a session as they are recorded, in the order of their ids, from `start` on. Answer:
 /// Tasks.
 struct GetTasks {
   static constexpr auto kType = MessageType::kGetTasks;
   uint64_t request = 0;
   std::string session;
-  TaskId from = 1;
+  TaskId start = 1;
   uint64_t limit = 0;     ///< at most task_rows_max; 0: as many
   std::string states;     ///< letters of those wanted: P R S F C; none: all
   bool payloads = false;  ///< inputs that are kept, and outputs
   template <class F>
   auto fields(F&& f) {
-    return f(request, session, from, limit, states, payloads);
+    return f(request, session, start, limit, states, payloads);
   }
   friend bool operator==(const GetTasks&, const GetTasks&) = default;
 };

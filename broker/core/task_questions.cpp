@@ -166,8 +166,9 @@ void ask_inputs(State& state, Session& session, TaskQuestion question) {
   for (const auto& row : question.rows) {
     if (!read.runs.empty() && read.runs.back().contains(row.id)) continue;
     auto input = session.tasks.input_of(row.id);
-    if (input != nullptr && input->batch <= state.confirmed_batch())
-      read.runs.push_back(input->run());
+    auto kept = session.tasks.kept_input_of(row.id);
+    if (input != nullptr && input->batch <= state.confirmed_batch()) kept = input->run();
+    if (kept) read.runs.push_back(*kept);
   }
   if (!question.payloads || read.runs.empty()) {
     add_executors(state, session, question.rows);
@@ -239,7 +240,7 @@ void on_get_tasks(State& state, Client& client, const proto::GetTasks& message) 
   question.payloads = message.payloads;
   question.limit = message.limit == 0 ? proto::kTaskRowsMax
                                       : std::min<uint64_t>(message.limit, proto::kTaskRowsMax);
-  question.next = std::max<TaskId>(1, message.from);
+  question.next = std::max<TaskId>(1, message.start);
   ask_letters(state, **session, std::move(question));
 }
 

@@ -27,6 +27,13 @@ InputRun* TaskTable::input_of(TaskId id) {
   return input.run().contains(id) ? &input : nullptr;
 }
 
+std::optional<Run> TaskTable::kept_input_of(TaskId id) const {
+  auto run = std::partition_point(kept_.begin(), kept_.end(),
+                                  [id](const Run& each) { return each.end() <= id; });
+  if (run == kept_.end() || !run->contains(id)) return std::nullopt;
+  return *run;
+}
+
 void TaskTable::wait_back(const WaitingRun& waiting) {
   waiting_count_ += waiting.run.count;
   if (!waiting_.empty()) {
@@ -121,7 +128,9 @@ void TaskTable::finish(const Run& run, bool failed, std::vector<Run>& done) {
     }
     id = common.end();
   }
-  while (!inputs_.empty() && inputs_.front().unfinished == 0) inputs_.pop_front();
+  for (; !inputs_.empty() && inputs_.front().unfinished == 0; inputs_.pop_front()) {
+    if (inputs_.front().keep) kept_.push_back(inputs_.front().run());
+  }
 }
 
 void TaskTable::forget_body(InputRun& input) {

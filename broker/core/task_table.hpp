@@ -53,6 +53,8 @@ class TaskTable {
   InputRun& add_input(InputRun input);
   /// The input run that holds `id`, or null: finished long ago, or unknown.
   InputRun* input_of(proto::TaskId id);
+  /// The stored run with `id`'s input if that is kept though all its tasks have finished.
+  std::optional<proto::Run> kept_input_of(proto::TaskId id) const;
   const std::deque<InputRun>& inputs() const { return inputs_; }
   std::deque<InputRun>& inputs() { return inputs_; }
 
@@ -94,7 +96,8 @@ class TaskTable {
  private:
   void forget_body(InputRun& input);
 
-  std::deque<InputRun> inputs_;  // by first id; finished ones leave from the front
+  std::deque<InputRun> inputs_;   // by first id; finished ones leave from the front
+  std::vector<proto::Run> kept_;  // of those that left, by first id
   std::deque<WaitingRun> waiting_;
   uint64_t waiting_count_ = 0;
   std::vector<proto::Run> orphans_;

@@ -2,8 +2,11 @@
 # Copyright The Flame Authors
 """What a person finds again after the cluster was stopped, killed or changed under a session."""
 
-import pytest
+import contextlib
 import subprocess
+import threading
+
+import pytest
 
 from conftest import Cluster, PATIENCE, wait_until
 
@@ -84,15 +87,49 @@ def test_a_session_runs_on_while_each_part_is_killed(running):
     assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 3000, 0)
 
 
+@contextlib.contextmanager
+def submitting(cluster, session):
+    """Somebody submits all the time, so that tasks are under way whatever happens meanwhile. Gives
+    a list of the ids that were acknowledged."""
+    ids, over, errors = [], threading.Event(), []
+
+    def submit():
+        lines = "".join(f"line {i}\n" for i in range(500))
+        while not over.is_set() and not errors:
+            done = cluster.flmctl("submit", session, stdin=lines)
+            if done.code == 0:
+                ids.append(done.out.strip())
+            else:
+                errors.append(done)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    try:
+        yield ids
+    finally:
+        over.set()
+        thread.join()
+    assert not errors, errors
+
+
 def test_a_session_runs_on_while_executors_come_and_go(running):
-    with ping_in_background(running, 8000, "-d", 3) as client:
-        wait_for_results(running, 1)
+    session = running.flmctl("create", "-a", "echo").out.strip()
+
+    def more():
+        counted = running.sessions()[-1]["succeed"]
+        wait_until(lambda: running.sessions()[-1]["succeed"] > counted + 500, "results go on")
+
+    with submitting(running, session) as ids:
+        more()
         running.up("--executors", 3)
-        wait_for_results(running, 1)
+        more()
         running.up("--executors", 1)
-        finished(running, client)
+        more()
+    done = running.flmctl("wait", session)
+    assert done.code == 0, done
     row = running.sessions()[-1]
-    assert (row["state"], row["succeed"], row["failed"]) == ("Closed", 8000, 0)
+    assert (row["tasks"], row["succeed"], row["failed"]) == (500 * len(ids), 500 * len(ids), 0)
+    assert ids[-1].endswith(f"-{500 * len(ids)}")
 
 
 def test_what_is_pending_when_the_cluster_stops_runs_after_the_next_start(cluster):

@@ -77,14 +77,14 @@ std::vector<TaskStatus> Session::tasks(const TaskQuery& query) const {
     ask.states += static_cast<char>(proto::kTaskStates.at(static_cast<size_t>(state)));
   }
   std::vector<TaskStatus> tasks;
-  while (ask.from != 0 && tasks.size() < query.limit) {
+  while (ask.start != 0 && tasks.size() < query.limit) {
     ask.limit = query.limit - tasks.size();
     auto page = handle_->client->ask<proto::Tasks>(ask);
     proto::ElementReader elements(page.payload.view());
     while (auto row = elements.next()) {
       tasks.push_back(status_of(detail::value_or_raise(proto::decode_value(*row)), elements));
     }
-    ask.from = page.next;
+    ask.start = page.next;
   }
   return tasks;
 }

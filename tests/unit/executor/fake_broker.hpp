@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "proto/application.hpp"
 #include "proto/codec.hpp"
 #include "proto/elements.hpp"
 #include "proto/link.hpp"

@@ -211,6 +211,23 @@ class Session(SessionView):
             bar.show(self.done)
         return self
 
+    def get_task(self, task_id: int | str) -> Task:
+        """One task as it is recorded, with input and output as far as they are kept. FlameError with
+        Code.NOT_FOUND."""
+        return self.connection._ask(verbs.get_task(self.id, task_id))
+
+    def list_tasks(
+        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = False
+    ) -> Iterator[Task]:
+        """Tasks as they are recorded, in the order of their numbers from `start` on; only those of
+        `states` if there are any. Asked for page by page: a question of people and programs that
+        look, not the way to read results."""
+        states = tuple(states)
+        while start:
+            ask = verbs.get_tasks(self.id, start, 0, states, payloads)
+            page, start = self.connection._ask(ask)
+            yield from page
+
     def cancel(
         self, tasks: Iterable[int | range] | None = None, *, running: bool = False
     ) -> CancelledTasks:

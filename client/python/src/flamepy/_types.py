@@ -11,6 +11,7 @@ from typing import Any
 
 from flamepy._html import html_of
 from flamepy._proto import messages as m
+from flamepy._proto.errors import Code
 
 TaskID = str
 SessionID = str
@@ -172,10 +173,35 @@ class Task(_Shown):
     id: TaskID
     session_id: SessionID
     state: TaskState
-    creation_time: datetime
+    creation_time: datetime | None
+    """Of tasks that this client created; the broker keeps no such time."""
     input: bytes | None = None
     output: bytes | None = None
     completion_time: datetime | None = None
+    executor: str = ""
+    attempt: int = 0
+    start_time: datetime | None = None
+    code: Code = Code.OK
+    reason: str = ""
+
+    @classmethod
+    def from_row(
+        cls, session_id: str, row: dict[str, Any], input: bytes | None, output: bytes | None
+    ) -> Task:
+        return cls(
+            id=str(row["id"]),
+            session_id=session_id,
+            state=TaskState[str(row["state"]).upper()],
+            creation_time=None,
+            input=input,
+            output=output,
+            completion_time=time_of(row["ended"]) if row.get("ended") else None,
+            executor=row.get("executor", ""),
+            attempt=row.get("attempt", 0),
+            start_time=time_of(row["started"]) if row.get("started") else None,
+            code=Code[row["code"].upper()] if row.get("code") else Code.OK,
+            reason=row.get("reason", ""),
+        )
 
     def is_completed(self) -> bool:
         return self.state in (TaskState.SUCCEED, TaskState.FAILED, TaskState.CANCELLED)

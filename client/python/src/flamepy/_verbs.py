@@ -14,8 +14,15 @@ from typing import Any, Callable, Generic, NamedTuple, TypeVar
 from flamepy._html import Rows
 from flamepy._proto import limits
 from flamepy._proto import messages as m
-from flamepy._proto.rows import decode_rows
-from flamepy._types import Application, ApplicationAttributes, Executor, SessionAttributes
+from flamepy._proto.rows import decode_rows, decode_tasks
+from flamepy._types import (
+    Application,
+    ApplicationAttributes,
+    Executor,
+    SessionAttributes,
+    Task,
+    TaskState,
+)
 from flamepy.errors import Code, FlameError, TooLargeError
 
 T = TypeVar("T")
@@ -103,6 +110,39 @@ def cancel_tasks(
         m.CancelTasks(0, session_id, runs or [], running),
         lambda answer: CancelledTasks(answer.pending, answer.running),
     )
+
+
+class TaskPage(NamedTuple):
+    tasks: list[Task]
+    next: int
+    """Where to go on; 0: there are no more."""
+
+
+def get_tasks(
+    session_id: str, start: int, limit: int, states: Iterable[TaskState], payloads: bool
+) -> Ask[TaskPage]:
+    letters = "".join(state.name[0] for state in states)
+
+    def page(answer: m.Tasks) -> TaskPage:
+        rows = decode_tasks(answer.payload)
+        return TaskPage([Task.from_row(session_id, *row) for row in rows], answer.next)
+
+    return Ask(m.GetTasks(0, session_id, start, limit, letters, payloads), page)
+
+
+def get_task(session_id: str, task_id: int | str) -> Ask[Task]:
+    number = int(task_id)
+
+    def only(page: TaskPage) -> Task:
+        if page.tasks and page.tasks[0].id == str(number):
+            return page.tasks[0]
+        raise FlameError(
+            Code.NOT_FOUND,
+            f"session {session_id} has no task {number}, or it is not recorded any more",
+        )
+
+    ask = get_tasks(session_id, number, 1, (), True)
+    return Ask(ask.message, lambda answer: only(ask.meaning(answer)))
 
 
 def _run_of(tasks: int | range) -> m.Run:

@@ -13,9 +13,38 @@ from flamepy._proto.codec import BadFrame
 
 def decode_rows(payload: bytes) -> list[dict[str, Any]]:
     """Raises BadFrame."""
-    elements = msgpack.Unpacker(max_buffer_size=max(1, len(payload)))
-    elements.feed(payload)
     try:
-        return [msgpack.unpackb(row, unicode_errors="surrogateescape") for row in elements]
+        return [_row(element) for element in _elements(payload)]
     except Exception as error:  # msgpack raises many kinds
-        raise BadFrame(f"rows that are no msgpack: {error}") from None
+        raise BadFrame(f"rows that are none: {error!r}") from None
+
+
+def decode_tasks(payload: bytes) -> list[tuple[dict[str, Any], bytes | None, bytes | None]]:
+    """Rows with the input and the output behind them. Raises BadFrame."""
+    tasks = []
+    try:
+        elements = iter(_elements(payload))
+        for element in elements:
+            row = _row(element)
+            input_data = next(elements) if row.get("input") is True else None
+            output = next(elements) if row.get("output") is True else None
+            tasks.append((row, input_data, output))
+    except Exception as error:
+        raise BadFrame(f"tasks that are none: {error!r}") from None
+    return tasks
+
+
+def _elements(payload: bytes) -> list[bytes]:
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(payload)))
+    unpacker.feed(payload)
+    elements = list(unpacker)
+    if unpacker.tell() != len(payload):
+        raise ValueError("the last element is cut")
+    return elements
+
+
+def _row(element: bytes) -> dict[str, Any]:
+    row = msgpack.unpackb(element, unicode_errors="surrogateescape")
+    if type(row) is not dict:
+        raise ValueError("a row that is no map")
+    return row

@@ -20,6 +20,7 @@ from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
+from flamepy._types import Task, TaskState
 from flamepy._verbs import CancelledTasks
 from flamepy.aio._completed import wait_and_show
 from flamepy.aio._results import ResultStream
@@ -229,6 +230,22 @@ class Session(SessionView):
         finally:
             answer.cancel()
         return self
+
+    async def get_task(self, task_id: int | str) -> Task:
+        """One task as it is recorded, with input and output as far as they are kept. FlameError with
+        Code.NOT_FOUND."""
+        return await self.connection._ask(verbs.get_task(self.id, task_id))
+
+    async def list_tasks(
+        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = False
+    ) -> AsyncIterator[Task]:
+        """`async for task in session.list_tasks()`: as the synchronous one."""
+        states = tuple(states)
+        while start:
+            ask = verbs.get_tasks(self.id, start, 0, states, payloads)
+            page, start = await self.connection._ask(ask)
+            for task in page:
+                yield task
 
     async def cancel(
         self, tasks: Iterable[int | range] | None = None, *, running: bool = False
