@@ -4,6 +4,8 @@
 
 import asyncio
 import itertools
+import os
+import pickle
 import socket
 import sys
 
@@ -374,6 +376,38 @@ def test_another_loop_is_told_and_results_for_a_closed_one_are_dropped(shared, e
     assert shared.open_session(session.id).wait(PATIENCE).succeed == 3
     connection._io.close(PATIENCE)
     shared.close_session(session.id)
+
+
+def test_a_fork_in_the_loop_is_told_and_may_connect_anew(endpoint):
+    async def anew():
+        async with flamepy.aio.connect(endpoint) as connection:
+            return (await connection.list_executors())[0].slots
+
+    async def main(session):
+        future = session.run(b"a")  # on its way, and the run is still open
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            texts = []
+            try:
+                for call in (lambda: session.run(b"x"), lambda: asyncio.run(session.refresh())):
+                    try:
+                        call()
+                    except flamepy.FlameError as error:
+                        texts.append(str(error))
+                texts.append(asyncio.run(anew()))
+            finally:
+                os.write(writer, pickle.dumps(texts))
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as answer:
+            *texts, slots = pickle.loads(answer.read())
+        os.waitpid(child, 0)
+        assert len(texts) == 2 and slots == 2
+        assert all("forked after the client had connected" in text for text in texts)
+        assert await future == b"a"
+
+    run_with(endpoint, main)
 
 
 def test_a_connection_that_closes_fails_its_futures(endpoint):

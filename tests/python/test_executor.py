@@ -168,11 +168,11 @@ def test_shutdown_that_cancels(client):
 
 def test_cancel_leaves_an_executor_that_takes_more(executor):
     def work():
-        __import__("time").sleep(0.05)
+        __import__("time").sleep(0.02)
 
-    futures = [executor.submit(work) for _ in range(100)]
+    futures = [executor.submit(work) for _ in range(50)]
     executor.cancel(running=True)
-    assert len(standard.wait(futures, PATIENCE).done) == 100
+    assert len(standard.wait(futures, PATIENCE).done) == 50
     assert any(future.cancelled() for future in futures)
     assert executor.submit(abs, -1).result(PATIENCE) == 1
 

@@ -84,8 +84,17 @@ def test_joblib(running_once, extras, program):
     assert (done.code, done.out) == (0, "0 sessions left open\n"), done
 
 
-def test_without_joblib_its_name_is_said(running_once):
-    done = running_once.run(
-        sys.executable, "-c", "import sys; sys.modules['joblib'] = None; import flamepy.joblib"
-    )
+def test_without_joblib_its_name_is_said_and_the_rest_works(running_once):
+    hidden = "import sys; sys.modules['joblib'] = None; "
+    done = running_once.run(sys.executable, "-c", hidden + "import flamepy.joblib")
     assert done.code != 0 and "ModuleNotFoundError" in done.err and "joblib" in done.err
+    work = "from flamepy import *; import flamepy; flamepy.aio; flamepy.service; flamepy.nothing"
+    done = running_once.run(sys.executable, "-c", hidden + work)
+    assert done.err.endswith("AttributeError: module 'flamepy' has no attribute 'nothing'\n")
+
+
+def test_a_service_does_not_import_what_it_does_not_use(running_once):
+    heavy = "asyncio", "joblib", "flamepy.aio"
+    code = f"import flamepy.worker, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = running_once.run(sys.executable, "-c", code)
+    assert (done.code, done.out) == (0, "[]\n"), done

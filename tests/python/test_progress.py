@@ -28,39 +28,37 @@ import flamepy, flamepy.aio
 inputs = [b"%d" % i for i in range(3000)] + [b"sleep:0.15"]
 
 
-def main():
-    with flamepy.connect(address) as connection, connection.create_session("echo") as session:
-        if what == "map":
-            assert list(session.map(inputs, progress="trying")) == inputs
-        if what == "buffered":
-            outputs = session.map(iter(inputs), progress=True, buffersize=500)
-            assert list(outputs) == inputs
-        if what == "wait":
-            futures = [session.run(data) for data in inputs]
-            assert session.wait(progress="trying").done == len(inputs)
-        if what == "futures":
-            futures = [session.run(data) for data in inputs]
-            found = [future.result() for future in flamepy.as_completed(futures, progress="trying")]
-            assert sorted(found) == sorted(inputs)
-            assert flamepy.wait(futures, progress=True).not_done == set()
-        if what == "executor":
-            with flamepy.Executor(connection=connection) as executor:
-                assert sum(executor.map(abs, range(-3000, 1), progress="trying")) == 4501500
+def many(session):
+    assert list(session.map(inputs, progress="a map")) == inputs
+    assert list(session.map(iter(inputs), progress="no number", buffersize=500)) == inputs
+    futures = [session.run(data) for data in inputs]
+    assert session.wait(progress="a wait").done == 3 * len(inputs)
+    futures = [session.run(data) for data in inputs]
+    found = [future.result() for future in flamepy.as_completed(futures, progress="futures")]
+    assert sorted(found) == sorted(inputs)
+    assert flamepy.wait(futures, progress="again").not_done == set()
+    with flamepy.Executor(connection=session.connection) as executor:
+        assert sum(executor.map(abs, range(-3000, 1), progress="functions")) == 4501500
 
 
 async def asynchronous():
     async with flamepy.aio.connect(address) as connection:
         session = await connection.create_session("echo")
-        outputs = session.map(inputs, progress="trying")
+        outputs = session.map(inputs, progress="async map")
         assert [output async for output in outputs] == inputs
         futures = [session.run(data) for data in inputs]
-        async for future in flamepy.aio.as_completed(futures, progress="again"):
+        async for future in flamepy.aio.as_completed(futures, progress="async futures"):
             assert future.done()
-        waited = await session.wait(progress="waited")
+        waited = await session.wait(progress="async wait")
         assert waited.done == 2 * len(inputs)
 
 
-asyncio.run(asynchronous()) if what == "asyncio" else main()
+with flamepy.connect(address) as connection, connection.create_session("echo") as session:
+    if what == "map":
+        assert list(session.map(inputs, progress="a map")) == inputs
+    else:
+        many(session)
+        asyncio.run(asynchronous())
 print("done")
 """
 
@@ -101,26 +99,16 @@ def chunks(descriptor):
             return  # a terminal whose other end was closed
 
 
-@pytest.mark.parametrize("what", ["map", "wait", "futures"])
-def test_a_plain_line_on_a_terminal(show, what):
-    shown = re.findall(
-        r"\rtrying: ([\d,]+)/3,001 tasks, (\d+) %, [\d,]+/s", show(what, terminal=True)
-    )
-    counts = [int(count.replace(",", "")) for count, _ in shown]
-    assert counts == sorted(counts) and shown[-1] == ("3,001", "100")
-    assert len(counts) >= 2  # it is shown while it goes on
-
-
-def test_of_an_executor_and_of_asyncio(show):
-    assert "trying: 3,001/3,001 tasks, 100 %" in show("executor", terminal=True)
-    text = show("asyncio", terminal=True)
-    assert "trying: 3,001/3,001 tasks, 100 %" in text
-    assert "again: 3,001/3,001 tasks, 100 %" in text
-    assert "waited: 6,002/6,002 tasks, 100 %" in text
-
-
-def test_without_a_known_number_of_tasks(show):
-    assert re.search(r"\r3,001 tasks, [\d,]+/s\x1b\[K\r\n\Z", show("buffered", terminal=True))
+def test_plain_lines_on_a_terminal(show):
+    text = show("everything", terminal=True)
+    for label in ("a map", "futures", "again", "functions", "async map", "async futures"):
+        shown = re.findall(rf"\r{label}: ([\d,]+)/3,001 tasks, (\d+) %, [\d,]+/s", text)
+        counts = [int(count.replace(",", "")) for count, _ in shown]
+        assert counts == sorted(counts) and shown[-1] == ("3,001", "100"), label
+        assert counts[0] == 0 and len(counts) >= 2
+    assert re.search(r"\rno number: 3,001 tasks, [\d,]+/s\x1b\[K\r\n", text)
+    assert "a wait: 9,003/9,003 tasks, 100 %" in text
+    assert "async wait: 6,002/6,002 tasks, 100 %" in text
 
 
 def test_silent_where_nobody_looks(show):
@@ -129,9 +117,9 @@ def test_silent_where_nobody_looks(show):
 
 def test_tqdm_and_rich_where_they_are_installed(show, extras):
     shown = show("map", hidden="rich", terminal=True, path=extras)
-    assert re.search(r"trying: 100%\|.*3001/3001 \[", shown)
-    shown = show("wait", hidden="tqdm", terminal=True, path=extras)
-    assert "trying" in shown and "3001/3001" in shown and "━" in shown
+    assert re.search(r"a map: 100%\|.*3001/3001 \[", shown)
+    shown = show("map", hidden="tqdm", terminal=True, path=extras)
+    assert "a map" in shown and "3001/3001" in shown and "━" in shown
 
 
 def test_a_bar_ends_with_an_exception(shared, capfd, monkeypatch):

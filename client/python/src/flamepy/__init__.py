@@ -74,7 +74,9 @@ from flamepy.errors import (
 )
 
 if TYPE_CHECKING:
-    from flamepy import aio, joblib
+    from flamepy import aio as aio
+    from flamepy import joblib as joblib
+    from flamepy import service as service
 
 __all__ = [
     "Application",
@@ -116,7 +118,6 @@ __all__ = [
     "TaskState",
     "TooLargeError",
     "__version__",
-    "aio",
     "as_completed",
     "close_session",
     "connect",
@@ -124,7 +125,6 @@ __all__ = [
     "delete_session",
     "get_application",
     "get_session",
-    "joblib",
     "list_applications",
     "list_executors",
     "list_sessions",
@@ -139,6 +139,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """These come when they are asked for: a service starts faster without asyncio, and joblib is no
     dependency."""
-    if name in ("aio", "joblib"):
+    if name in ("aio", "joblib", "service"):
         return importlib.import_module(f"flamepy.{name}")
     raise AttributeError(f"module 'flamepy' has no attribute '{name}'")

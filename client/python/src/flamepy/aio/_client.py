@@ -97,8 +97,8 @@ class Connection:
         return f"<flamepy.aio.Connection to {self.addr}{', closed' if self._io.closed else ''}>"
 
     def _check(self) -> None:
-        self._delivery.check_loop()
         self._io.check()
+        self._delivery.check_loop()
 
     async def _up(self, timeout: float) -> m.Welcome:
         self._check()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sized
 from itertools import islice
@@ -34,6 +35,19 @@ _AHEAD = 65_536
 """Tasks of a map that are under way, unless its `buffersize` says otherwise."""
 
 
+_forks = 0
+"""Of this process' ancestors since the module was loaded; a lock that a thread held then is held
+for ever, and must not be tried."""
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 class Session(SessionView):
     """Comes from `create_session`, `open_session`, `get_session` or `list_sessions` of a
     connection. Inputs and outputs are bytes, at most 64 MiB each. `state` and the counters are
@@ -50,6 +64,7 @@ class Session(SessionView):
         self.connection = connection
         self._common_data = common_data
         self._latest: RunTasks | None = None
+        self._forks = _forks
         self._attach(attached)
 
     def _attach(self, attached: AttachedSession | None) -> None:
@@ -64,7 +79,9 @@ class Session(SessionView):
         """Submits one task; `await` gives its output. Returns at once, so that
         `asyncio.gather(*map(session.run, inputs))` submits all: it never waits for room, and
         whoever submits without end awaits `flush` now and again, or uses `map`."""
-        attached = self._attached or self._ready()
+        attached = self._attached
+        if attached is None or self._forks != _forks:
+            attached = self._ready()
         if type(data) is not bytes or len(data) > PAYLOAD_BYTES_MAX:
             data = checked(data)
         run, index = attached.queue.add(data, self._make_run, self, lazy=True)
