@@ -212,8 +212,8 @@ class Session(SessionView):
         return self
 
     def get_task(self, task_id: int | str) -> Task:
-        """One task as it is recorded, with input and output as far as they are kept. FlameError with
-        Code.NOT_FOUND."""
+        """One task as it is recorded, with input and output as far as they are kept. Raises
+        FlameError (not_found)."""
         return self.connection._ask(verbs.get_task(self.id, task_id))
 
     def list_tasks(
@@ -225,8 +225,9 @@ class Session(SessionView):
         states = tuple(states)
         while start:
             ask = verbs.get_tasks(self.id, start, 0, states, payloads)
-            page, start = self.connection._ask(ask)
-            yield from page
+            page = self.connection._ask(ask)
+            yield from page.tasks
+            start = page.next
 
     def cancel(
         self, tasks: Iterable[int | range] | None = None, *, running: bool = False

@@ -249,8 +249,8 @@ class Session(SessionView):
         return self
 
     async def get_task(self, task_id: int | str) -> Task:
-        """One task as it is recorded, with input and output as far as they are kept. FlameError with
-        Code.NOT_FOUND."""
+        """One task as it is recorded, with input and output as far as they are kept. Raises
+        FlameError (not_found)."""
         return await self.connection._ask(verbs.get_task(self.id, task_id))
 
     async def list_tasks(
@@ -260,9 +260,10 @@ class Session(SessionView):
         states = tuple(states)
         while start:
             ask = verbs.get_tasks(self.id, start, 0, states, payloads)
-            page, start = await self.connection._ask(ask)
-            for task in page:
+            page = await self.connection._ask(ask)
+            for task in page.tasks:
                 yield task
+            start = page.next
 
     async def cancel(
         self, tasks: Iterable[int | range] | None = None, *, running: bool = False
