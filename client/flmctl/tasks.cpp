@@ -175,7 +175,12 @@ int view_task(Command& command, const Target& target) {
   if (finished && task.ended == TaskStatus::Time{}) {
     row.emplace_back("why", "its result was dropped already, as the session's retention says");
   }
-  std::fputs(show_one(row, *command.format()).c_str(), stdout);
+  auto format = *command.format();
+  for (auto& [name, value] : row) {
+    bool is_time = name == "dispatched" || name == "started" || name == "ended";
+    if (is_time && format == Format::kTable) value = time_cell(value);  // for a person
+  }
+  std::fputs(show_one(row, format).c_str(), stdout);
   return tools::kExitOk;
 }
 
