@@ -103,7 +103,8 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                [&](OutputsRead& e) { on_outputs_read(state_, std::move(e)); },
                [&](InputsRead& e) { on_inputs_read(state_, std::move(e), now); },
                [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
-               [&](EventsRead& e) { on_events_read(state_, std::move(e)); }},
+               [&](EventsRead& e) { on_events_read(state_, std::move(e)); },
+               [&](ScaleRead& e) { on_scale_read(state_, std::move(e)); }},
       event);
 }
 

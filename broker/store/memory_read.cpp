@@ -140,4 +140,9 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read) {
   return answer;
 }
 
+// No autoscaler writes into memory.
+StoreEvent answer_read(const MemoryKeys&, const ReadScale& read) {
+  return ScaleRead{read.tag, {}, {}, {}};
+}
+
 }  // namespace flame::broker

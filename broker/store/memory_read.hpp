@@ -16,5 +16,6 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadInputs& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadCommon& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read);
+StoreEvent answer_read(const MemoryKeys& keys, const ReadScale& read);
 
 }  // namespace flame::broker

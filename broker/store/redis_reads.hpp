@@ -37,6 +37,7 @@ class RedisReads {
   void send(uint64_t id, const ReadInputs& read);
   void send(uint64_t id, const ReadCommon& read);
   void send(uint64_t id, const ReadEvents& read);
+  void send(uint64_t id, const ReadScale& read);
   void take_done(uint64_t id, runtime::RedisReplies&& replies);
   void measure(uint64_t id, OutputsRead answer);
   void fetch(uint64_t id, OutputsRead answer);

@@ -281,9 +281,17 @@ struct EventsRead {
   proto::Error error;
 };
 
+/// Answer to ReadScale: what the autoscaler wrote.
+struct ScaleRead {
+  uint64_t tag = 0;
+  proto::List rows;       ///< flame:scale: maps with the application first
+  proto::List decisions;  ///< flame:decisions, newest first
+  proto::Error error;
+};
+
 using StoreEvent = std::variant<Recovered, BatchStored, Durable, DurableLate, StoreHealth,
                                 SessionRefused, Fenced, LineageBroken, LineageAccepted, StoreClosed,
-                                OutputsRead, InputsRead, CommonRead, EventsRead>;
+                                OutputsRead, InputsRead, CommonRead, EventsRead, ScaleRead>;
 
 // ---- reading
 // --------------------------------------------------------------------------------------------
@@ -311,7 +319,10 @@ struct ReadEvents {
   uint64_t tag = 0;
   SessionName session;
 };
-using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents>;
+struct ReadScale {
+  uint64_t tag = 0;
+};
+using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents, ReadScale>;
 
 /// Asks when a stored batch reaches a level above `stored`. Answered with Durable, and at once
 /// where that is known; asking again, or for a later batch, is fine. After a StoreHealth that is
