@@ -357,7 +357,9 @@ TEST_F(PolicyTest, WhatCouldNotBeReadFreezesEverythingAndIsSaid) {
   expect_nothing(Reason::kFrozen);
   EXPECT_THAT(explain(decide()), HasSubstr("Redis does not answer"));
   tasks(50);
+  member("b", MemberState::kLeaving);
   expect_nothing(Reason::kFrozen);
+  gone("b");
   seen_.frozen.clear();
   EXPECT_EQ(decide().add, 49u);
 }

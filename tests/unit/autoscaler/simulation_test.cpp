@@ -49,6 +49,8 @@ class Simulation {
     policy_.spares = random_() % 2;
     policy_.step_up_max = random_() % 3 == 0 ? 3 : UINT64_MAX;
     policy_.step_down_max = random_() % 3 == 0 ? 2 : UINT64_MAX;
+    policy_.idle_after_us = between(1, 20) * kS;
+    policy_.stabilization_us = between(1, 120) * kS;
     for (auto name : {"a", "b", "c"}) {
       applications_[name];
       Bounds bounds{random_() % 3, 5 + random_() % 30};
