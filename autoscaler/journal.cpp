@@ -11,6 +11,8 @@ namespace flame::autoscaler {
 namespace {
 
 constexpr size_t kEntriesWaitingMost = 256;
+/// Rows that did not change are written again, so that a reader sees that we live.
+constexpr int64_t kRowsEveryUs = 5 * proto::kUsPerSecond;
 
 bool is_news(const Decision& decision, const Decision* last) {
   return decision.acts() || last == nullptr || last->reason != decision.reason;
@@ -91,7 +93,7 @@ std::vector<Decision> Journal::note(const std::vector<Decision>& decisions, prot
 
 runtime::RedisRequest Journal::request(proto::Now now) {
   runtime::RedisRequest request;
-  bool due = now.mono_us - written_us_ >= proto::kUsPerSecond;
+  bool due = now.mono_us - written_us_ >= kRowsEveryUs;
   sent_ = entries_.size();
   if (entries_.empty() && rows_ == written_ && !due) return request;
   request.add({"MULTI"});

@@ -77,7 +77,11 @@ std::string failing(const Decision& decision) {
 
 std::string outcome(const Decision& decision) {
   std::string wait = " for another " + duration(decision.wait_us);
-  std::string asked = decision.add == 0 ? "" : std::to_string(decision.add) + " more are asked for";
+  std::string asked;
+  if (decision.add > 0) {
+    asked = std::to_string(decision.add) + (decision.add == 1 ? " more is" : " more are") +
+            " asked for";
+  }
   switch (decision.reason) {
     case Reason::kSteady:
       return "nothing to do";

@@ -20,8 +20,8 @@ using proto::Error;
 
 namespace {
 
-/// It writes every second.
-constexpr int64_t kSilentMs = 10'000;
+/// It writes every five seconds.
+constexpr int64_t kSilentMs = 15'000;
 
 const std::vector<Column>& scale_columns() {
   static const std::vector<Column> kColumns = {
