@@ -72,7 +72,7 @@ std::optional<proto::List> rows_of(const State& state, const std::string& kind, 
 void read_scale(State& state, const Client& client, uint64_t request, std::string application) {
   uint64_t tag = state.next_tag++;
   state.reads[tag] = {0, client.peer, request, std::move(application)};
-  state.actions.push_back(StoreRead{ReadScale{tag}});
+  state.actions.push_back(StoreRead{ReadScale{tag, !state.reads[tag].application.empty()}});
 }
 
 Error unknown_kind(const std::string& kind) {

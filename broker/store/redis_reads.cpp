@@ -208,10 +208,13 @@ void RedisReads::send(uint64_t id, const ReadEvents& read) {
 }
 
 // Not the broker's keys: what does not look as expected is left out.
-void RedisReads::send(uint64_t id, const ReadScale&) {
+void RedisReads::send(uint64_t id, const ReadScale& read) {
   RedisRequest request;
   request.add({"HGETALL", proto::kScaleKey});
-  request.add({"XREVRANGE", proto::kDecisionsKey, "+", "-"});
+  if (read.decisions) {
+    request.add({"XREVRANGE", proto::kDecisionsKey, "+", "-", "COUNT",
+                 std::to_string(proto::kDecisionsKept)});
+  }
   connection_.send(std::move(request), kReadTimeoutUs, [this, id](RedisReplies&& replies) {
     if (transient(replies[0])) return;
     ScaleRead answer{tag_of(waiting_.at(id)), {}, {}, {}};
@@ -222,6 +225,7 @@ void RedisReads::send(uint64_t id, const ReadScale&) {
       auto row = proto::decode_value(replies[0].items[i + 1].text);
       if (row && row->map() != nullptr) answer.rows.push_back(std::move(*row));
     }
+    if (replies.size() == 1) return finish(id, std::move(answer));
     for (const auto& entry : replies[1].items) {  // [id, [field, value ...]]
       proto::Map decision;
       for (size_t i = 0; entry.items.size() == 2 && i + 1 < entry.items[1].items.size(); i += 2) {

@@ -321,6 +321,7 @@ struct ReadEvents {
 };
 struct ReadScale {
   uint64_t tag = 0;
+  bool decisions = true;  ///< also those; the rows alone are small
 };
 using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents, ReadScale>;
 

@@ -92,8 +92,11 @@ TEST_F(RedisFailures, WhatTheAutoscalerWroteIsReadAndWhatIsNoRowIsLeftOut) {
   ASSERT_EQ(read.decisions.size(), 2u);
   EXPECT_EQ(*read.decisions[0].find("text")->text(), "second") << "newest first";
   EXPECT_EQ(read.decisions[0].find("at")->number(), 5);
+  read = a.ask<ScaleRead>(ReadScale{3, false});
+  EXPECT_EQ(read.rows.size(), 1u);
+  EXPECT_TRUE(read.decisions.empty());
   world.server().command({"SET", "flame:scale", "not a hash"});
-  EXPECT_THAT(a.ask<ScaleRead>(ReadScale{3}).error.message, HasSubstr("a key of ours"));
+  EXPECT_THAT(a.ask<ScaleRead>(ReadScale{4}).error.message, HasSubstr("a key of ours"));
 }
 
 // ---- forgetting
