@@ -56,5 +56,5 @@ install(DIRECTORY client/cpp/include/flame DESTINATION ${CMAKE_INSTALL_INCLUDEDI
   FILES_MATCHING PATTERN "*.hpp")
 install(FILES ${PROJECT_BINARY_DIR}/flameConfig.cmake ${PROJECT_BINARY_DIR}/flameConfigVersion.cmake
   DESTINATION ${FLAME_CMAKE_FOLDER})
-install(TARGETS flmctl flmping flmexec flame-broker flame-executor flame-service
+install(TARGETS flmctl flmping flmexec flame-broker flame-executor flame-autoscaler flame-service
   DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -16,7 +16,7 @@ constexpr int kMessagesPerTurn = 128;
 
 App::App(AppConfig config)
     : config_(std::move(config)),
-      signals_(loop_, {SIGTERM, SIGINT}, [this](int) { feed(Terminate{}); }),
+      signals_(loop_, {SIGTERM, SIGINT, SIGUSR1}, [this](int signal) { on_signal(signal); }),
       core_(config_.core, loop_.now()) {
   config_.place.guard = &guard_;
 }
@@ -24,6 +24,11 @@ App::App(AppConfig config)
 App::~App() {
   shims_.clear();
   if (socket_) loop_.remove_socket(*socket_);
+}
+
+void App::on_signal(int signal) {
+  if (signal == SIGUSR1) return feed(LeaveIfIdle{});
+  feed(Terminate{});
 }
 
 proto::Status App::start() {

@@ -42,6 +42,7 @@ class App {
   void read_broker();
   void turn();
   void feed(const Event& event);
+  void on_signal(int signal);
   void perform();
   void perform(Send& send);
   void perform(const Start& start);

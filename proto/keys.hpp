@@ -40,11 +40,19 @@ inline constexpr std::array kKeys = {
            "the last batch of delete"},
     KeyRow{
         "flame:demand", "hash",
-        "application -> msgpack map: pending, running, backlog_seconds, slots, idle, updated (ms)",
+        "application -> msgpack map: pending, running, run_seconds, backlog_seconds, slots, busy, "
+        "..., updated (ms)",
         "broker, when changed, at most five times a second", "unregister"},
     KeyRow{"flame:executors", "hash",
-           "executor id -> msgpack map: address, slots, state, sessions, seen (ms)",
+           "executor id -> msgpack map: address, slots, state, sessions, idle, seen (ms)",
            "broker, when changed", "a day after it left"},
+    KeyRow{
+        "flame:scale", "hash",
+        "application -> msgpack map: wanted, asked, registered, busy, reason, text, updated (ms)",
+        "autoscaler, when changed", "unregister, by the autoscaler"},
+    KeyRow{"flame:decisions", "stream",
+           "at, application, reason, text and the numbers: what the autoscaler did, and why",
+           "autoscaler", "capped"},
     KeyRow{"flame:{S}:session", "hash",
            "plain text: uid, application, state, owner, tasks, pending, running, succeed, failed, "
            "cancelled, created, closed, ...",
@@ -81,6 +89,8 @@ inline constexpr std::string_view kAppsKey = "flame:apps";
 inline constexpr std::string_view kSessionsKey = "flame:sessions";
 inline constexpr std::string_view kDemandKey = "flame:demand";
 inline constexpr std::string_view kExecutorsKey = "flame:executors";
+inline constexpr std::string_view kScaleKey = "flame:scale";
+inline constexpr std::string_view kDecisionsKey = "flame:decisions";
 
 std::string session_key(std::string_view session);
 std::string common_key(std::string_view session);

@@ -64,6 +64,8 @@ inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
 inline constexpr uint64_t kDemandIntervalMs = 200;
 inline constexpr uint64_t kLogBytesMax = 16 * MiB;
+inline constexpr uint64_t kDecisionsKept = 1000;
+inline constexpr uint64_t kDecisionsShown = 50;
 
 struct LimitRow {
   std::string_view name;
@@ -182,6 +184,10 @@ inline constexpr std::array kLimits = {
              "at most five times a second"},
     LimitRow{"log_bytes_max", kLogBytesMax, "bytes", "a local cluster's log becomes NAME.log.1",
              "days of an orderly process, minutes of one that complains without end"},
+    LimitRow{"decisions_kept", kDecisionsKept, "decisions", "older ones are trimmed",
+             "what the autoscaler did lately; a changed reason is one"},
+    LimitRow{"decisions_shown", kDecisionsShown, "decisions", "flmctl scale explain shows no older",
+             "of one application; redis-cli shows all"},
 };
 
 static_assert(kBeatMs * 3 <= kLeaseMs);

@@ -20,6 +20,7 @@ void tick_clients(State& state, const proto::Now& now, bool drained);
 void on_list(State& state, Client& client, const proto::ListKind& message);
 void on_view(State& state, Client& client, const proto::View& message);
 void on_events_read(State& state, EventsRead read);
+void on_scale_read(State& state, ScaleRead read);
 /// While the broker waits for `recover`: what is not there is not gone, somebody has to decide.
 proto::Error lost_lineage(const State& state);
 /// A session by name, by `last`, or by a unique prefix.

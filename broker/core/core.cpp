@@ -108,7 +108,8 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
                [&](EventsRead& e) { on_events_read(state_, std::move(e)); },
                [&](StatesRead& e) { on_states_read(state_, std::move(e)); },
-               [&](OutputsFound& e) { on_outputs_found(state_, std::move(e)); }},
+               [&](OutputsFound& e) { on_outputs_found(state_, std::move(e)); },
+               [&](ScaleRead& e) { on_scale_read(state_, std::move(e)); }},
       event);
 }
 

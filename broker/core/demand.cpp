@@ -2,39 +2,125 @@
 // Copyright The Flame Authors
 #include "broker/core/demand.hpp"
 
+#include <algorithm>
+
 #include "broker/core/executors.hpp"
 
 namespace flame::broker {
 
 namespace {
 
+/// An executor that has nothing to do between two tasks is not idle: its row would be written all
+/// the time.
+constexpr int64_t kIdleMs = 1000;
+/// Of the run times: three of four tasks take no longer.
+constexpr double kQuantile = 0.75;
+
 struct Demand {
   uint64_t pending = 0, running = 0, bound = 0, sessions = 0;
-  int64_t served_us = 0;
-  uint64_t finished = 0;
+  uint64_t minimum = 0, reserved = 0, usable = 0;
+  uint64_t busy = 0, busy_shared = 0, slots = 0;
+  std::vector<int64_t> ages_us;  ///< of what runs now
 };
 
-std::map<std::string, Demand> demands(const State& state) {
-  std::map<std::string, Demand> all;
-  for (const auto& [name, application] : state.applications) all[name];
+void add_session(Demand& demand, const Session& session) {
+  uint64_t unfinished = session.counters.unfinished();
+  uint64_t most = session.spec.max_instances == 0 ? UINT64_MAX : session.spec.max_instances;
+  demand.pending += session.counters.pending;
+  demand.running += session.counters.running;
+  demand.bound += session.slots_bound;
+  demand.sessions++;
+  if (session.dispatches()) demand.usable += std::min(unfinished, most);
+  if (!session.takes_tasks()) return;
+  uint64_t minimum = std::min(session.spec.min_instances, most);
+  demand.minimum += minimum;
+  demand.reserved += minimum - std::min(minimum, unfinished);
+}
+
+void add_share(Demand& demand, const Executor& executor, const Share& share,
+               const proto::Now& now) {
+  // A window may be a task ahead of the slots.
+  uint64_t busy = std::min(share.tasks, share.slots_wanted);
+  demand.busy += busy;
+  if (executor.only_application.empty()) demand.busy_shared += busy;
+  for (const auto& [first, hand] : share.hands) {
+    if (hand.dispatched_us > 0) demand.ages_us.push_back(now.wall_us - hand.dispatched_us);
+  }
+}
+
+struct Demands {
+  std::map<std::string, Demand> of;
+  uint64_t shared = 0;  ///< slots of executors that serve any application
+  uint64_t busy_shared = 0;
+};
+
+Demands demands(const State& state, const proto::Now& now) {
+  Demands all;
+  for (const auto& [name, application] : state.applications) all.of[name];
   for (const auto& [uid, session] : state.sessions) {
-    if (session->finished()) continue;
-    Demand& demand = all[session->spec.application];
-    demand.pending += session->counters.pending;
-    demand.running += session->counters.running;
-    demand.bound += session->slots_bound;
-    demand.sessions++;
-    demand.served_us += session->served_us;
-    demand.finished += session->counters.succeed + session->counters.failed;
+    if (!session->finished()) add_session(all.of[session->spec.application], *session);
+  }
+  for (const auto& [id, executor] : state.executors) {
+    if (executor.state != proto::ExecutorState::kConnected) continue;
+    if (executor.only_application.empty()) {
+      all.shared += executor.slots.size();
+    } else if (auto own = all.of.find(executor.only_application); own != all.of.end()) {
+      own->second.slots += executor.slots.size();
+    }
+    for (const auto& [uid, share] : executor.shares) {
+      auto session = state.sessions.find(uid);
+      if (session == state.sessions.end()) continue;
+      add_share(all.of[session->second->spec.application], executor, share, now);
+    }
+  }
+  for (auto& [name, demand] : all.of) {
+    auto application = state.applications.find(name);
+    if (application != state.applications.end())
+      demand.usable = std::min(demand.usable, application->second.max_instances);
+    all.busy_shared += demand.busy_shared;
   }
   return all;
 }
 
-// Work, not length: pending times the mean run time of what these sessions finished.
-double backlog_seconds(const Demand& demand) {
-  if (demand.finished == 0) return 0;
-  double each_us = static_cast<double>(demand.served_us) / static_cast<double>(demand.finished);
-  return each_us * static_cast<double>(demand.pending) / 1e6;
+// What finished says, unless what runs now takes longer already: the first tasks of an hour must
+// not look short for an hour. Some of it waits in the executor for a slot, so that up to twice the
+// time shows nothing.
+int64_t run_time_us(const State& state, const std::string& application, Demand& demand) {
+  auto known = state.run_times.find(application);
+  int64_t finished_us = known == state.run_times.end() ? 0 : known->second.quantile_us(kQuantile);
+  if (demand.ages_us.empty()) return finished_us;
+  auto middle = demand.ages_us.begin() + static_cast<std::ptrdiff_t>(demand.ages_us.size() / 2);
+  std::nth_element(demand.ages_us.begin(), middle, demand.ages_us.end());
+  bool shows = *middle > std::max(2 * finished_us, proto::kUsPerSecond);
+  return shows ? RunTimes::step_of(*middle) : finished_us;
+}
+
+proto::Map row_of(const State& state, const std::string& name, Demand demand, const Demands& all) {
+  uint64_t shared = all.shared - (all.busy_shared - demand.busy_shared);
+  double run = static_cast<double>(run_time_us(state, name, demand)) / 1e6;
+  return {{"pending", demand.pending},
+          {"running", demand.running},
+          {"bound", demand.bound},
+          {"busy", demand.busy},
+          {"sessions", demand.sessions},
+          {"slots", demand.slots + shared},
+          {"shared", shared},
+          {"minimum", demand.minimum},
+          {"reserved", demand.reserved},
+          {"usable", demand.usable},
+          {"run_seconds", run},
+          {"backlog_seconds", run * static_cast<double>(demand.pending)}};
+}
+
+void notice_idleness(Executor& executor, const proto::Now& now) {
+  bool works = std::any_of(executor.shares.begin(), executor.shares.end(),
+                           [](const auto& entry) { return entry.second.tasks > 0; });
+  if (works) executor.worked_ms = now.wall_ms();
+  bool idle = executor.serves() && now.wall_ms() - executor.worked_ms >= kIdleMs;
+  int64_t since_ms = idle ? executor.worked_ms : 0;
+  if (since_ms == executor.idle_ms) return;
+  executor.idle_ms = since_ms;
+  executor.dirty = true;
 }
 
 }  // namespace
@@ -44,10 +130,9 @@ void write_demand(State& state, const proto::Now& now) {
   state.demand_due_us = now.mono_us + int64_t{proto::kDemandIntervalMs} * proto::kUsPerMs;
   bool refresh = now.mono_us >= state.demand_refresh_us;
   if (refresh) state.demand_refresh_us = now.mono_us + proto::kUsPerSecond;
-  for (const auto& [name, demand] : demands(state)) {
-    proto::Map row = {{"pending", demand.pending}, {"running", demand.running},
-                      {"bound", demand.bound},     {"sessions", demand.sessions},
-                      {"slots", state.slots},      {"backlog_seconds", backlog_seconds(demand)}};
+  Demands all = demands(state, now);
+  for (const auto& [name, demand] : all.of) {
+    proto::Map row = row_of(state, name, demand, all);
     std::string value = proto::encode_value(row);
     auto& written = state.demand_written[name];
     if (value == written && !(refresh && demand.sessions > 0)) continue;
@@ -56,6 +141,7 @@ void write_demand(State& state, const proto::Now& now) {
     state.ops.push_back(PutDemand{name, proto::encode_value(row)});
   }
   for (auto& [id, executor] : state.executors) {
+    notice_idleness(executor, now);
     if (!executor.dirty) continue;
     executor.dirty = false;
     state.ops.push_back(PutExecutor{id, proto::encode_value(row_of(state, executor))});

@@ -154,7 +154,7 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
     executor = {};
     executor.id = hello.executor;
     executor.nonce = hello.nonce;
-    executor.connected_ms = now.wall_ms();
+    executor.connected_ms = executor.worked_ms = now.wall_ms();
     executor.slots.resize(hello.slots);
   }
   executor.peer = peer;
@@ -493,6 +493,7 @@ proto::Value row_of(const State& state, const Executor& executor) {
                     {"bound", bound},
                     {"tasks", tasks},
                     {"application", executor.only_application},
+                    {"idle", executor.idle_ms},
                     {"sessions", sessions},
                     {"version", executor.version},
                     {"connected", executor.connected_ms},

@@ -69,9 +69,16 @@ std::optional<proto::List> rows_of(const State& state, const std::string& kind, 
   return rows;
 }
 
+// The autoscaler's own words lie in Redis; the broker only passes them on.
+void read_scale(State& state, const Client& client, uint64_t request, std::string application) {
+  uint64_t tag = state.next_tag++;
+  state.reads[tag] = {0, client.peer, request, std::move(application)};
+  state.actions.push_back(StoreRead{ReadScale{tag, !state.reads[tag].application.empty()}});
+}
+
 Error unknown_kind(const std::string& kind) {
   return {Code::kBadRequest, "unknown kind '" + proto::printable(kind, 40) +
-                                 "'; there are session, application and executor"};
+                                 "'; there are session, application, executor and scale"};
 }
 
 // Exact name, else the only one that begins with it.
@@ -120,6 +127,7 @@ proto::Result<Session*> find_session(State& state, const std::string& name) {
 }
 
 void on_list(State& state, Client& client, const proto::ListKind& message) {
+  if (message.kind == "scale") return read_scale(state, client, message.request, "");
   auto rows = rows_of(state, message.kind, message.all);
   if (!rows) return refuse(state, client, message.request, unknown_kind(message.kind));
   bool cut = rows->size() > proto::kListRowsMax;
@@ -147,7 +155,39 @@ void on_view(State& state, Client& client, const proto::View& message) {
     if (!id) return refuse(state, client, message.request, id.error());
     return answer(state, client, message.request, row_of(state, state.executors.at(*id)));
   }
+  if (message.kind == "scale") {
+    auto name = find_name(state.applications, "application", message.id);
+    if (!name) return refuse(state, client, message.request, name.error());
+    return read_scale(state, client, message.request, *name);
+  }
   refuse(state, client, message.request, unknown_kind(message.kind));
+}
+
+void on_scale_read(State& state, ScaleRead read) {
+  auto asked = state.reads.extract(read.tag);
+  if (asked.empty()) return;
+  const auto& [uid, peer, request, application] = asked.mapped();
+  auto client = state.clients.find(peer);
+  if (client == state.clients.end()) return;
+  if (read.error.code != Code::kOk) return refuse(state, client->second, request, read.error);
+  proto::List rows = std::move(read.rows);
+  std::sort(rows.begin(), rows.end(), [](const Value& a, const Value& b) {
+    auto name = [](const Value& row) {
+      auto value = row.find("application");
+      return value == nullptr || value->text() == nullptr ? std::string_view() : *value->text();
+    };
+    return name(a) < name(b);
+  });
+  if (!application.empty()) {
+    rows.clear();
+    for (auto& decision : read.decisions) {
+      auto of = decision.find("application");
+      bool fits = of != nullptr && of->text() != nullptr && *of->text() == application;
+      if (fits && rows.size() < proto::kDecisionsShown) rows.push_back(std::move(decision));
+    }
+    std::reverse(rows.begin(), rows.end());  // oldest first, as events are
+  }
+  send_now(state, client->second, proto::Listing{request, false, proto::encode_rows(rows)});
 }
 
 void on_events_read(State& state, EventsRead read) {

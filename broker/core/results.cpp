@@ -218,7 +218,11 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
   Run run = message.run;
   proto::SessionUid uid = message.uid;
   if (code == Code::kOk) {
-    session->served_us += service_time(message);
+    int64_t took_us = service_time(message);
+    session->served_us += took_us;
+    state.run_times[session->spec.application].add(took_us / static_cast<int64_t>(run.count),
+                                                   run.count);
+    executor.worked_ms = now.wall_ms();
     Share& share = executor.shares[uid];
     share.window_tasks = std::min(message.window_tasks, proto::kWindowTasksMax);
     share.window_bytes = std::min(message.window_bytes, proto::kWindowBytesMax);

@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "broker/core/run_times.hpp"
 #include "broker/core/task_table.hpp"
 #include "broker/store/store.hpp"
 #include "proto/link.hpp"
@@ -219,6 +220,8 @@ struct Executor {
   int64_t beat_due_us = 0;
   int64_t idle_beat_us = 0;  ///< as it was told; see beats.hpp
   uint64_t busy_slots = 0;
+  int64_t worked_ms = 0;  ///< when it last had a task (wall), or connected
+  int64_t idle_ms = 0;    ///< without a task since then (wall); 0: not for long enough to say so
   bool dirty = true;
   bool bind_due = false;       ///< a Bind leaves with the next plan
   uint64_t dispatched_in = 0;  ///< the last batch that a Dispatch leaves with
@@ -378,6 +381,7 @@ struct State {
     proto::SessionUid uid = 0;
     Peer peer;
     uint64_t request = 0;
+    std::string application;  ///< of a ReadScale: only its decisions; "": the rows of all
   };
   std::unordered_map<uint64_t, PendingRead> reads;
   std::unordered_map<uint64_t, TaskQuestion> task_questions;  ///< by tag of the read on its way
@@ -388,6 +392,7 @@ struct State {
   int64_t demand_refresh_us = 0;
   bool demand_dirty = true;
   std::map<std::string, std::string> demand_written;
+  std::map<std::string, RunTimes> run_times;  ///< by application
 
   std::vector<Action> actions;
 

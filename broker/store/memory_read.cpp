@@ -179,4 +179,9 @@ StoreEvent answer_read(const MemoryKeys& keys, const FindOutputs& read) {
   return answer;
 }
 
+// No autoscaler writes into memory.
+StoreEvent answer_read(const MemoryKeys&, const ReadScale& read) {
+  return ScaleRead{read.tag, {}, {}, {}};
+}
+
 }  // namespace flame::broker

@@ -18,5 +18,6 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadCommon& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadEvents& read);
 StoreEvent answer_read(const MemoryKeys& keys, const ReadStates& read);
 StoreEvent answer_read(const MemoryKeys& keys, const FindOutputs& read);
+StoreEvent answer_read(const MemoryKeys& keys, const ReadScale& read);
 
 }  // namespace flame::broker

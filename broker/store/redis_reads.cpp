@@ -282,4 +282,37 @@ void RedisReads::send(uint64_t id, const ReadEvents& read) {
   });
 }
 
+// Not the broker's keys: what does not look as expected is left out.
+void RedisReads::send(uint64_t id, const ReadScale& read) {
+  RedisRequest request;
+  request.add({"HGETALL", proto::kScaleKey});
+  if (read.decisions) {
+    request.add({"XREVRANGE", proto::kDecisionsKey, "+", "-", "COUNT",
+                 std::to_string(proto::kDecisionsKept)});
+  }
+  connection_.send(std::move(request), kReadTimeoutUs, [this, id](RedisReplies&& replies) {
+    if (transient(replies[0])) return;
+    ScaleRead answer{tag_of(waiting_.at(id)), {}, {}, {}};
+    for (const auto& reply : replies) {
+      if (reply.is_error()) answer.error = explain(reply.text, "its place").error;
+    }
+    for (size_t i = 0; i + 1 < replies[0].items.size(); i += 2) {
+      auto row = proto::decode_value(replies[0].items[i + 1].text);
+      if (row && row->map() != nullptr) answer.rows.push_back(std::move(*row));
+    }
+    if (replies.size() == 1) return finish(id, std::move(answer));
+    for (const auto& entry : replies[1].items) {  // [id, [field, value ...]]
+      proto::Map decision;
+      for (size_t i = 0; entry.items.size() == 2 && i + 1 < entry.items[1].items.size(); i += 2) {
+        const std::string& text = entry.items[1].items[i + 1].text;
+        auto number = proto::parse_number<int64_t>(text);
+        decision.emplace_back(entry.items[1].items[i].text,
+                              number ? proto::Value(*number) : proto::Value(text));
+      }
+      answer.decisions.push_back(std::move(decision));
+    }
+    finish(id, std::move(answer));
+  });
+}
+
 }  // namespace flame::broker

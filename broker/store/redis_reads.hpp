@@ -46,6 +46,7 @@ class RedisReads {
   void send(uint64_t id, const ReadEvents& read);
   void send(uint64_t id, const ReadStates& read);
   void send(uint64_t id, const FindOutputs& read);
+  void send(uint64_t id, const ReadScale& read);
   void take_done(uint64_t id, runtime::RedisReplies&& replies);
   void search(uint64_t id, uint64_t from_end, std::set<proto::Run> found);
   /// The fields of as many of `runs` as fit in `bytes_max`, but always of one.

@@ -298,10 +298,18 @@ struct OutputsFound {
   proto::Error error;
 };
 
+/// Answer to ReadScale: what the autoscaler wrote.
+struct ScaleRead {
+  uint64_t tag = 0;
+  proto::List rows;       ///< flame:scale: maps with the application first
+  proto::List decisions;  ///< flame:decisions, newest first
+  proto::Error error;
+};
+
 using StoreEvent =
     std::variant<Recovered, BatchStored, Durable, DurableLate, StoreHealth, SessionRefused, Fenced,
                  LineageBroken, LineageAccepted, StoreClosed, OutputsRead, InputsRead, CommonRead,
-                 EventsRead, StatesRead, OutputsFound>;
+                 EventsRead, StatesRead, OutputsFound, ScaleRead>;
 
 // ---- reading
 // --------------------------------------------------------------------------------------------
@@ -344,8 +352,12 @@ struct FindOutputs {
   std::vector<proto::Run> tasks;    ///< in order, none overlapping
   uint64_t bytes_max = UINT64_MAX;  ///< as in ReadOutputs
 };
-using StoreRead =
-    std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents, ReadStates, FindOutputs>;
+struct ReadScale {
+  uint64_t tag = 0;
+  bool decisions = true;  ///< also those; the rows alone are small
+};
+using StoreRead = std::variant<ReadOutputs, ReadInputs, ReadCommon, ReadEvents, ReadStates,
+                               FindOutputs, ReadScale>;
 
 /// Asks when a stored batch reaches a level above `stored`. Answered with Durable, and at once
 /// where that is known; asking again, or for a later batch, is fine. After a StoreHealth that is

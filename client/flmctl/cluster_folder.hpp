@@ -25,6 +25,8 @@ struct UpSettings {
   uint64_t executors = 1;
   std::string redis;  ///< URL of a Redis of somebody else, without password; "" for the private one
   std::string appendfsync = "everysec";
+  bool autoscale = false;
+  uint64_t max_executors = 0;  ///< of the autoscaler's; 0: no autoscaler
   friend bool operator==(const UpSettings&, const UpSettings&) = default;
 };
 
@@ -35,7 +37,8 @@ struct ProcessStatus {
   uint64_t start_ticks = 0;  ///< with pid and boot id it names one process for ever
   int64_t started_ms = 0;    ///< Unix time
   uint64_t restarts = 0;
-  std::string last_exit;  ///< how it ended last, "" if it never did
+  std::string last_exit;    ///< how it ended last, "" if it never did
+  std::string application;  ///< of an executor that the autoscaler asked for
   friend bool operator==(const ProcessStatus&, const ProcessStatus&) = default;
 };
 

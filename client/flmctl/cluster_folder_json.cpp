@@ -23,7 +23,8 @@ Json json_of(const ProcessStatus& process) {
           {"start_ticks", process.start_ticks},
           {"started_ms", process.started_ms},
           {"restarts", process.restarts},
-          {"last_exit", process.last_exit}};
+          {"last_exit", process.last_exit},
+          {"application", process.application}};
 }
 
 Json json_of(const UpSettings& settings) {
@@ -31,7 +32,9 @@ Json json_of(const UpSettings& settings) {
           {"slots", settings.slots},
           {"executors", settings.executors},
           {"redis", settings.redis},
-          {"appendfsync", settings.appendfsync}};
+          {"appendfsync", settings.appendfsync},
+          {"autoscale", settings.autoscale},
+          {"max_executors", settings.max_executors}};
 }
 
 Json json_of(const ClusterStatus& status) {
@@ -80,6 +83,8 @@ ClusterStatus cluster_of(const Json& json) {
   take(settings, "executors", status.settings.executors);
   take(settings, "redis", status.settings.redis);
   take(settings, "appendfsync", status.settings.appendfsync);
+  take(settings, "autoscale", status.settings.autoscale);
+  take(settings, "max_executors", status.settings.max_executors);
   for (const auto& entry : json.value("processes", Json::array())) {
     auto& process = status.processes.emplace_back();
     take(entry, "name", process.name);
@@ -89,6 +94,7 @@ ClusterStatus cluster_of(const Json& json) {
     take(entry, "started_ms", process.started_ms);
     take(entry, "restarts", process.restarts);
     take(entry, "last_exit", process.last_exit);
+    take(entry, "application", process.application);
   }
   return status;
 }
@@ -124,6 +130,11 @@ std::string to_json(const ControlRequest& request) {
   if (request.slots) json["slots"] = *request.slots;
   if (request.redis) json["redis"] = *request.redis;
   if (request.appendfsync) json["appendfsync"] = *request.appendfsync;
+  if (request.autoscale) json["autoscale"] = *request.autoscale;
+  if (request.max_executors) json["max_executors"] = *request.max_executors;
+  if (request.application) json["application"] = *request.application;
+  if (request.add) json["add"] = *request.add;
+  if (!request.leave.empty()) json["leave"] = request.leave;
   return json.dump();
 }
 
@@ -136,6 +147,12 @@ proto::Result<ControlRequest> request_from_json(std::string_view text) {
     if (json.contains("slots")) request.slots = json["slots"].get<uint64_t>();
     if (json.contains("redis")) request.redis = json["redis"].get<std::string>();
     if (json.contains("appendfsync")) request.appendfsync = json["appendfsync"].get<std::string>();
+    if (json.contains("autoscale")) request.autoscale = json["autoscale"].get<bool>();
+    if (json.contains("max_executors"))
+      request.max_executors = json["max_executors"].get<uint64_t>();
+    if (json.contains("application")) request.application = json["application"].get<std::string>();
+    if (json.contains("add")) request.add = json["add"].get<uint64_t>();
+    take(json, "leave", request.leave);
     return request;
   });
 }

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "client/tool.hpp"
+#include "proto/rows.hpp"
 #include "proto/text.hpp"
 
 namespace flame::flmctl {
@@ -140,6 +141,14 @@ Error Command::with_next_step(Error error, std::string_view next) {
 int Command::fail(const Error& error) const { return tools::fail("flmctl", error); }
 int Command::fail_usage(const Error& error) const {
   return tools::fail_usage("flmctl " + verb_, error);
+}
+
+proto::Result<Command::Rows> Command::ask_rows(proto::Message message) {
+  auto listing = ask<proto::Listing>(std::move(message));
+  if (!listing) return listing.error();
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows) return rows.error();
+  return Rows{std::move(*rows), listing->cut};
 }
 
 }  // namespace flame::flmctl

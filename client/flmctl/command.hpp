@@ -48,6 +48,12 @@ class Command {
   /// catches.
   Client client();
 
+  struct Rows {
+    proto::List rows;
+    bool cut = false;  ///< there are more
+  };
+  /// Of a question whose answer is a Listing.
+  proto::Result<Rows> ask_rows(proto::Message message);
   /// Connects, asks, and turns anything but a Reply into an error.
   template <class Reply>
   proto::Result<Reply> ask(proto::Message message) {

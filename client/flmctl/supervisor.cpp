@@ -12,6 +12,7 @@
 #include "client/flmctl/log_file.hpp"
 #include "client/flmctl/supervisor_redis.hpp"
 #include "client/flmctl/up_ports.hpp"
+#include "proto/ids.hpp"
 #include "proto/limits.hpp"
 
 namespace flame::flmctl {
@@ -51,7 +52,7 @@ Supervisor::Supervisor(const ClusterFolder& folder, SupervisorPlan plan,
       signals_(loop_, {SIGINT, SIGTERM, SIGHUP}, [this](int) { on_signal(); }),
       control_(loop_, [this](const auto& request,
                              auto answer) { on_request(request, std::move(answer)); }),
-      core_(plan_.settings.redis.empty(), plan_.settings.executors),
+      core_(plan_.settings.redis.empty(), plan_.settings.executors, plan_.settings.autoscale),
       ring_(plan_.before.ring) {
   adopt_living();
 }
@@ -61,7 +62,7 @@ void Supervisor::adopt_living() {
   for (const auto& facts : plan_.before.processes) {
     auto process = SupervisedProcess::adopt(facts.pid, facts.start_ticks);
     if (!process) continue;
-    core_.adopt(facts.name);
+    core_.adopt(facts.name, facts.application);
     auto& child = children_[facts.name];
     child.process = std::move(*process);
     child.facts = facts;
@@ -92,6 +93,7 @@ void Supervisor::on_request(const ControlRequest& request, ControlServer::Answer
     stop_waiters_.push_back(std::move(answer));
     return on_signal();
   }
+  if (request.verb == "scale") return answer(scale(request));
   if (request.verb != "up") return answer(reply("refused", "unknown verb"));
   if (core_.stopping()) return answer(reply("stopping", "the cluster is being stopped"));
   if (auto text = difference(request, plan_.settings); !text.empty())
@@ -102,6 +104,25 @@ void Supervisor::on_request(const ControlRequest& request, ControlServer::Answer
     core_.set_executors(plan_.settings.executors, loop_.now(), actions);
     core_.retry_now(loop_.now(), actions);
   });
+}
+
+ControlReply Supervisor::scale(const ControlRequest& request) {
+  if (core_.stopping()) return reply("stopping", "the cluster is being stopped");
+  uint64_t there = 0, add = request.add.value_or(0);
+  for (const auto& process : core_.processes()) there += process.scaled();
+  std::string application = request.application.value_or("");
+  using Name = proto::Result<std::string>;
+  Name named = add == 0 ? Name(std::string()) : proto::check_name("application", application);
+  if (!named) return reply("refused", named.error().message);
+  if (!plan_.settings.autoscale || there + add > plan_.settings.max_executors) {
+    return reply("refused", std::to_string(there) + " scaled executors run, at most " +
+                                std::to_string(plan_.settings.max_executors) + " may");
+  }
+  step([&](auto& actions) {
+    core_.leave_scaled(request.leave, loop_.now(), actions);
+    core_.add_scaled(application, add, loop_.now(), actions);
+  });
+  return reply("ok", "");
 }
 
 void Supervisor::when_ready(std::function<void(const ControlReply&)> answer) {
@@ -208,18 +229,40 @@ LaunchPlan Supervisor::launch_plan(const std::string& name) const {
     if (plan_.settings.redis.empty())
       plan.command.insert(plan.command.end(), {"--takeover-grace", "0"});
     plan.set_environment = {{"FLAME_REDIS_URL", plan_.redis_url}};
+  } else if (name == "autoscaler") {
+    plan.command = autoscaler_command();
+    plan.set_environment = {{"FLAME_REDIS_URL", plan_.redis_url}};
   } else {
-    plan.command = {plan_.programs + "/flame-executor",
-                    "--broker",
-                    ports.executors_endpoint(),
-                    "--id",
-                    name,
-                    "--slots",
-                    std::to_string(plan_.settings.slots),
-                    "--work-dir",
-                    folder_.path() + "/work/" + name};
+    plan.command = executor_command(name);
   }
   return plan;
+}
+
+std::vector<std::string> Supervisor::autoscaler_command() const {
+  return {plan_.programs + "/flame-autoscaler",
+          "--control",
+          folder_.control_socket(),
+          "--slots",
+          std::to_string(plan_.settings.slots),
+          "--max-executors",
+          std::to_string(plan_.settings.max_executors)};
+}
+
+std::vector<std::string> Supervisor::executor_command(const std::string& name) const {
+  std::vector<std::string> command = {plan_.programs + "/flame-executor",
+                                      "--broker",
+                                      ports_of(plan_.settings.port).executors_endpoint(),
+                                      "--id",
+                                      name,
+                                      "--slots",
+                                      std::to_string(plan_.settings.slots),
+                                      "--work-dir",
+                                      folder_.path() + "/work/" + name};
+  for (const auto& process : core_.processes()) {
+    if (process.name == name && process.scaled())
+      command.insert(command.end(), {"--application", process.application});
+  }
+  return command;
 }
 
 void Supervisor::report_death(const ReportDeath& death) {
@@ -237,6 +280,8 @@ void Supervisor::probe_starting() {
     broker |= process.role == Role::kBroker;
     executors |= process.role == Role::kExecutor;
   }
+  // Nobody waits for it: without it nothing but the number of executors stands still.
+  step([this](auto& actions) { core_.on_ready("autoscaler", loop_.now(), actions); });
   if (redis) probe_redis();
   if (broker) probe_broker();
   if (executors) probe_executors();
@@ -388,11 +433,12 @@ ClusterStatus Supervisor::status() const {
     auto child = children_.find(process.name);
     if (child != children_.end()) row = child->second.facts;
     row.name = process.name;
+    row.application = process.application;
     row.state = name_of(process.state);
     if (!process.alive()) row.pid = 0, row.start_ticks = 0, row.started_ms = 0;
     row.restarts = process.restarts;
     row.last_exit = process.last_exit;
-    started &= process.was_ready;
+    started &= process.was_ready || process.scaled();
   }
   out.state = core_.stopping()    ? "stopping"
               : core_.all_ready() ? "running"

@@ -57,6 +57,7 @@ class Supervisor {
   void adopt_living();
   void on_signal();
   void on_request(const ControlRequest& request, ControlServer::Answer answer);
+  ControlReply scale(const ControlRequest& request);
   void on_tick();
   void on_exit(const std::string& name, const std::string& how);
 
@@ -66,6 +67,8 @@ class Supervisor {
   void perform(const SupervisorAction& action);
   void start(const std::string& name);
   LaunchPlan launch_plan(const std::string& name) const;
+  std::vector<std::string> autoscaler_command() const;
+  std::vector<std::string> executor_command(const std::string& name) const;
   proto::Status prepare(const std::string& name) const;
   void report_death(const ReportDeath& death);
 

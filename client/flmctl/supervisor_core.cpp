@@ -15,6 +15,8 @@ namespace flame::flmctl {
 
 namespace {
 
+/// Far more than there may be at a time.
+constexpr uint64_t kScaledNames = 1000;
 constexpr int64_t kBackoffFirstUs = 100 * proto::kUsPerMs;
 constexpr int64_t kBackoffMostUs = 10 * proto::kUsPerSecond;
 /// A process that was ready for so long did not die of how it was started.
@@ -31,6 +33,8 @@ constexpr int64_t kGraceUs = static_cast<int64_t>(proto::kStopGraceMs) * proto::
 constexpr std::array kExecutorSteps = {StopStep{SIGTERM, kGraceUs},
                                        StopStep{SIGTERM, 2 * proto::kUsPerSecond},
                                        StopStep{SIGKILL, 10 * proto::kUsPerSecond}};
+constexpr std::array kAutoscalerSteps = {StopStep{SIGTERM, kGraceUs},
+                                         StopStep{SIGKILL, 10 * proto::kUsPerSecond}};
 constexpr std::array kBrokerSteps = {StopStep{SIGTERM, 20 * proto::kUsPerSecond},
                                      StopStep{SIGKILL, 10 * proto::kUsPerSecond}};
 constexpr std::array kRedisSteps = {StopStep{SIGTERM, 60 * proto::kUsPerSecond},
@@ -42,6 +46,8 @@ std::span<const StopStep> steps_of(Role role) {
       return kExecutorSteps;
     case Role::kBroker:
       return kBrokerSteps;
+    case Role::kAutoscaler:
+      return kAutoscalerSteps;
     default:
       return kRedisSteps;
   }
@@ -50,6 +56,11 @@ std::span<const StopStep> steps_of(Role role) {
 std::string executor_name(uint64_t number) { return "executor-" + std::to_string(number); }
 uint64_t executor_number(std::string_view name) {
   return proto::parse_number<uint64_t>(name.substr(name.find('-') + 1)).value_or(0);
+}
+
+// One of those that `up --executors` counts.
+bool is_counted(const ManagedProcess& process) {
+  return process.role == Role::kExecutor && !process.scaled();
 }
 
 }  // namespace
@@ -71,10 +82,11 @@ std::string_view name_of(ProcessState state) {
   }
 }
 
-SupervisorCore::SupervisorCore(bool own_redis, uint64_t executors)
+SupervisorCore::SupervisorCore(bool own_redis, uint64_t executors, bool autoscaler)
     : own_redis_(own_redis), executors_(executors) {
   if (own_redis) add("redis", Role::kRedis);
   add("broker", Role::kBroker);
+  if (autoscaler) add("autoscaler", Role::kAutoscaler);
   for (uint64_t i = 1; i <= executors; i++) add(executor_name(i), Role::kExecutor);
 }
 
@@ -89,10 +101,13 @@ ManagedProcess& SupervisorCore::add(const std::string& name, Role role) {
       .name = name, .role = role, .backoff = runtime::Backoff(kBackoffFirstUs, kBackoffMostUs)});
 }
 
-void SupervisorCore::adopt(const std::string& name) {
+void SupervisorCore::adopt(const std::string& name, const std::string& application) {
   auto* process = find(name);
-  if (process == nullptr && !name.starts_with("executor-")) return;
+  bool is_executor = name.starts_with("executor-") || !application.empty();
+  if (process == nullptr && !is_executor) return;
   if (process == nullptr) process = &add(name, Role::kExecutor);
+  process->application = application;
+  if (process->scaled()) last_scaled_ = std::max(last_scaled_, executor_number(name));
   process->state = ProcessState::kStarting;
 }
 
@@ -115,9 +130,10 @@ void SupervisorCore::on_exit(std::string_view name, const std::string& how, prot
   auto* process = find(name);
   if (process == nullptr || !process->alive()) return;
   process->last_exit = how;
-  if (process->state == ProcessState::kStopping || stopping_) {
+  if (process->state == ProcessState::kStopping || process->may_leave || stopping_) {
     process->state = ProcessState::kStopped;
-    bool surplus = process->role == Role::kExecutor && executor_number(name) > executors_;
+    bool surplus = process->scaled() ||
+                   (process->role == Role::kExecutor && executor_number(name) > executors_);
     if (surplus) processes_.erase(processes_.begin() + (process - processes_.data()));
   } else {
     bool healthy =
@@ -136,17 +152,44 @@ void SupervisorCore::on_time(proto::Now now, SupervisorActions& actions) { advan
 void SupervisorCore::set_executors(uint64_t count, proto::Now now, SupervisorActions& actions) {
   executors_ = count;
   std::erase_if(processes_, [&](const ManagedProcess& process) {
-    return process.role == Role::kExecutor && executor_number(process.name) > count &&
-           !process.alive();
+    return is_counted(process) && executor_number(process.name) > count && !process.alive();
   });
   for (auto& process : processes_) {
-    if (process.role != Role::kExecutor || executor_number(process.name) <= count) continue;
+    if (!is_counted(process) || executor_number(process.name) <= count) continue;
     if (process.state != ProcessState::kStopping) tell_to_stop(process, now, actions);
   }
   for (uint64_t i = 1; i <= count; i++) {
     if (find(executor_name(i)) == nullptr) add(executor_name(i), Role::kExecutor);
   }
   advance(now, actions);
+}
+
+void SupervisorCore::add_scaled(const std::string& application, uint64_t count, proto::Now now,
+                                SupervisorActions& actions) {
+  while (count > 0) {
+    last_scaled_ = last_scaled_ % kScaledNames + 1;
+    std::string name = "scaled-" + std::to_string(last_scaled_);
+    if (find(name) != nullptr) continue;
+    add(name, Role::kExecutor).application = application;
+    count--;
+  }
+  advance(now, actions);
+}
+
+void SupervisorCore::leave_scaled(const std::vector<std::string>& names, proto::Now now,
+                                  SupervisorActions& actions) {
+  for (const auto& name : names) {
+    auto* process = find(name);
+    if (process == nullptr || !process->scaled()) continue;
+    if (process->state == ProcessState::kRunning) {
+      process->may_leave = true;
+      actions.push_back(SignalProcess{name, SIGUSR1});
+    } else if (process->state == ProcessState::kStarting) {
+      tell_to_stop(*process, now, actions);
+    } else if (!process->alive()) {
+      processes_.erase(processes_.begin() + (process - processes_.data()));
+    }
+  }
 }
 
 void SupervisorCore::retry_now(proto::Now now, SupervisorActions& actions) {
@@ -203,7 +246,7 @@ void SupervisorCore::advance(proto::Now now, SupervisorActions& actions) {
     if (process.state == ProcessState::kStopping) {
       if (due) tell_to_stop(process, now, actions);
     } else if (stopping_) {
-      bool turn = process.role == Role::kExecutor ||
+      bool turn = process.role == Role::kExecutor || process.role == Role::kAutoscaler ||
                   (!any_alive(Role::kExecutor) &&
                    (process.role == Role::kBroker || !any_alive(Role::kBroker)));
       if (process.alive() && turn) tell_to_stop(process, now, actions);
@@ -238,7 +281,7 @@ bool SupervisorCore::all_stopped() const {
 std::vector<std::string> SupervisorCore::not_ready() const {
   std::vector<std::string> names;
   for (const auto& process : processes_) {
-    if (process.state != ProcessState::kRunning) names.push_back(process.name);
+    if (process.state != ProcessState::kRunning && !process.scaled()) names.push_back(process.name);
   }
   return names;
 }

@@ -20,7 +20,7 @@
 
 namespace flame::flmctl {
 
-enum class Role : uint8_t { kRedis, kBroker, kExecutor };
+enum class Role : uint8_t { kRedis, kBroker, kExecutor, kAutoscaler };
 
 enum class ProcessState : uint8_t {
   kWaiting,   ///< for what it needs; left by Start
@@ -36,9 +36,11 @@ struct ManagedProcess {
   std::string name;
   Role role;
   ProcessState state = ProcessState::kWaiting;
-  bool was_ready = false;  ///< ever: what depends on it may start even while it is away
-  int64_t ready_us = 0;    ///< of this start
-  int64_t act_at_us = 0;   ///< kBackoff: next start; kStopping: next, harder signal
+  std::string application;  ///< of a scaled executor: it serves only this one
+  bool may_leave = false;   ///< a scaled executor was asked to leave if idle: its end is no death
+  bool was_ready = false;   ///< ever: what depends on it may start even while it is away
+  int64_t ready_us = 0;     ///< of this start
+  int64_t act_at_us = 0;    ///< kBackoff: next start; kStopping: next, harder signal
   int stop_step = 0;
   uint64_t restarts = 0;
   std::string last_exit;
@@ -48,6 +50,8 @@ struct ManagedProcess {
     return state == ProcessState::kStarting || state == ProcessState::kRunning ||
            state == ProcessState::kStopping;
   }
+  /// Started for the autoscaler, which decides how many there are.
+  bool scaled() const { return !application.empty(); }
 };
 
 struct StartProcess {
@@ -77,11 +81,11 @@ using SupervisorActions = std::vector<SupervisorAction>;
 class SupervisorCore {
  public:
   /// Without a Redis of its own the broker starts at once and waits for the other one itself.
-  SupervisorCore(bool own_redis, uint64_t executors);
+  SupervisorCore(bool own_redis, uint64_t executors, bool autoscaler = false);
 
   /// Before begin(): the process runs already, left by a supervisor that was killed. Executors
   /// beyond the wanted number are drained by begin().
-  void adopt(const std::string& name);
+  void adopt(const std::string& name, const std::string& application = "");
   void begin(proto::Now now, SupervisorActions& actions);
 
   void on_ready(std::string_view name, proto::Now now, SupervisorActions& actions);
@@ -91,6 +95,14 @@ class SupervisorCore {
   void on_time(proto::Now now, SupervisorActions& actions);
 
   void set_executors(uint64_t count, proto::Now now, SupervisorActions& actions);
+  /// More executors for one application, named scaled-1 and so on. A number comes again only after
+  /// a thousand others: nobody may take a new one for one that just left, and the logs are bounded.
+  void add_scaled(const std::string& application, uint64_t count, proto::Now now,
+                  SupervisorActions& actions);
+  /// Scaled ones, by name. Who serves is asked to leave if it is idle and stays if it is not; one
+  /// that never got so far is stopped.
+  void leave_scaled(const std::vector<std::string>& names, proto::Now now,
+                    SupervisorActions& actions);
   /// Ends every back-off: somebody asked for the cluster just now.
   void retry_now(proto::Now now, SupervisorActions& actions);
   /// In order; called again it stops the executors at once.
@@ -102,7 +114,7 @@ class SupervisorCore {
   bool stopping() const { return stopping_; }
   bool all_stopped() const;
   const std::vector<ManagedProcess>& processes() const { return processes_; }
-  /// Those that are not ready and should be.
+  /// Those that are not ready and should be. Scaled executors come and go: not these.
   std::vector<std::string> not_ready() const;
 
  private:
@@ -116,6 +128,7 @@ class SupervisorCore {
   std::vector<ManagedProcess> processes_;  ///< in the order of starting
   bool own_redis_;
   uint64_t executors_;
+  uint64_t last_scaled_ = 0;  ///< number of the last one
   bool stopping_ = false;
 };
 

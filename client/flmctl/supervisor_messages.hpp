@@ -16,7 +16,9 @@
 namespace flame::flmctl {
 
 /// `up` carries only what was given on the command line; answered when all is ready or the time is
-/// over. `down` is answered when everything has stopped, `status` at once.
+/// over. `down` is answered when everything has stopped, `status` at once. `scale` is the
+/// autoscaler's: `add` executors for `application`, or those of `leave` may go if they are idle;
+/// answered at once.
 struct ControlRequest {
   std::string verb;
   std::optional<uint64_t> executors;
@@ -24,6 +26,11 @@ struct ControlRequest {
   std::optional<uint64_t> slots;
   std::optional<std::string> redis;
   std::optional<std::string> appendfsync;
+  std::optional<bool> autoscale;
+  std::optional<uint64_t> max_executors;
+  std::optional<std::string> application;
+  std::optional<uint64_t> add;
+  std::vector<std::string> leave;
   friend bool operator==(const ControlRequest&, const ControlRequest&) = default;
 };
 

@@ -10,7 +10,6 @@
 #include <cstdio>
 
 #include "client/terminal.hpp"
-#include "proto/rows.hpp"
 #include "proto/text.hpp"
 
 namespace flame::flmctl {
@@ -74,11 +73,9 @@ proto::Result<std::vector<TaskState>> states_from(const std::string& words) {
 
 // Why nothing happens with a task that waits: the session knows.
 void add_why(Command& command, const Session& session, proto::Map& row) {
-  auto listing = command.ask<proto::Listing>(proto::View{0, "session", session.id()});
-  if (!listing) return;
-  auto rows = proto::decode_rows(listing->payload.view());
-  if (!rows || rows->empty()) return;
-  if (auto why = rows->front().find("why")) row.emplace_back("why", *why);
+  auto found = command.ask_rows(proto::View{0, "session", session.id()});
+  if (!found || found->rows.empty()) return;
+  if (auto why = found->rows.front().find("why")) row.emplace_back("why", *why);
 }
 
 }  // namespace

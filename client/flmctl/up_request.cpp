@@ -14,8 +14,6 @@ using proto::Error;
 
 namespace {
 
-constexpr uint64_t kExecutorsMost = 256;
-
 std::vector<runtime::OptionRow> rows() {
   return {
       {.name = "data",
@@ -30,7 +28,12 @@ std::vector<runtime::OptionRow> rows() {
       {.name = "executors",
        .argument = "N",
        .fallback = "1",
-       .help = "executors; on a running cluster adds or drains to N"},
+       .help = "executors; on a running cluster adds or drains to N (0 with --autoscale)"},
+      {.name = "autoscale",
+       .help = "start executors for each application as its tasks come, and stop idle ones"},
+      {.name = "max-executors",
+       .argument = "N",
+       .help = "at most so many are started by --autoscale (default: 4 x cores)"},
       {.name = "redis",
        .argument = "URL",
        .help = "use this Redis (redis://host:port/db, unix:///path) rather than a private one; a "
@@ -117,6 +120,14 @@ proto::Result<UpRequest> parse_up(int argc, const char* const* argv,
     return s.error();
   if (auto s = read_number(*options, "executors", 0, kExecutorsMost, given.executors); !s)
     return s.error();
+  if (auto s = read_number(*options, "max-executors", 1, kExecutorsMost, given.max_executors); !s)
+    return s.error();
+  if (options->flag("autoscale")) given.autoscale = true;
+  if (given.max_executors && !given.autoscale) {
+    return Error{
+        Code::kBadRequest,
+        "--max-executors is for --autoscale; without it --executors says how many there are"};
+  }
   if (auto s = read_redis(*options, redis_environment, request); !s) return s.error();
   if (options->given("appendfsync")) given.appendfsync = options->text("appendfsync");
   if (given.appendfsync && *given.appendfsync != "everysec" && *given.appendfsync != "always") {
@@ -134,7 +145,10 @@ UpSettings settings_for(const ControlRequest& given, uint64_t cores) {
   UpSettings settings{.slots = cores};
   settings.port = given.port.value_or(settings.port);
   settings.slots = given.slots.value_or(settings.slots);
-  settings.executors = given.executors.value_or(settings.executors);
+  settings.autoscale = given.autoscale.value_or(false);
+  settings.executors = given.executors.value_or(settings.autoscale ? 0 : settings.executors);
+  if (settings.autoscale)
+    settings.max_executors = given.max_executors.value_or(std::min(kExecutorsMost, 4 * cores));
   settings.redis = given.redis.value_or("");
   settings.appendfsync = given.appendfsync.value_or(settings.appendfsync);
   return settings;
@@ -151,6 +165,12 @@ std::string difference(const ControlRequest& asked, const UpSettings& running) {
   }
   if (asked.slots && *asked.slots != running.slots) {
     return differs("slots", std::to_string(*asked.slots), std::to_string(running.slots));
+  }
+  if (asked.autoscale && !running.autoscale)
+    return "--autoscale: the running cluster has no autoscaler; stop it first (flmctl down)";
+  if (asked.max_executors && *asked.max_executors != running.max_executors) {
+    return differs("max-executors", std::to_string(*asked.max_executors),
+                   std::to_string(running.max_executors));
   }
   if (asked.redis && *asked.redis != running.redis) {
     return differs("redis", *asked.redis, running.redis.empty() ? "private Redis" : running.redis);

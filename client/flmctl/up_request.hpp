@@ -29,6 +29,7 @@ std::string up_help();
 /// A URL as it may be shown: without user and password.
 std::string without_password(const std::string& url);
 
+inline constexpr uint64_t kExecutorsMost = 256;
 /// The settings of a new cluster.
 UpSettings settings_for(const ControlRequest& given, uint64_t cores);
 

@@ -19,6 +19,8 @@ std::string padded(std::string text, size_t width) {
 std::string where(const ClusterStatus& status, const std::string& name) {
   if (name == "redis") return status.redis + "  AOF " + status.settings.appendfsync;
   if (name == "broker") return status.endpoint + "  " + status.http;
+  if (name == "autoscaler")
+    return "at most " + std::to_string(status.settings.max_executors) + " executors";
   return std::to_string(status.settings.slots) + (status.settings.slots == 1 ? " slot" : " slots");
 }
 

@@ -7,7 +7,6 @@
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
 #include "client/terminal.hpp"
-#include "proto/rows.hpp"
 #include "proto/text.hpp"
 
 namespace flame::flmctl {
@@ -71,23 +70,21 @@ int run_list(Command& command) {
   auto target = command.target(Kind::kSession);
   if (!target) return command.fail_usage(target.error());
   if (target->kind == Kind::kTask) return list_tasks(command, *target);
-  auto listing = command.ask<proto::Listing>(
+  auto found = command.ask_rows(
       proto::ListKind{0, std::string(name_of(target->kind)), command.options().flag("all")});
-  if (!listing) return command.fail(listing.error());
-  auto rows = proto::decode_rows(listing->payload.view());
-  if (!rows) return command.fail(rows.error());
-  std::erase_if(*rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
+  if (!found) return command.fail(found.error());
+  std::erase_if(found->rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
   auto terminal = tools::inspect_terminal(STDOUT_FILENO);
-  auto text = show_rows(*rows, columns_of(target->kind), *command.format(),
+  auto text = show_rows(found->rows, columns_of(target->kind), *command.format(),
                         terminal.is_terminal ? terminal.width : 0);
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
-  if (rows->empty() && !target->id.empty()) {
+  if (found->rows.empty() && !target->id.empty()) {
     std::string kind(name_of(target->kind));
     std::fprintf(stderr, "flmctl: no %s begins with '%s'; flmctl list %s shows all\n", kind.c_str(),
                  proto::printable(target->id, 60).c_str(), kind.c_str());
   }
-  if (listing->cut)
+  if (found->cut)
     std::fputs("flmctl: there are more than 10,000; the oldest are not shown\n", stderr);
   return tools::kExitOk;
 }

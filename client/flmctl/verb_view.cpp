@@ -4,7 +4,6 @@
 
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
-#include "proto/rows.hpp"
 #include "runtime/clock.hpp"
 
 namespace flame::flmctl {
@@ -60,12 +59,9 @@ int run_view(Command& command) {
   auto target = command.target_with_id(Kind::kSession);
   if (!target) return command.fail_usage(target.error());
   if (target->kind == Kind::kTask) return view_task(command, *target);
-  auto listing =
-      command.ask<proto::Listing>(proto::View{0, std::string(name_of(target->kind)), target->id});
-  if (!listing) return command.fail(listing.error());
-  auto rows = proto::decode_rows(listing->payload.view());
-  if (!rows) return command.fail(rows.error());
-  Value row = rows->empty() ? Value(proto::Map{}) : rows->front();
+  auto found = command.ask_rows(proto::View{0, std::string(name_of(target->kind)), target->id});
+  if (!found) return command.fail(found.error());
+  Value row = found->rows.empty() ? Value(proto::Map{}) : found->rows.front();
   auto format = *command.format();
   bool short_form = format == Format::kTable && target->kind == Kind::kSession;
   std::fputs((short_form ? show_session(row) : show_one(row, format)).c_str(), stdout);

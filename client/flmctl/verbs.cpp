@@ -87,6 +87,10 @@ std::vector<OptionRow> recover_options() {
   return {{"accept-loss", 0, "", "", "go on with what Redis has; lost tasks are reported by id"}};
 }
 
+std::vector<OptionRow> scale_options() {
+  return {{"watch", 'w', "", "", "again each second, until Ctrl-C"}};
+}
+
 constexpr std::array kVerbs = {
     Verb{"up", "", "start a local cluster, or what is missing of it", nullptr, nullptr, run_up},
     Verb{"down", "", "stop the local cluster", nullptr, nullptr, run_down},
@@ -110,6 +114,8 @@ constexpr std::array kVerbs = {
     Verb{"unregister", "APPLICATION", "remove an application", application_options, run_unregister},
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
+    Verb{"scale", "\n       flmctl scale explain APPLICATION",
+         "executors that the autoscaler wants and has, and why", scale_options, run_scale},
     Verb{"version", "", "of flmctl and of the broker", none, run_version},
     Verb{"limits", "", "every bound and interval, what happens at it; -o wide: and why", none,
          run_limits},

@@ -40,6 +40,7 @@ int run_delete(Command& command);
 int run_register(Command& command);
 int run_unregister(Command& command);
 int run_recover(Command& command);
+int run_scale(Command& command);
 int run_version(Command& command);
 int run_limits(Command& command);
 

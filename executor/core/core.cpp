@@ -203,6 +203,13 @@ void Core::handle(const Terminate&) {
   out_->push_back(Exit{1});
 }
 
+// Only here it is known for certain: what the broker sent meanwhile goes back as not started.
+void Core::handle(const LeaveIfIdle&) {
+  if (drain_ != Drain::kNo) return;
+  if (!nothing_in_hand()) return note(false, "asked to leave if idle; staying: tasks are in hand");
+  begin_drain("idle, and no longer wanted");
+}
+
 void Core::handle(const TurnEnded&) {
   if (drain_ == Drain::kStopping) {  // after the Bye there is no link, only processes that end
     fire_deadlines();

@@ -48,6 +48,7 @@ class Core {
   void handle(const Received& received);
   void handle(const SendRefused&);
   void handle(const Terminate&);
+  void handle(const LeaveIfIdle&);
   void handle(const TurnEnded&);
   void handle(const InstanceEvent& event);
   template <class Other>
@@ -72,6 +73,7 @@ class Core {
   void send_hello();
   void send_beat();
   void begin_drain(const std::string& reason);
+  bool nothing_in_hand() const;
   void step_drain();
   void say(proto::Message message) { outgoing_.push_back(std::move(message)); }
   void send_outgoing();

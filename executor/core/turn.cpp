@@ -184,6 +184,14 @@ void Core::begin_drain(const std::string& reason) {
   }
 }
 
+bool Core::nothing_in_hand() const {
+  return results_.empty() &&
+         std::all_of(instances_.begin(), instances_.end(),
+                     [](const auto& entry) { return entry.second->frames.empty(); }) &&
+         std::all_of(sessions_.begin(), sessions_.end(),
+                     [](const auto& entry) { return entry.second->queue.empty(); });
+}
+
 void Core::step_drain() {
   if (drain_ == Drain::kFinishing &&
       std::all_of(instances_.begin(), instances_.end(),

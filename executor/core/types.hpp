@@ -42,10 +42,12 @@ struct Received {
 struct SendRefused {};
 /// SIGTERM or SIGINT; the second one ends everything at once.
 struct Terminate {};
+/// Whoever started it has no more use for it: it leaves if nothing is in hand, else it stays.
+struct LeaveIfIdle {};
 /// All that was ready has been handled: time to act. Also the only event that looks at deadlines.
 struct TurnEnded {};
 
-using Event = std::variant<Received, SendRefused, InstanceEvent, Terminate, TurnEnded>;
+using Event = std::variant<Received, SendRefused, InstanceEvent, Terminate, LeaveIfIdle, TurnEnded>;
 
 // ---- actions
 // ------------------------------------------------------------------------------------------------

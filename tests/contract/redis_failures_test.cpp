@@ -74,6 +74,31 @@ struct RedisFailures : testing::Test {
   }
 };
 
+// ---- words of another process
+// -------------------------------------------------------------------------
+
+TEST_F(RedisFailures, WhatTheAutoscalerWroteIsReadAndWhatIsNoRowIsLeftOut) {
+  auto a = teller();
+  a.start();
+  EXPECT_TRUE(a.ask<ScaleRead>(ReadScale{1}).rows.empty());
+  auto row = proto::encode_value(proto::Map{{"application", "app"}, {"wanted", 3}});
+  world.server().command({"HSET", "flame:scale", "app", row, "bad", "no row"});
+  for (auto text : {"first", "second"})
+    world.server().command({"XADD", "flame:decisions", "*", "at", "5", "text", text});
+  auto read = a.ask<ScaleRead>(ReadScale{2});
+  EXPECT_EQ(read.tag, 2u);
+  ASSERT_EQ(read.rows.size(), 1u);
+  EXPECT_EQ(read.rows[0].find("wanted")->number(), 3);
+  ASSERT_EQ(read.decisions.size(), 2u);
+  EXPECT_EQ(*read.decisions[0].find("text")->text(), "second") << "newest first";
+  EXPECT_EQ(read.decisions[0].find("at")->number(), 5);
+  read = a.ask<ScaleRead>(ReadScale{3, false});
+  EXPECT_EQ(read.rows.size(), 1u);
+  EXPECT_TRUE(read.decisions.empty());
+  world.server().command({"SET", "flame:scale", "not a hash"});
+  EXPECT_THAT(a.ask<ScaleRead>(ReadScale{4}).error.message, HasSubstr("a key of ours"));
+}
+
 // ---- forgetting
 // -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,10 @@ def options_in(help_text):
     return set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", help_text, re.MULTILINE)) - {"--help"}
 
 
-@pytest.mark.parametrize("program", [["flame-broker"], ["flame-executor"], ["flmctl", "up"]])
+PROGRAMS = [["flame-broker"], ["flame-executor"], ["flame-autoscaler"], ["flmctl", "up"]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_option_stands_on_the_page(cluster, program):
     done = cluster.run(*program, "--help")
     found = options_in(done.out)
@@ -26,7 +29,7 @@ def test_every_option_stands_on_the_page(cluster, program):
 
 def test_the_page_has_no_option_that_does_not_exist(cluster):
     known = set()
-    for program in (["flame-broker"], ["flame-executor"], ["flmctl", "up"]):
+    for program in PROGRAMS:
         known |= options_in(cluster.run(*program, "--help").out)
     rows = re.findall(r"^\| (`--[^|]*)\|", PAGE, re.MULTILINE)
     named = set(re.findall(r"--[a-z-]+", " ".join(rows))) - {"--help", "--slots 5"}

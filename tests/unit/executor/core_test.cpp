@@ -626,6 +626,31 @@ TEST_F(CoreTest, ADrainWaitsForRecordsFiveSecondsAtMost) {
   EXPECT_THAT(after(kSecond), ElementsAre("stop 1", "beat", "bye"));
 }
 
+TEST_F(CoreTest, AskedToLeaveIfIdleABusyOneStays) {
+  serve_session();
+  dispatch(7, {1, 1});
+  turn();
+  feed(LeaveIfIdle{});
+  EXPECT_THAT(turn(), IsEmpty());
+  answer(1, {1, 1});
+  turn();
+  feed(LeaveIfIdle{});
+  EXPECT_THAT(turn(), IsEmpty()) << "its result is not recorded yet";
+  recorded(7, {1, 1});
+  turn();
+  feed(LeaveIfIdle{});
+  EXPECT_THAT(turn(), ElementsAre("stop 1", "draining", "bye", "window 7:0"));
+}
+
+TEST_F(CoreTest, WhatComesWhileItLeavesAsIdleGoesBackUncharged) {
+  serve_session();
+  feed(LeaveIfIdle{});
+  turn();
+  dispatch(7, {1, 1});
+  exited(1);
+  EXPECT_THAT(turn(), ElementsAre("exit 0")) << "after its bye the broker takes everything back";
+}
+
 TEST_F(CoreTest, ASecondSigtermStopsAtOnce) {
   serve_session();
   feed(Terminate{});

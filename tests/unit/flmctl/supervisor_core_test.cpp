@@ -22,6 +22,7 @@ std::string text_of(const SupervisorAction& action) {
   }
   if (auto* back = std::get_if<ReportReturn>(&action)) return back->name + " returned";
   const auto& order = std::get<SignalProcess>(action);
+  if (order.signal == SIGUSR1) return "LEAVE " + order.name;
   return (order.signal == SIGTERM ? "TERM " : "KILL ") + order.name;
 }
 
@@ -242,6 +243,114 @@ TEST_F(SupervisorCoreTest, UnknownNamesChangeNothing) {
   core_.adopt("somebody");
   EXPECT_THAT(done(), IsEmpty());
   EXPECT_TRUE(core_.all_ready());
+}
+
+// ---- what the autoscaler asks for
+// --------------------------------------------------------------------
+
+class ScaledTest : public SupervisorCoreTest {
+ protected:
+  ScaledTest() {
+    core_ = SupervisorCore(false, 1, true);
+    core_.begin(now_, actions_);
+    for (const char* name : {"broker", "autoscaler", "executor-1"}) ready(name);
+    done();
+  }
+  void add(uint64_t count) { core_.add_scaled("app", count, now_, actions_); }
+  void leave(const std::vector<std::string>& names) { core_.leave_scaled(names, now_, actions_); }
+};
+
+TEST_F(ScaledTest, TheyMakeNobodyWaitAndANumberDoesNotComeAgainSoon) {
+  add(2);
+  EXPECT_THAT(done(), ElementsAre("start scaled-1", "start scaled-2"));
+  EXPECT_TRUE(core_.all_ready()) << "they come and go";
+  ready("scaled-1");
+  leave({"scaled-1"});
+  exits("scaled-1");
+  done();
+  add(2);
+  EXPECT_THAT(done(), ElementsAre("start scaled-3", "start scaled-4"));
+}
+
+TEST_F(ScaledTest, NumbersGoRoundAndSkipThoseInUse) {
+  add(1);
+  for (int i = 2; i <= 1000; i++) {
+    add(1);
+    leave({"scaled-" + std::to_string(i)});
+    exits("scaled-" + std::to_string(i));
+  }
+  done();
+  add(1);
+  EXPECT_THAT(done(), ElementsAre("start scaled-2"));
+}
+
+TEST_F(ScaledTest, OneThatServesIsAskedAndItsEndIsNoDeath) {
+  add(1);
+  ready("scaled-1");
+  done();
+  leave({"scaled-1"});
+  EXPECT_THAT(done(), ElementsAre("LEAVE scaled-1"));
+  EXPECT_EQ(state("scaled-1"), "running") << "it may stay, if it is busy";
+  pass(3600 * kS);
+  EXPECT_THAT(done(), IsEmpty()) << "nobody presses it";
+  exits("scaled-1");
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_EQ(state("scaled-1"), "unknown");
+}
+
+TEST_F(ScaledTest, OneThatNeverServedIsStopped) {
+  add(1);
+  done();
+  leave({"scaled-1"});
+  EXPECT_THAT(done(), ElementsAre("TERM scaled-1"));
+  exits("scaled-1");
+  EXPECT_EQ(state("scaled-1"), "unknown");
+}
+
+TEST_F(ScaledTest, OneThatDiesUnaskedStartsAgainUntilItIsGivenUp) {
+  add(1);
+  ready("scaled-1");
+  done();
+  exits("scaled-1");
+  EXPECT_THAT(done(), ElementsAre("scaled-1 died, again in 100 ms"));
+  leave({"scaled-1"});
+  EXPECT_EQ(state("scaled-1"), "unknown");
+  pass(kS);
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(ScaledTest, OnlyScaledOnesLeave) {
+  leave({"executor-1", "broker", "nobody"});
+  EXPECT_THAT(done(), IsEmpty());
+}
+
+TEST_F(ScaledTest, TheNumberOfUpDoesNotTouchThem) {
+  add(3);
+  for (auto name : {"scaled-1", "scaled-2", "scaled-3"}) ready(name);
+  done();
+  core_.set_executors(0, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1"));
+}
+
+TEST_F(ScaledTest, AnAdoptedOneIsScaledStill) {
+  core_ = SupervisorCore(false, 0, true);
+  for (auto name : {"broker", "autoscaler"}) core_.adopt(name);
+  core_.adopt("scaled-4", "app");
+  core_.begin(now_, actions_);
+  for (auto name : {"broker", "autoscaler", "scaled-4"}) ready(name);
+  EXPECT_THAT(done(), IsEmpty());
+  leave({"scaled-4"});
+  EXPECT_THAT(done(), ElementsAre("LEAVE scaled-4"));
+}
+
+TEST_F(ScaledTest, TheAutoscalerStopsFirstWithTheExecutors) {
+  add(1);
+  ready("scaled-1");
+  done();
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM autoscaler", "TERM executor-1", "TERM scaled-1"));
+  for (auto name : {"autoscaler", "executor-1", "scaled-1"}) exits(name);
+  EXPECT_THAT(done(), ElementsAre("TERM broker"));
 }
 
 }  // namespace

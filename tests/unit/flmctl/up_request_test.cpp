@@ -35,6 +35,26 @@ TEST(UpRequestTest, DefaultsFillTheRestOfANewCluster) {
                 .port = 7700, .slots = 8, .executors = 0, .redis = "", .appendfsync = "everysec"}));
 }
 
+TEST(UpRequestTest, AnAutoscalerStartsWithoutExecutors) {
+  auto request = parse({"--autoscale"});
+  ASSERT_TRUE(request) << request.error().message;
+  UpSettings settings = settings_for(request->given, 8);
+  EXPECT_TRUE(settings.autoscale);
+  EXPECT_EQ(settings.executors, 0u);
+  EXPECT_EQ(settings.max_executors, 32u);
+  request = parse({"--autoscale", "--executors", "2", "--max-executors", "5"});
+  settings = settings_for(request->given, 8);
+  EXPECT_EQ(settings.executors, 2u);
+  EXPECT_EQ(settings.max_executors, 5u);
+}
+
+TEST(UpRequestTest, WhatIsAskedOfTheSupervisorArrivesAsItWas) {
+  ControlRequest request{.verb = "scale", .application = "app", .add = 3, .leave = {"a", "b"}};
+  EXPECT_EQ(request_from_json(to_json(request)).value(), request);
+  request = {.verb = "up", .autoscale = true, .max_executors = 4};
+  EXPECT_EQ(request_from_json(to_json(request)).value(), request);
+}
+
 TEST(UpRequestTest, APasswordComesFromTheEnvironmentOnly) {
   auto shown = parse({"--redis", "redis://user:secret@host:1/0"});
   ASSERT_FALSE(shown);
@@ -58,8 +78,8 @@ TEST(UpRequestTest, NonsenseIsRefusedWithTheRightWord) {
   for (const auto& row :
        {Row{{"--redis", "host:6379"}, "redis://"}, Row{{"--appendfsync", "no"}, "always"},
         Row{{"--appendfsync", "always", "--redis", "unix:///r"}, "private"},
-        Row{{"--port", "65500"}, "--port"}, Row{{"word"}, "word"},
-        Row{{"--slot", "2"}, "--slots"}}) {
+        Row{{"--max-executors", "2"}, "--autoscale"}, Row{{"--port", "65500"}, "--port"},
+        Row{{"word"}, "word"}, Row{{"--slot", "2"}, "--slots"}}) {
     auto request = parse(row.words);
     ASSERT_FALSE(request) << row.named;
     EXPECT_THAT(request.error().message, HasSubstr(row.named));
@@ -80,6 +100,11 @@ TEST(Difference, NamesBothValues) {
               HasSubstr("--port 7800 differs from the running cluster's 7700"));
   EXPECT_THAT(difference({.redis = "unix:///r"}, running), HasSubstr("private Redis"));
   EXPECT_THAT(difference({.appendfsync = "always"}, running), HasSubstr("everysec"));
+  EXPECT_THAT(difference({.autoscale = true}, running), HasSubstr("no autoscaler"));
+  running.autoscale = true;
+  running.max_executors = 4;
+  EXPECT_EQ(difference({.autoscale = true, .max_executors = 4}, running), "");
+  EXPECT_THAT(difference({.max_executors = 5}, running), HasSubstr("--max-executors 5 differs"));
 }
 
 TEST(Ports, ATakenOneIsNamedWithTheNextFree) {

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "autoscaler/app.hpp"
+
+#include <signal.h>
+
+#include "autoscaler/local_provider.hpp"
+#include "autoscaler/stored_rows.hpp"
+#include "runtime/log.hpp"
+
+namespace flame::autoscaler {
+
+namespace {
+
+/// A new backlog is seen within a second, and nobody notices what this costs.
+constexpr int64_t kRoundEveryUs = 250 * proto::kUsPerMs;
+constexpr int64_t kRedisPatienceUs = 3 * proto::kUsPerSecond;
+constexpr int64_t kReconnectFirstUs = 100 * proto::kUsPerMs;
+constexpr int64_t kReconnectMostUs = 2 * proto::kUsPerSecond;
+
+void log_decision(const Decision& decision) {
+  bool bad = decision.reason == Reason::kFrozen || decision.reason == Reason::kFailing;
+  runtime::log::write(
+      bad ? runtime::log::Level::kWarn : runtime::log::Level::kInfo, explain(decision),
+      {{"application", decision.application}, {"reason", name_of(decision.reason)}});
+}
+
+// Of an EXEC: as a whole, or one of its commands.
+std::string refusal_in(const runtime::RedisReply& reply) {
+  if (reply.is_error()) return reply.text;
+  for (const auto& item : reply.items) {
+    if (item.is_error()) return item.text;
+  }
+  return "";
+}
+
+}  // namespace
+
+App::App(AppConfig config)
+    : config_(std::move(config)),
+      signals_(loop_, {SIGTERM, SIGINT}, [this](int) { loop_.stop(); }),
+      redis_(loop_, config_.redis,
+             {.opened =
+                  [this] {
+                    reconnect_.reset();
+                    runtime::log::info("connected", {{"redis", config_.redis.shown()}});
+                  },
+              .lost = [this](const proto::Error& error) { on_lost(error); }}),
+      reconnect_(kReconnectFirstUs, kReconnectMostUs),
+      provider_(std::make_unique<LocalProvider>(loop_, config_.control_socket)),
+      scaler_(config_.policy, loop_.now()),
+      journal_(config_.dry_run) {}
+
+int App::run() {
+  open_redis();
+  end_round();
+  loop_.run();
+  return 0;
+}
+
+void App::open_redis() { redis_.open(kRedisPatienceUs); }
+
+void App::on_lost(const proto::Error& error) {
+  redis_trouble_ = error.message;
+  if (runtime::log::once_a_second("redis")) {
+    runtime::log::warn("no Redis, nothing is scaled meanwhile", {{"error", error.message}});
+  }
+  loop_.call_at(loop_.now().mono_us + reconnect_.next_us(), [this] { open_redis(); });
+  if (phase_ == Phase::kReading) return list(error);
+  // Not written down, so not done; the next round decides again.
+  if (phase_ == Phase::kRecording) end_round();
+}
+
+void App::begin_round() {
+  if (!redis_.is_open()) return list(proto::Error{proto::Code::kStoreDown, redis_trouble_});
+  phase_ = Phase::kReading;
+  redis_.send(read_request(), kRedisPatienceUs,
+              [this](runtime::RedisReplies&& replies) { list(stored_from(replies)); });
+}
+
+void App::list(proto::Result<Stored> stored) {
+  if (!stored) return decide(stored, std::vector<Provided>());
+  phase_ = Phase::kListing;
+  provider_->list([this, stored = std::move(stored)](auto provided) { decide(stored, provided); });
+}
+
+void App::decide(const proto::Result<Stored>& stored,
+                 const proto::Result<std::vector<Provided>>& provided) {
+  auto seen = observer_.observe(stored, provided, loop_.now());
+  auto decisions = scaler_.decide(seen, loop_.now());
+  for (const auto& news : journal_.note(decisions, loop_.now())) log_decision(news);
+  record(std::move(decisions));
+}
+
+void App::record(std::vector<Decision> decisions) {
+  if (!redis_.is_open()) return end_round();
+  auto request = journal_.request(loop_.now());
+  if (request.commands() == 0) return act(decisions);
+  phase_ = Phase::kRecording;
+  redis_.send(std::move(request), kRedisPatienceUs,
+              [this, decisions = std::move(decisions)](runtime::RedisReplies&& replies) {
+                std::string refusal = refusal_in(replies.back());
+                if (refusal.empty()) {
+                  journal_.kept();
+                  return act(decisions);
+                }
+                if (runtime::log::once_a_second("journal")) {
+                  runtime::log::warn("Redis does not take the decision, so it is not carried out",
+                                     {{"error", refusal}});
+                }
+                end_round();
+              });
+}
+
+// Leaving first: where the cluster is full it makes room.
+void App::act(const std::vector<Decision>& decisions) {
+  phase_ = Phase::kActing;
+  std::vector<std::string> leave;
+  for (const auto& decision : decisions) {
+    leave.insert(leave.end(), decision.retire.begin(), decision.retire.end());
+    leave.insert(leave.end(), decision.failed.begin(), decision.failed.end());
+    if (decision.add == 0) continue;
+    orders_.emplace_back([this, application = decision.application, count = decision.add](
+                             Provider::Done done) { provider_->add(application, count, done); });
+  }
+  if (!leave.empty()) {
+    orders_.emplace_front([this, leave](Provider::Done done) { provider_->leave(leave, done); });
+  }
+  if (config_.dry_run) orders_.clear();
+  act_next();
+}
+
+void App::act_next() {
+  if (orders_.empty()) return end_round();
+  auto order = std::move(orders_.front());
+  orders_.pop_front();
+  order([this](const proto::Status& status) {
+    if (!status) runtime::log::warn("not carried out", {{"error", status.error().message}});
+    act_next();
+  });
+}
+
+void App::end_round() {
+  phase_ = Phase::kWaiting;
+  loop_.call_at(loop_.now().mono_us + kRoundEveryUs, [this] { begin_round(); });
+}
+
+}  // namespace flame::autoscaler

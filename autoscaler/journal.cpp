@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "autoscaler/journal.hpp"
+
+#include "proto/codec.hpp"
+#include "proto/keys.hpp"
+#include "proto/limits.hpp"
+
+namespace flame::autoscaler {
+
+namespace {
+
+constexpr size_t kEntriesWaitingMost = 256;
+/// Rows that did not change are written again, so that a reader sees that we live.
+constexpr int64_t kRowsEveryUs = 5 * proto::kUsPerSecond;
+
+bool is_news(const Decision& decision, const Decision* last) {
+  return decision.acts() || last == nullptr || last->reason != decision.reason;
+}
+
+std::vector<std::string> entry_of(const Decision& decision, bool dry_run, proto::Now now) {
+  auto number = [](auto value) { return std::to_string(value); };
+  std::string text = (dry_run ? "(dry run) " : "") + explain(decision);
+  return {"XADD",
+          std::string(proto::kDecisionsKey),
+          "MAXLEN",
+          "~",
+          number(proto::kDecisionsKept),
+          "*",
+          "at",
+          number(now.wall_ms()),
+          "application",
+          decision.application,
+          "reason",
+          std::string(name_of(decision.reason)),
+          "text",
+          text,
+          "wanted",
+          number(decision.wanted),
+          "registered",
+          number(decision.registered),
+          "asked",
+          number(decision.starting),
+          "add",
+          number(decision.add),
+          "leave",
+          number(decision.retire.size()),
+          "failed",
+          number(decision.failed.size()),
+          "pending",
+          number(decision.demand.pending),
+          "running",
+          number(decision.demand.running),
+          "busy",
+          number(decision.demand.busy),
+          "run_us",
+          number(decision.run_us),
+          "cold_start_us",
+          number(decision.cold_start_us)};
+}
+
+proto::Map row_of(const Decision& decision) {
+  return {{"application", decision.application},
+          {"wanted", decision.wanted},
+          {"asked", decision.starting + decision.add},
+          {"registered", decision.registered},
+          {"busy", decision.demand.busy},
+          {"pending", decision.demand.pending},
+          {"running", decision.demand.running},
+          {"reason", std::string(name_of(decision.reason))},
+          {"text", explain(decision)}};
+}
+
+}  // namespace
+
+std::vector<Decision> Journal::note(const std::vector<Decision>& decisions, proto::Now now) {
+  std::vector<Decision> news;
+  std::map<std::string, Decision> current;
+  rows_.clear();
+  for (const auto& decision : decisions) {
+    auto known = last_.find(decision.application);
+    if (is_news(decision, known == last_.end() ? nullptr : &known->second)) {
+      news.push_back(decision);
+      entries_.push_back(entry_of(decision, dry_run_, now));
+    }
+    rows_[decision.application] = proto::encode_value(row_of(decision));
+    current[decision.application] = decision;
+  }
+  while (entries_.size() > kEntriesWaitingMost) entries_.pop_front();
+  last_ = std::move(current);
+  return news;
+}
+
+runtime::RedisRequest Journal::request(proto::Now now) {
+  runtime::RedisRequest request;
+  bool due = now.mono_us - written_us_ >= kRowsEveryUs;
+  sent_ = entries_.size();
+  if (entries_.empty() && rows_ == written_ && !due) return request;
+  request.add({"MULTI"});
+  for (const auto& entry : entries_) {
+    request.add(std::vector<std::string_view>(entry.begin(), entry.end()));
+  }
+  // Whole: an application that was unregistered leaves nothing behind.
+  request.add({"DEL", proto::kScaleKey});
+  for (const auto& [name, row] : rows_) {
+    auto value = proto::decode_value(row);
+    auto map = value ? *value->map() : proto::Map();
+    map.emplace_back("updated", now.wall_ms());
+    request.add({"HSET", proto::kScaleKey, name, proto::encode_value(map)});
+  }
+  request.add({"EXEC"});
+  written_ = rows_;
+  written_us_ = now.mono_us;
+  return request;
+}
+
+void Journal::kept() {
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(sent_));
+  sent_ = 0;
+}
+
+}  // namespace flame::autoscaler

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#pragma once
+
+// Who really starts and stops executors. It decides nothing and remembers nothing: what exists is
+// what list() says, so that an autoscaler that was killed goes on where the last one stopped.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "autoscaler/core/observer.hpp"
+
+namespace flame::autoscaler {
+
+/// Every call is answered once, from the loop, never from inside the call; one at a time.
+class Provider {
+ public:
+  using Listed = std::function<void(proto::Result<std::vector<Provided>>)>;
+  using Done = std::function<void(proto::Status)>;
+  virtual ~Provider() = default;
+
+  /// All that exist and those asked for; an error if it is not known to be all of them.
+  virtual void list(Listed done) = 0;
+  /// Asks for more; they are listed from then on.
+  virtual void add(const std::string& application, uint64_t count, Done done) = 0;
+  /// Those that are still idle leave; one that became busy meanwhile stays.
+  virtual void leave(const std::vector<std::string>& ids, Done done) = 0;
+};
+
+}  // namespace flame::autoscaler

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "autoscaler/settings.hpp"
+
+#include "proto/ids.hpp"
+#include "proto/limits.hpp"
+#include "proto/text.hpp"
+
+namespace flame::autoscaler {
+
+using proto::Code;
+using proto::Error;
+using runtime::OptionRow;
+
+namespace {
+
+constexpr uint64_t kExecutorsMost = 100'000;
+
+// "flmping=1:8,other=0:2"
+proto::Status read_limits(const std::string& text, Policy& policy) {
+  for (size_t at = 0; at < text.size();) {
+    size_t end = std::min(text.find(',', at), text.size());
+    std::string part = text.substr(at, end - at);
+    at = end + 1;
+    size_t equals = part.find('='), colon = part.find(':', equals == part.npos ? 0 : equals);
+    auto wrong = [&] {
+      return Error{Code::kBadRequest,
+                   "--limits is APPLICATION=MIN:MAX, comma separated, MIN not above MAX; not '" +
+                       proto::printable(part, 80) + "'"};
+    };
+    if (equals == part.npos || colon == part.npos) return wrong();
+    auto name = proto::check_name("application", part.substr(0, equals));
+    if (!name) return name.error();
+    auto min = proto::parse_number<uint64_t>(
+        std::string_view(part).substr(equals + 1, colon - equals - 1));
+    auto max = proto::parse_number<uint64_t>(std::string_view(part).substr(colon + 1));
+    if (!min || !max || *min > *max) return wrong();
+    policy.of_application[*name] = {*min, *max};
+  }
+  return {};
+}
+
+proto::Status read_times(const runtime::Options& options, Policy& policy) {
+  struct Row {
+    const char* name;
+    int64_t& out;
+    bool may_be_zero;
+  };
+  for (const auto& row :
+       {Row{"target-drain", policy.target_drain_us, false},
+        Row{"prior-run", policy.prior_run_us, false}, Row{"idle-after", policy.idle_after_us, true},
+        Row{"stabilization", policy.stabilization_us, true},
+        Row{"down-cooldown", policy.down_cooldown_us, true},
+        Row{"start-deadline", policy.start_deadline_us, false}}) {
+    auto ms = options.duration_ms(row.name);
+    if (!ms) return ms.error();
+    if (*ms == 0 && !row.may_be_zero)
+      return Error{Code::kBadRequest, std::string("--") + row.name + " must be above 0"};
+    row.out = static_cast<int64_t>(*ms) * proto::kUsPerMs;
+  }
+  return {};
+}
+
+}  // namespace
+
+const std::vector<OptionRow>& option_rows() {
+  static const std::vector<OptionRow> kRows = {
+      {"control", 0, "SOCKET", "", "control.sock of the flmctl up whose executors these are"},
+      {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
+       "Redis of the broker: redis://host:port/db or unix:///path; not a flag", true},
+      {"slots", 0, "N", "1", "Slots of an executor"},
+      {"max-executors", 0, "N", "16", "Executors of all applications together"},
+      {"limits", 0, "LIST", "", "Executors of an application: APP=MIN:MAX, comma separated"},
+      {"target-drain", 0, "TIME", "10s", "A backlog should be done within it"},
+      {"prior-run", 0, "TIME", "1s", "What a task takes, until that is known"},
+      {"spares", 0, "N", "0", "Executors of an application with work beyond what it needs"},
+      {"idle-after", 0, "TIME", "10s", "An executor that had no task for so long may go"},
+      {"stabilization", 0, "TIME", "10s", "Never below the most that was wanted in this time"},
+      {"down-cooldown", 0, "TIME", "2s", "Between two steps down"},
+      {"step-up", 0, "N", "0", "Executors in one step up; 0: no limit"},
+      {"step-down", 0, "N", "0", "Executors in one step down; 0: no limit"},
+      {"tolerance", 0, "PERCENT", "10", "A difference that is left alone"},
+      {"start-deadline", 0, "TIME", "30s", "An executor that is not there by then has failed"},
+      {"dry-run", 0, "", "", "Decide and write down, do nothing"},
+      {"log-level", 0, "LEVEL", "info", "debug, info, warn or error"},
+      {"log-format", 0, "FORMAT", "text", "text or json"},
+      {"help", 'h', "", "", "This text"},
+      {"version", 'V', "", "", "The version"},
+  };
+  return kRows;
+}
+
+proto::Result<Policy> policy_from(const runtime::Options& options) {
+  Policy policy;
+  struct Row {
+    const char* name;
+    uint64_t& out;
+    uint64_t least, most;
+    bool zero_is_any;
+  };
+  uint64_t tolerance = 0;
+  for (const auto& row : {Row{"slots", policy.slots, 1, proto::kSlotsMax, false},
+                          Row{"max-executors", policy.cluster_max, 0, kExecutorsMost, false},
+                          Row{"spares", policy.spares, 0, kExecutorsMost, false},
+                          Row{"step-up", policy.step_up_max, 0, kExecutorsMost, true},
+                          Row{"step-down", policy.step_down_max, 0, kExecutorsMost, true},
+                          Row{"tolerance", tolerance, 0, 100, false}}) {
+    auto number = options.number(row.name, row.least, row.most);
+    if (!number) return number.error();
+    row.out = *number == 0 && row.zero_is_any ? UINT64_MAX : *number;
+  }
+  policy.tolerance = static_cast<double>(tolerance) / 100;
+  if (auto status = read_times(options, policy); !status) return status.error();
+  if (auto status = read_limits(options.text("limits"), policy); !status) return status.error();
+  return policy;
+}
+
+}  // namespace flame::autoscaler

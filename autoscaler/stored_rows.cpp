@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "autoscaler/stored_rows.hpp"
+
+#include "proto/codec.hpp"
+#include "proto/keys.hpp"
+#include "proto/text.hpp"
+
+namespace flame::autoscaler {
+
+using proto::Code;
+using proto::Error;
+using runtime::RedisReply;
+
+namespace {
+
+proto::Result<std::map<std::string, proto::Value>> rows_from(const RedisReply& reply,
+                                                             std::string_view key) {
+  std::map<std::string, proto::Value> rows;
+  if (reply.is_error())
+    return Error{Code::kStoreRefused, "Redis refuses " + std::string(key) + ": " + reply.text};
+  for (size_t i = 0; i + 1 < reply.items.size(); i += 2) {
+    auto row = proto::decode_value(reply.items[i + 1].text);
+    if (!row || row->map() == nullptr) {
+      return Error{Code::kBadFrame, "the row '" + proto::printable(reply.items[i].text, 60) +
+                                        "' of " + std::string(key) + " is not readable"};
+    }
+    rows[reply.items[i].text] = std::move(*row);
+  }
+  return rows;
+}
+
+}  // namespace
+
+runtime::RedisRequest read_request() {
+  runtime::RedisRequest request;
+  request.add({"MULTI"});
+  request.add({"HGETALL", proto::kDemandKey});
+  request.add({"HGETALL", proto::kExecutorsKey});
+  request.add({"PTTL", proto::kOwnerKey});
+  request.add({"EXEC"});
+  return request;
+}
+
+proto::Result<Stored> stored_from(const runtime::RedisReplies& replies) {
+  const RedisReply& all = replies.back();
+  if (all.is_error() || all.items.size() != 3) {
+    return Error{Code::kStoreDown, "Redis does not tell the figures: " +
+                                       (all.is_error() ? all.text : "an unexpected answer")};
+  }
+  auto demand = rows_from(all.items[0], proto::kDemandKey);
+  if (!demand) return demand.error();
+  auto executors = rows_from(all.items[1], proto::kExecutorsKey);
+  if (!executors) return executors.error();
+  return Stored{std::move(*demand), std::move(*executors), all.items[2].integer};
+}
+
+}  // namespace flame::autoscaler

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""flmctl up --autoscale with real processes: executors come with the tasks and go when they are
+idle, nothing is lost, a busy one is never chosen, and what cannot be read freezes everything."""
+
+import os
+import signal
+import subprocess
+import threading
+
+from conftest import alive, wait_until
+
+MAX = 4
+
+
+def scaled(cluster):
+    """Their processes, by name."""
+    return {p["name"]: p for p in cluster.status["processes"] if p["application"]}
+
+
+def rows(cluster):
+    done = cluster.flmctl("scale", "-o", "json")
+    return {row["application"]: row for row in done.json} if done.code == 0 else {}
+
+
+def explain(cluster, application="flmping"):
+    done = cluster.flmctl("scale", "explain", application, "-o", "json")
+    assert done.code == 0, done
+    return done.json
+
+
+def reasons(cluster):
+    return [decision["reason"] for decision in explain(cluster)]
+
+
+# The policy's waiting times, short enough for a test. The environment of `up` reaches it.
+SOON = {"FLAME_IDLE_AFTER": "3s", "FLAME_STABILIZATION": "3s"}
+
+
+def autoscaled(cluster, *flags, **env):
+    cluster.up("--slots", 2, "--autoscale", "--max-executors", MAX, *flags, **(env or SOON))
+    wait_until(lambda: "flmping" in rows(cluster), "the autoscaler looks")
+    return cluster
+
+
+class Watch:
+    """Looks at the processes as long as a block runs: how many there were at most."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most, self.stop = cluster, 0, threading.Event()
+
+    def look(self):
+        while not self.stop.is_set():
+            self.most = max(self.most, len(scaled(self.cluster)))
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.stop.set()
+        self.thread.join()
+
+
+def test_executors_come_with_the_tasks_and_go_to_zero_when_idle(cluster):
+    autoscaled(cluster, FLAME_LOG_LEVEL="info")  # with the defaults of the policy
+    assert scaled(cluster) == {}
+    with Watch(cluster) as watch:
+        done = cluster.run("flmping", "-t", 100, "-d", 200)
+        assert done.code == 0, done
+        assert "<100> tasks was completed" in done.out
+        wait_until(lambda: not scaled(cluster), "all of them are gone", 60)
+    assert 1 < watch.most <= MAX
+    assert cluster.state == "running", "what comes and goes makes nobody degraded"
+    wait_until(
+        lambda: [rows(cluster)["flmping"][k] for k in ("wanted", "asked", "registered", "busy")]
+        == [0, 0, 0, 0],
+        "and it says so",
+    )
+    kinds = reasons(cluster)
+    assert "shrink" in kinds and ("grow" in kinds or "limited" in kinds)
+    text = cluster.flmctl("scale", "explain", "flmping").out
+    assert "more are asked for" in text and "let go as idle: scaled-" in text
+    # Nothing died: they were asked, and left by themselves.
+    assert "starts again" not in (cluster.data / "logs/supervisor.log").read_text()
+    session = cluster.sessions()[-1]
+    assert (session["succeed"], session["failed"], session["cancelled"]) == (100, 0, 0)
+
+
+def test_the_executors_of_up_stay_and_count_as_capacity(cluster):
+    autoscaled(cluster, "--executors", 1)
+    done = cluster.run("flmping", "-t", 100, "-d", 1)
+    assert done.code == 0, done
+    assert scaled(cluster) == {}, "a hundred short tasks want nothing beyond the first executor"
+    assert cluster.process("executor-1")["state"] == "running"
+
+
+def test_a_busy_executor_is_never_let_go(cluster):
+    """One long task holds one of several executors for longer than all waiting times."""
+    autoscaled(cluster)
+    long = subprocess.Popen(
+        ["flmping", "-t", "1", "-d", "15000"], env=cluster.env, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: rows(cluster)["flmping"]["busy"] == 1, "the long task runs")
+    holder = next(
+        row["id"]
+        for row in cluster.flmctl("list", "executor", "-o", "json").json
+        if row["tasks"] > 0
+    )
+    pid = scaled(cluster)[holder]["pid"]
+    assert cluster.run("flmping", "-t", 60, "-d", 200).code == 0
+    wait_until(lambda: list(scaled(cluster)) == [holder], "only the busy one is left", 60)
+    assert long.poll() is None and alive(pid)
+    assert long.wait(60) == 0, "it was finished"
+    assert "<1> tasks was completed" in long.stdout.read()
+    long.stdout.close()
+    assert cluster.sessions()[0]["failed"] == 0
+    wait_until(lambda: not scaled(cluster), "now it goes as well", 60)
+
+
+def test_without_redis_nothing_is_done_and_it_is_said(cluster):
+    autoscaled(cluster)
+    assert cluster.run("flmping", "-t", 40, "-d", 200).code == 0
+    before = {name: p["pid"] for name, p in scaled(cluster).items()}
+    assert before
+    os.kill(cluster.pid("redis"), signal.SIGSTOP)
+    try:
+        log = cluster.data / "logs/autoscaler.log"
+        wait_until(lambda: "frozen, nothing is started or stopped" in log.read_text(), "it says so")
+        # Longer than they would have to be idle.
+        end = wait_until(lambda: now_after(cluster, 7), "time passes", 60)
+        assert end and {name: p["pid"] for name, p in scaled(cluster).items()} == before
+    finally:
+        os.kill(cluster.pid("redis"), signal.SIGCONT)
+    wait_until(lambda: "frozen" in reasons(cluster), "it is in the history")
+    wait_until(lambda: not scaled(cluster), "they go when the figures are good again", 60)
+
+
+def now_after(cluster, seconds, begun={}):
+    """True when so many seconds have passed by the cluster's own clock since the first call."""
+    now = cluster.status["now_ms"]
+    return now - begun.setdefault(cluster.data, now) > seconds * 1000
+
+
+def test_redis_that_was_killed_is_waited_for(cluster):
+    autoscaled(cluster)
+    assert cluster.run("flmping", "-t", 40, "-d", 100).code == 0
+    before = {name: p["pid"] for name, p in scaled(cluster).items()}
+    cluster.kill("redis")
+    wait_until(
+        lambda: "no Redis, nothing is scaled" in (cluster.data / "logs/autoscaler.log").read_text(),
+        "it noticed",
+    )
+    assert {name: p["pid"] for name, p in scaled(cluster).items()} == before
+    done = cluster.run("flmping", "-t", 40, "-d", 100)
+    assert done.code == 0, done
+    wait_until(lambda: not scaled(cluster), "it goes on", 60)
+
+
+def test_an_autoscaler_that_was_killed_goes_on(cluster):
+    """Its executors outlive it, are found again, and none is started twice."""
+    autoscaled(cluster)
+    flmping = subprocess.Popen(
+        ["flmping", "-t", "120", "-d", "500"], env=cluster.env, stdout=subprocess.DEVNULL
+    )
+    wait_until(lambda: rows(cluster)["flmping"]["registered"] == MAX, "all are there")
+    before = {name: p["pid"] for name, p in scaled(cluster).items()}
+    cluster.kill("autoscaler")
+    wait_until(
+        lambda: cluster.process("autoscaler")["restarts"] == 1
+        and cluster.process("autoscaler")["state"] == "running",
+        "it runs again",
+    )
+    with Watch(cluster) as watch:
+        assert flmping.wait(60) == 0
+    assert watch.most == MAX
+    assert {name: p["pid"] for name, p in scaled(cluster).items()} == before
+    wait_until(lambda: not scaled(cluster), "it shrinks", 60)
+
+
+def test_executors_outlive_a_killed_supervisor_and_are_adopted(cluster):
+    autoscaled(cluster)
+    assert cluster.run("flmping", "-t", 40, "-d", 100).code == 0
+    before = {name: p["pid"] for name, p in scaled(cluster).items()}
+    assert before
+    cluster.kill("supervisor")
+    wait_until(lambda: cluster.state == "unsupervised", "nobody supervises")
+    cluster.up(port=None, **SOON)
+    after = {name: p["pid"] for name, p in scaled(cluster).items()}
+    assert set(after.items()) <= set(before.items())
+    wait_until(lambda: not scaled(cluster), "they go as before", 60)
+
+
+def test_what_does_not_start_is_given_up_with_its_reason(cluster, tmp_path):
+    """An executor that cannot make its folder ends at once, again and again."""
+    cluster.data.mkdir()
+    (cluster.data / "work").write_text("a file where executors have their folders")
+    autoscaled(cluster)
+    flmping = subprocess.Popen(
+        ["flmping", "-t", "40", "-d", "1000"],
+        env=cluster.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: "failing" in reasons(cluster), "it gives up")
+    failing = next(d for d in explain(cluster) if d["reason"] == "failing")
+    assert "executors do not start" in failing["text"] and "exited with code 1" in failing["text"]
+    (cluster.data / "work").unlink()
+    assert flmping.wait(90) == 0, "tried again after the wait, and it works"
+
+
+def test_up_says_what_does_not_fit(cluster):
+    done = cluster.flmctl("up", "--data", cluster.data, "--max-executors", 3)
+    assert done.code == 2 and "--autoscale" in done.err
+    cluster.up("--slots", 1)
+    done = cluster.flmctl("up", "--data", cluster.data, "--autoscale", "--detach")
+    assert done.code == 1 and "no autoscaler" in done.err
+    done = cluster.flmctl("scale")
+    assert done.code == 3 and "flmctl up --autoscale" in done.err
+    done = cluster.flmctl("scale", "explain", "nothing")
+    assert done.code == 3 and "no application 'nothing'" in done.err
+    assert cluster.flmctl("scale", "why").code == 2
