@@ -123,13 +123,7 @@ void notice_idleness(Executor& executor, const proto::Now& now) {
   executor.dirty = true;
 }
 
-}  // namespace
-
-void write_demand(State& state, const proto::Now& now) {
-  if (now.mono_us < state.demand_due_us || !state.health.writable) return;
-  state.demand_due_us = now.mono_us + int64_t{proto::kDemandIntervalMs} * proto::kUsPerMs;
-  bool refresh = now.mono_us >= state.demand_refresh_us;
-  if (refresh) state.demand_refresh_us = now.mono_us + proto::kUsPerSecond;
+void write_rows(State& state, bool refresh, const proto::Now& now) {
   Demands all = demands(state, now);
   for (const auto& [name, demand] : all.of) {
     proto::Map row = row_of(state, name, demand, all);
@@ -140,8 +134,24 @@ void write_demand(State& state, const proto::Now& now) {
     row.emplace_back("updated", now.wall_ms());
     state.ops.push_back(PutDemand{name, proto::encode_value(row)});
   }
+}
+
+}  // namespace
+
+void write_demand(State& state, const proto::Now& now) {
+  if (now.mono_us < state.demand_due_us || !state.health.writable) return;
+  state.demand_due_us = now.mono_us + int64_t{proto::kDemandIntervalMs} * proto::kUsPerMs;
+  bool refresh = now.mono_us >= state.demand_refresh_us;
+  if (refresh) state.demand_refresh_us = now.mono_us + proto::kUsPerSecond;
+  bool busy = std::any_of(state.sessions.begin(), state.sessions.end(), [](const auto& entry) {
+    return entry.second->counters.unfinished() > 0;
+  });
+  // Where nobody has a task, ten thousand executors are looked at once a second.
+  bool look = refresh || busy || state.demand_was_busy;
+  state.demand_was_busy = busy;
+  if (look) write_rows(state, refresh, now);
   for (auto& [id, executor] : state.executors) {
-    notice_idleness(executor, now);
+    if (look) notice_idleness(executor, now);
     if (!executor.dirty) continue;
     executor.dirty = false;
     state.ops.push_back(PutExecutor{id, proto::encode_value(row_of(state, executor))});

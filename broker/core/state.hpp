@@ -390,7 +390,7 @@ struct State {
   int64_t retention_due_us = 0;
   int64_t demand_due_us = 0;
   int64_t demand_refresh_us = 0;
-  bool demand_dirty = true;
+  bool demand_was_busy = true;  ///< at the last look somebody had a task
   std::map<std::string, std::string> demand_written;
   std::map<std::string, RunTimes> run_times;  ///< by application
 
