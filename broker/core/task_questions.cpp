@@ -257,7 +257,8 @@ void on_states_read(State& state, StatesRead read) {
     question.next++;
   }
   // Not recorded yet, or not any more: there is nothing behind it either.
-  if (read.letters.size() < question.asked.count) question.next = 0;
+  bool all_seen = question.next == question.asked.first + read.letters.size();
+  if (all_seen && read.letters.size() < question.asked.count) question.next = 0;
   ask_letters(state, *session, std::move(question));
 }
 

@@ -171,5 +171,31 @@ TEST_F(RequestsTest, AListingOfManyLongRowsFitsTheWire) {
   EXPECT_EQ(proto::decode_rows(listing.payload.view())->size(), kSessions);
 }
 
+// Tasks are submitted all the time: the letters of the last ones are not written yet.
+TEST_F(RequestsTest, AFullPageOfTasksSaysWhereToGoOnThoughTheLastOnesAreNotRecordedYet) {
+  start();
+  hello();
+  hear(create(Durability::kStored));
+  proto::SessionUid uid = core.state().sessions.begin()->first;
+  std::string five;
+  for (int i = 0; i < 5; i++) five += std::string("\xc4\x01x", 3);
+  hear(proto::Submit{uid, 1, 5, 0, proto::Bytes::own(std::move(five))});
+  auto ask = [&](uint64_t limit) {
+    core.on(PeerMessage{Port::kClients, "c", links["c"].next(),
+                        proto::GetTasks{++request, "s", 1, limit, "P", false}},
+            now);
+    uint64_t tag = 0;
+    for (auto& action : core.take_actions()) {
+      auto read = std::get_if<StoreRead>(&action);
+      if (read != nullptr) tag = std::get<ReadStates>(*read).tag;
+    }
+    core.on(StoreEvent(StatesRead{tag, "PPPP", {}}), now);  // of five
+    auto actions = core.take_actions();
+    return std::get<proto::Tasks>(std::get<Send>(actions.at(0)).message).next;
+  };
+  EXPECT_EQ(ask(2), 3u) << "two more are known";
+  EXPECT_EQ(ask(10), 0u) << "all that are recorded";
+}
+
 }  // namespace
 }  // namespace flame::broker
