@@ -83,7 +83,7 @@ std::vector<Decision> Journal::note(const std::vector<Decision>& decisions, prot
       news.push_back(decision);
       entries_.push_back(entry_of(decision, dry_run_, now));
     }
-    rows_[decision.application] = proto::encode_value(row_of(decision));
+    rows_[decision.application] = row_of(decision);
     current[decision.application] = decision;
   }
   while (entries_.size() > kEntriesWaitingMost) entries_.pop_front();
@@ -102,11 +102,9 @@ runtime::RedisRequest Journal::request(proto::Now now) {
   }
   // Whole: an application that was unregistered leaves nothing behind.
   request.add({"DEL", proto::kScaleKey});
-  for (const auto& [name, row] : rows_) {
-    auto value = proto::decode_value(row);
-    auto map = value ? *value->map() : proto::Map();
-    map.emplace_back("updated", now.wall_ms());
-    request.add({"HSET", proto::kScaleKey, name, proto::encode_value(map)});
+  for (auto [name, row] : rows_) {
+    row.emplace_back("updated", now.wall_ms());
+    request.add({"HSET", proto::kScaleKey, name, proto::encode_value(row)});
   }
   request.add({"EXEC"});
   written_ = rows_;

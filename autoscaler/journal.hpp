@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "autoscaler/core/policy.hpp"
+#include "proto/value.hpp"
 #include "runtime/redis_connection.hpp"
 
 namespace flame::autoscaler {
@@ -31,7 +32,7 @@ class Journal {
   std::map<std::string, Decision> last_;
   std::deque<std::vector<std::string>> entries_;  ///< XADD commands
   size_t sent_ = 0;
-  std::map<std::string, std::string> rows_, written_;  ///< application -> row without its time
+  std::map<std::string, proto::Map> rows_, written_;  ///< application -> row without its time
   int64_t written_us_ = 0;
 };
 

@@ -6,10 +6,18 @@
 
 namespace flame::proto {
 
-bool overlaps(const std::vector<Run>& runs, const Run& run) {
+uint64_t count_of(const std::vector<Run>& runs) {
+  uint64_t count = 0;
+  for (const auto& run : runs) count += run.count;
+  return count;
+}
+
+uint64_t count_of(const std::vector<Run>& runs, const Run& run) {
+  uint64_t count = 0;
   auto at = std::partition_point(runs.begin(), runs.end(),
                                  [&](const Run& each) { return each.end() <= run.first; });
-  return at != runs.end() && at->overlaps(run);
+  for (; at != runs.end() && at->overlaps(run); ++at) count += at->intersect(run).count;
+  return count;
 }
 
 std::vector<Run> take_out(std::vector<Run>& runs, const Run& run) {

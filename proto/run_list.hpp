@@ -10,8 +10,10 @@
 
 namespace flame::proto {
 
-/// One of `runs` (in order) has a task of `run`.
-bool overlaps(const std::vector<Run>& runs, const Run& run);
+/// How many tasks `runs` have.
+uint64_t count_of(const std::vector<Run>& runs);
+/// How many of the tasks of `run` are in `runs`, which are in order.
+uint64_t count_of(const std::vector<Run>& runs, const Run& run);
 
 /// Takes what lies in `run` out of `runs` and returns it; the rest of a cut one stays in its place.
 std::vector<Run> take_out(std::vector<Run>& runs, const Run& run);

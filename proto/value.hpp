@@ -46,6 +46,10 @@ struct Value {
   /// The entry of a map, or null if this is no map or has none.
   const Value* find(std::string_view key) const;
 
+  /// Of an entry of a map; "" or 0 if there is none of that kind.
+  std::string_view text_at(std::string_view key) const;
+  int64_t number_at(std::string_view key) const;
+
   friend bool operator==(const Value&, const Value&) = default;
 };
 
@@ -56,6 +60,16 @@ inline const Value* Value::find(std::string_view key) const {
     }
   }
   return nullptr;
+}
+
+inline std::string_view Value::text_at(std::string_view key) const {
+  auto value = find(key);
+  return value == nullptr || value->text() == nullptr ? std::string_view() : *value->text();
+}
+
+inline int64_t Value::number_at(std::string_view key) const {
+  auto value = find(key);
+  return value == nullptr ? 0 : value->number();
 }
 
 }  // namespace flame::proto

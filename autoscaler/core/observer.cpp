@@ -16,13 +16,7 @@ namespace {
 constexpr int64_t kFiguresAgeMostUs = 5 * proto::kUsPerSecond;
 
 uint64_t number(const Value& row, const char* key) {
-  auto value = row.find(key);
-  return value == nullptr ? 0 : static_cast<uint64_t>(std::max<int64_t>(0, value->number()));
-}
-
-std::string text(const Value& row, const char* key) {
-  auto value = row.find(key);
-  return value == nullptr || value->text() == nullptr ? "" : *value->text();
+  return static_cast<uint64_t>(std::max<int64_t>(0, row.number_at(key)));
 }
 
 int64_t seconds_as_us(const Value& row, const char* key) {
@@ -45,7 +39,7 @@ Demand demand_of(const Value& row) {
           .stale = ""};
 }
 
-bool is_connected(const Value& row) { return text(row, "state") == "Connected"; }
+bool is_connected(const Value& row) { return row.text_at("state") == "Connected"; }
 
 }  // namespace
 
@@ -104,7 +98,7 @@ void Observer::take_members(const Stored& stored, const std::vector<Provided>& p
     auto row = stored.executors.find(from.id);
     bool registered = row != stored.executors.end() && is_connected(row->second);
     if (from.leaving ||
-        (row != stored.executors.end() && text(row->second, "state") == "Draining")) {
+        (row != stored.executors.end() && row->second.text_at("state") == "Draining")) {
       member.state = MemberState::kLeaving;
     } else if (registered) {
       member.state = MemberState::kRegistered;
@@ -119,7 +113,7 @@ void Observer::take_members(const Stored& stored, const std::vector<Provided>& p
   }
   for (const auto& [id, row] : stored.executors) {
     // Those that serve any application are in the demand already, as shared slots.
-    std::string application = text(row, "application");
+    std::string application{row.text_at("application")};
     if (owned.contains(id) || !is_connected(row) || application.empty()) continue;
     last_.members.push_back({.id = id,
                              .application = application,

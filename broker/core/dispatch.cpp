@@ -11,6 +11,7 @@
 #include "broker/core/results.hpp"
 #include "broker/core/ticket.hpp"
 #include "proto/elements.hpp"
+#include "proto/run_list.hpp"
 #include "runtime/assert.hpp"
 
 namespace flame::broker {
@@ -74,8 +75,7 @@ struct Candidate {
 // How much of the front run this share may have now; 0 if it should wait for more room.
 uint64_t room(const Candidate& candidate, const InputRun& input, uint64_t available) {
   const Share& share = *candidate.share;
-  uint64_t taken = share.tasks;
-  for (const auto& run : share.cancelled) taken += run.count;
+  uint64_t taken = share.tasks + proto::count_of(share.cancelled);
   if (taken >= share.window_tasks) return 0;
   if (share.tasks > 0 && share.bytes >= share.window_bytes) return 0;
   uint64_t credit = share.window_tasks - taken;

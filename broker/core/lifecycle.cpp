@@ -232,6 +232,7 @@ void apply_retention(State& state, const proto::Now& now) {
       session->results_dropped = true;
       session->done_first = session->done_end;
       session->done_runs.clear();
+      session->tasks.forget_kept_inputs();
       forget_recent(state, *session);
       if (session->counters.tasks > 0) {
         state.ops.push_back(
@@ -291,6 +292,7 @@ proto::Status unregister_application(State& state, const std::string& name) {
   state.ops.push_back(DropApplication{name});
   state.applications.erase(name);
   state.demand_written.erase(name);
+  state.run_times.erase(name);
   return {};
 }
 

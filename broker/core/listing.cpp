@@ -53,7 +53,7 @@ std::optional<proto::List> rows_of(const State& state, const std::string& kind, 
   if (kind == "session") {
     for (const auto& [uid, session] : state.sessions) rows.push_back(session_row(*session));
     std::stable_sort(rows.begin(), rows.end(), [](const Value& a, const Value& b) {
-      return a.find("created")->number() < b.find("created")->number();
+      return a.number_at("created") < b.number_at("created");
     });
   } else if (kind == "application") {
     for (const auto& [name, application] : state.applications) {
@@ -172,17 +172,12 @@ void on_scale_read(State& state, ScaleRead read) {
   if (read.error.code != Code::kOk) return refuse(state, client->second, request, read.error);
   proto::List rows = std::move(read.rows);
   std::sort(rows.begin(), rows.end(), [](const Value& a, const Value& b) {
-    auto name = [](const Value& row) {
-      auto value = row.find("application");
-      return value == nullptr || value->text() == nullptr ? std::string_view() : *value->text();
-    };
-    return name(a) < name(b);
+    return a.text_at("application") < b.text_at("application");
   });
   if (!application.empty()) {
     rows.clear();
     for (auto& decision : read.decisions) {
-      auto of = decision.find("application");
-      bool fits = of != nullptr && of->text() != nullptr && *of->text() == application;
+      bool fits = decision.text_at("application") == application;
       if (fits && rows.size() < proto::kDecisionsShown) rows.push_back(std::move(decision));
     }
     std::reverse(rows.begin(), rows.end());  // oldest first, as events are

@@ -187,23 +187,15 @@ void recover_session(State& state, RecoveredSession from, const proto::Now& now)
 void recover_executor(State& state, const std::string& id, const std::string& bytes) {
   auto row = proto::decode_value(bytes);
   if (!row || state.executors.contains(id)) return;
-  auto text = [&](const char* name) {
-    auto value = row->find(name);
-    return value != nullptr && value->text() != nullptr ? *value->text() : std::string();
-  };
-  auto number = [&](const char* name) {
-    auto value = row->find(name);
-    return value == nullptr ? 0 : value->number();
-  };
   Executor executor;
   executor.id = id;
-  executor.address = text("address");
-  executor.version = text("version");
-  executor.only_application = text("application");
+  executor.address = row->text_at("address");
+  executor.version = row->text_at("version");
+  executor.only_application = row->text_at("application");
   executor.state =
-      text("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
-  executor.connected_ms = number("connected");
-  executor.seen_ms = number("seen");
+      row->text_at("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
+  executor.connected_ms = row->number_at("connected");
+  executor.seen_ms = row->number_at("seen");
   state.executors[id] = std::move(executor);
 }
 

@@ -35,10 +35,10 @@ void ask_store(State& state, TaskQuestion question, Read read) {
   state.actions.push_back(StoreRead{std::move(read)});
 }
 
-std::vector<Run> runs_of(const std::vector<TaskRow>& rows, bool (*take)(TaskState)) {
+std::vector<Run> finished_of(const std::vector<TaskRow>& rows) {
   std::vector<Run> runs;
   for (const auto& row : rows) {
-    if (!take(row.state)) continue;
+    if (!proto::is_final(row.state)) continue;
     if (!runs.empty() && runs.back().end() == row.id) {
       runs.back().count++;
     } else {
@@ -48,9 +48,14 @@ std::vector<Run> runs_of(const std::vector<TaskRow>& rows, bool (*take)(TaskStat
   return runs;
 }
 
+// The first row that is not before `id`.
+std::vector<TaskRow>::iterator row_from(std::vector<TaskRow>& rows, TaskId id) {
+  return std::lower_bound(rows.begin(), rows.end(), id,
+                          [](const TaskRow& row, TaskId task) { return row.id < task; });
+}
+
 void cut_at(TaskQuestion& question, TaskId end) {
-  auto from = std::find_if(question.rows.begin(), question.rows.end(),
-                           [end](const TaskRow& row) { return row.id >= end; });
+  auto from = row_from(question.rows, end);
   if (from == question.rows.end()) return;
   question.next = from->id;
   question.rows.erase(from, question.rows.end());
@@ -64,9 +69,8 @@ void add_executors(const State& state, const Session& session, std::vector<TaskR
     auto share = executor->second.shares.find(session.uid);
     if (share == executor->second.shares.end()) continue;
     for (const auto& [first, hand] : share->second.hands) {
-      auto at = std::lower_bound(rows.begin(), rows.end(), hand.run.first,
-                                 [](const TaskRow& row, TaskId task) { return row.id < task; });
-      for (; at != rows.end() && hand.run.contains(at->id); ++at) {
+      for (auto at = row_from(rows, hand.run.first); at != rows.end() && hand.run.contains(at->id);
+           ++at) {
         if (at->state != TaskState::kRunning) continue;
         at->executor = id;
         at->attempt = hand.attempt;
@@ -92,8 +96,7 @@ void add_times(const proto::Results& results, uint64_t index, TaskRow& row) {
 void add_result(const proto::Results& results, std::vector<TaskRow>& rows) {
   bool cancelled = results.payload.empty();
   proto::ElementReader outputs(results.payload.view());
-  auto row = std::lower_bound(rows.begin(), rows.end(), results.run.first,
-                              [](const TaskRow& r, TaskId task) { return r.id < task; });
+  auto row = row_from(rows, results.run.first);
   for (TaskId id = results.run.first; id < results.run.end() && row != rows.end(); id++) {
     auto output = outputs.next();
     if (row->id != id) continue;
@@ -161,7 +164,13 @@ void fail(State& state, const TaskQuestion& question, const Error& error) {
 
 // ---- the steps: letters, outputs of what is finished, inputs
 
+void end(State& state, const Session& session, TaskQuestion question) {
+  add_executors(state, session, question.rows);
+  answer(state, question);
+}
+
 void ask_inputs(State& state, Session& session, TaskQuestion question) {
+  if (!question.payloads) return end(state, session, std::move(question));
   ReadInputs read{0, session.name, {}, proto::kDeliverBytesMax};
   for (const auto& row : question.rows) {
     if (!read.runs.empty() && read.runs.back().contains(row.id)) continue;
@@ -170,17 +179,13 @@ void ask_inputs(State& state, Session& session, TaskQuestion question) {
     if (input != nullptr && input->batch <= state.confirmed_batch()) kept = input->run();
     if (kept) read.runs.push_back(*kept);
   }
-  if (!question.payloads || read.runs.empty()) {
-    add_executors(state, session, question.rows);
-    return answer(state, question);
-  }
+  if (read.runs.empty()) return end(state, session, std::move(question));
   question.inputs = read.runs;
   ask_store(state, std::move(question), std::move(read));
 }
 
 void ask_outputs(State& state, Session& session, TaskQuestion question) {
-  FindOutputs read{0, session.name, runs_of(question.rows, proto::is_final),
-                   proto::kDeliverBytesMax};
+  FindOutputs read{0, session.name, finished_of(question.rows), proto::kDeliverBytesMax};
   if (read.tasks.empty() || session.results_dropped) {
     return ask_inputs(state, session, std::move(question));
   }
@@ -288,13 +293,11 @@ bool on_question_inputs(State& state, InputsRead& read) {
     question.kept.push_back(read.values[i]);
     proto::ElementReader inputs(*elements);
     for (TaskId id = read.runs[i].first; auto input = inputs.next(); id++) {
-      auto row = std::lower_bound(question.rows.begin(), question.rows.end(), id,
-                                  [](const TaskRow& r, TaskId task) { return r.id < task; });
+      auto row = row_from(question.rows, id);
       if (row != question.rows.end() && row->id == id) row->input = *input;
     }
   }
-  add_executors(state, *session, question.rows);
-  answer(state, question);
+  end(state, *session, std::move(question));
   return true;
 }
 

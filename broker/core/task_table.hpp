@@ -55,6 +55,7 @@ class TaskTable {
   InputRun* input_of(proto::TaskId id);
   /// The stored run with `id`'s input if that is kept though all its tasks have finished.
   std::optional<proto::Run> kept_input_of(proto::TaskId id) const;
+  void forget_kept_inputs() { kept_ = {}; }
   const std::deque<InputRun>& inputs() const { return inputs_; }
   std::deque<InputRun>& inputs() { return inputs_; }
 

@@ -65,6 +65,27 @@ proto::Bytes field_of(const MemoryKeys& keys, const std::string& key, const std:
   return found == hash->end() ? proto::Bytes() : proto::Bytes::copy(found->second);
 }
 
+struct Values {
+  std::vector<proto::Run> runs;  ///< the first of those asked for
+  std::vector<proto::Bytes> values;
+};
+
+// As many as fit in `bytes_max`, but always one.
+Values fitting(const MemoryKeys& keys, const SessionName& session,
+               std::string (*key)(std::string_view, uint64_t), const std::vector<proto::Run>& runs,
+               uint64_t bytes_max) {
+  Values fit;
+  uint64_t bytes = 0;
+  for (const auto& run : runs) {
+    auto value = field_of(keys, key(session, proto::segment_of(run.first)), to_string(run));
+    bytes += value.size();
+    if (bytes > bytes_max && !fit.runs.empty()) break;
+    fit.runs.push_back(run);
+    fit.values.push_back(std::move(value));
+  }
+  return fit;
+}
+
 }  // namespace
 
 Recovered recover(const MemoryKeys& keys) {
@@ -101,33 +122,19 @@ StoreEvent answer_read(const MemoryKeys& keys, const ReadOutputs& read) {
                     "results before index " + std::to_string(done_first) + " are dropped"};
     return answer;
   }
-  uint64_t from = read.index_first - done_first;
-  uint64_t bytes = 0;
-  for (uint64_t i = from; i < size && i - from < read.count; i++) {
-    auto run = proto::parse_run((*done)[i]);
-    if (!run) continue;
-    auto value =
-        field_of(keys, proto::output_key(read.session, proto::segment_of(run->first)), (*done)[i]);
-    bytes += value.size();
-    if (bytes > read.bytes_max && !answer.runs.empty()) break;
-    answer.runs.push_back(*run);
-    answer.values.push_back(std::move(value));
+  std::vector<proto::Run> runs;
+  for (uint64_t i = read.index_first - done_first; i < size && runs.size() < read.count; i++) {
+    if (auto run = proto::parse_run((*done)[i])) runs.push_back(*run);
   }
+  auto fit = fitting(keys, read.session, proto::output_key, runs, read.bytes_max);
+  answer.runs = std::move(fit.runs);
+  answer.values = std::move(fit.values);
   return answer;
 }
 
 StoreEvent answer_read(const MemoryKeys& keys, const ReadInputs& read) {
-  InputsRead answer{read.tag, {}, {}, {}};
-  uint64_t bytes = 0;
-  for (const auto& run : read.runs) {
-    auto value = field_of(keys, proto::input_key(read.session, proto::segment_of(run.first)),
-                          to_string(run));
-    bytes += value.size();
-    if (bytes > read.bytes_max && !answer.runs.empty()) break;
-    answer.runs.push_back(run);
-    answer.values.push_back(std::move(value));
-  }
-  return answer;
+  auto fit = fitting(keys, read.session, proto::input_key, read.runs, read.bytes_max);
+  return InputsRead{read.tag, std::move(fit.runs), std::move(fit.values), {}};
 }
 
 StoreEvent answer_read(const MemoryKeys& keys, const ReadCommon& read) {
@@ -161,21 +168,13 @@ StoreEvent answer_read(const MemoryKeys& keys, const FindOutputs& read) {
   std::vector<proto::Run> runs;
   for (const auto& entry : *done) {
     auto run = proto::parse_run(entry);
-    if (run && proto::overlaps(read.tasks, *run)) runs.push_back(*run);
+    if (run && proto::count_of(read.tasks, *run) > 0) runs.push_back(*run);
   }
   std::sort(runs.begin(), runs.end());
-  uint64_t bytes = 0;
-  for (const auto& run : runs) {
-    auto value = field_of(keys, proto::output_key(read.session, proto::segment_of(run.first)),
-                          to_string(run));
-    bytes += value.size();
-    if (bytes > read.bytes_max && !answer.runs.empty()) {
-      answer.end = run.first;
-      break;
-    }
-    answer.runs.push_back(run);
-    answer.values.push_back(std::move(value));
-  }
+  auto fit = fitting(keys, read.session, proto::output_key, runs, read.bytes_max);
+  if (fit.runs.size() < runs.size()) answer.end = runs[fit.runs.size()].first;
+  answer.runs = std::move(fit.runs);
+  answer.values = std::move(fit.values);
   return answer;
 }
 

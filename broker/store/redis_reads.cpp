@@ -51,16 +51,6 @@ proto::Error take_values(RedisReplies& replies, std::vector<proto::Bytes>& value
   return {};
 }
 
-/// How many of `tasks` no run of `found` has.
-uint64_t missing(const std::set<Run>& found, const std::vector<Run>& tasks) {
-  uint64_t count = 0;
-  for (const auto& run : tasks) count += run.count;
-  for (const auto& entry : found) {
-    for (const auto& run : tasks) count -= run.intersect(entry).count;
-  }
-  return count;
-}
-
 uint64_t tag_of(const StoreRead& read) {
   return std::visit([](const auto& r) { return r.tag; }, read);
 }
@@ -226,16 +216,19 @@ void RedisReads::send(uint64_t id, const ReadStates& read) {
   });
 }
 
-void RedisReads::send(uint64_t id, const FindOutputs&) { search(id, 0, {}); }
+void RedisReads::send(uint64_t id, const FindOutputs& read) {
+  search(id, 0, {}, proto::count_of(read.tasks));
+}
 
 // From the end of the list: what is trimmed meanwhile leaves at the front, and what is added makes
 // us see an entry twice, never miss one. No single command holds Redis up.
-void RedisReads::search(uint64_t id, uint64_t from_end, std::set<Run> found) {
+void RedisReads::search(uint64_t id, uint64_t from_end, std::set<Run> found, uint64_t missing) {
   const auto& read = std::get<FindOutputs>(waiting_.at(id));
   RedisRequest request({"LRANGE", proto::done_key(read.session),
                         "-" + std::to_string(from_end + kEntriesAtOnce),
                         "-" + std::to_string(from_end + 1)});
-  auto seen = [this, id, from_end, found = std::move(found)](RedisReplies&& replies) mutable {
+  auto seen = [this, id, from_end, found = std::move(found),
+               missing](RedisReplies&& replies) mutable {
     if (transient(replies[0])) return;
     const auto& read = std::get<FindOutputs>(waiting_.at(id));
     OutputsFound answer{read.tag, {}, {}, UINT64_MAX, {}};
@@ -245,10 +238,11 @@ void RedisReads::search(uint64_t id, uint64_t from_end, std::set<Run> found) {
     }
     for (const auto& item : replies[0].items) {
       auto run = proto::parse_run(item.text);
-      if (run && proto::overlaps(read.tasks, *run)) found.insert(*run);
+      uint64_t common = run ? proto::count_of(read.tasks, *run) : 0;
+      if (common > 0 && found.insert(*run).second) missing -= std::min(missing, common);
     }
-    if (replies[0].items.size() == kEntriesAtOnce && missing(found, read.tasks) > 0) {
-      return search(id, from_end + kEntriesAtOnce, std::move(found));
+    if (replies[0].items.size() == kEntriesAtOnce && missing > 0) {
+      return search(id, from_end + kEntriesAtOnce, std::move(found), missing);
     }
     if (found.empty()) return finish(id, std::move(answer));
     std::vector<Run> runs(found.begin(), found.end());

@@ -48,7 +48,7 @@ class RedisReads {
   void send(uint64_t id, const FindOutputs& read);
   void send(uint64_t id, const ReadScale& read);
   void take_done(uint64_t id, runtime::RedisReplies&& replies);
-  void search(uint64_t id, uint64_t from_end, std::set<proto::Run> found);
+  void search(uint64_t id, uint64_t from_end, std::set<proto::Run> found, uint64_t missing);
   /// The fields of as many of `runs` as fit in `bytes_max`, but always of one.
   void fetch_fitting(const SessionName& session, Key key, std::vector<proto::Run> runs,
                      uint64_t bytes_max, TakeValues take);

@@ -54,20 +54,15 @@ std::shared_ptr<SessionHandle> handle_of(const std::shared_ptr<ClientImpl>& clie
   return handle;
 }
 
-std::string text_of(const proto::Value& row, const char* key) {
-  auto value = row.find(key);
-  return value != nullptr && value->text() != nullptr ? *value->text() : "";
-}
 uint64_t number_of(const proto::Value& row, const char* key) {
-  auto value = row.find(key);
-  return value == nullptr ? 0 : static_cast<uint64_t>(std::max<int64_t>(0, value->number()));
+  return static_cast<uint64_t>(std::max<int64_t>(0, row.number_at(key)));
 }
 
 SessionStatus session_status(const proto::Value& row) {
   SessionStatus status;
-  status.session = text_of(row, "id");
-  status.application = text_of(row, "application");
-  if (auto state = proto::session_state_from(text_of(row, "state"))) {
+  status.session = row.text_at("id");
+  status.application = row.text_at("application");
+  if (auto state = proto::session_state_from(row.text_at("state"))) {
     status.state = static_cast<SessionState>(*state);
   }
   status.tasks = number_of(row, "tasks");
@@ -174,8 +169,8 @@ std::vector<ExecutorStatus> Client::list_executors() {
   auto rows = rows_of(*impl_, "executor");
   std::vector<ExecutorStatus> executors;
   for (const auto& row : rows) {
-    executors.push_back({text_of(row, "id"), text_of(row, "state"), text_of(row, "address"),
-                         number_of(row, "slots")});
+    executors.push_back({std::string(row.text_at("id")), std::string(row.text_at("state")),
+                         std::string(row.text_at("address")), number_of(row, "slots")});
   }
   return executors;
 }

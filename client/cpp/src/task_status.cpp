@@ -17,26 +17,16 @@ namespace {
 
 using std::chrono::system_clock;
 
-TaskState state_named(const std::string& name) {
+TaskState state_named(std::string_view name) {
   for (size_t i = 0; i < proto::kTaskStates.size(); i++) {
     if (proto::name_of(proto::kTaskStates[i]) == name) return static_cast<TaskState>(i);
   }
   throw Error(Code::kBadFrame,
-              "the broker names a task state that this client does not know: " + name);
-}
-
-std::string text_of(const proto::Value& row, const char* key) {
-  auto value = row.find(key);
-  return value != nullptr && value->text() != nullptr ? *value->text() : "";
-}
-
-int64_t number_of(const proto::Value& row, const char* key) {
-  auto value = row.find(key);
-  return value == nullptr ? 0 : value->number();
+              "the broker names a task state that this client does not know: " + std::string(name));
 }
 
 system_clock::time_point time_of(const proto::Value& row, const char* key) {
-  return system_clock::time_point(std::chrono::milliseconds(number_of(row, key)));
+  return system_clock::time_point(std::chrono::milliseconds(row.number_at(key)));
 }
 
 // The element behind a row, if the row says that there is one.
@@ -51,15 +41,15 @@ std::optional<std::string> behind(const proto::Value& row, const char* key,
 
 TaskStatus status_of(const proto::Value& row, proto::ElementReader& elements) {
   TaskStatus task;
-  task.task = static_cast<uint64_t>(number_of(row, "id"));
-  task.state = state_named(text_of(row, "state"));
-  task.executor = text_of(row, "executor");
-  task.attempt = static_cast<uint32_t>(number_of(row, "attempt"));
+  task.task = static_cast<uint64_t>(row.number_at("id"));
+  task.state = state_named(row.text_at("state"));
+  task.executor = row.text_at("executor");
+  task.attempt = static_cast<uint32_t>(row.number_at("attempt"));
   task.dispatched = time_of(row, "dispatched");
   task.started = time_of(row, "started");
   task.ended = time_of(row, "ended");
-  task.code = static_cast<Code>(proto::code_named(text_of(row, "code")));
-  task.reason = text_of(row, "reason");
+  task.code = static_cast<Code>(proto::code_named(row.text_at("code")));
+  task.reason = row.text_at("reason");
   task.input = behind(row, "input", elements);
   task.output = behind(row, "output", elements);
   return task;
