@@ -209,7 +209,7 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
     Session* session = state.session(uid);
     auto lost = take_all_hands(share);
     if (session != nullptr && !lost.empty()) {
-      requeue(state, *session, std::move(lost), Charge::kNo, Code::kOk, "", now);
+      requeue(state, *session, lost, Charge::kNo, Code::kOk, "", now);
     }
   }
   adopt_bindings(state, executor, hello, now);
@@ -266,8 +266,7 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   bool charged = message.code == Code::kTaskCrashed || message.code == Code::kTaskTimeout;
   auto reason = message.reason.substr(0, proto::kReasonBytesMax);
   if (!reason.empty()) session->reason = reason;
-  requeue(state, *session, std::move(back), charged ? Charge::kYes : Charge::kNo, message.code,
-          reason, now);
+  requeue(state, *session, back, charged ? Charge::kYes : Charge::kNo, message.code, reason, now);
 }
 
 void on(State& state, Executor& executor, const proto::Bound& message, const proto::Now& now) {
@@ -389,8 +388,8 @@ void lose_executor(State& state, Executor& executor, ExecutorState into, const s
     if (session == nullptr) continue;
     std::erase(session->at, executor.id);
     if (hands.empty()) continue;
-    requeue(state, *session, std::move(hands), lost ? Charge::kYes : Charge::kNo,
-            Code::kTaskCrashed, "executor " + executor.id + " was lost: " + why, now);
+    requeue(state, *session, hands, lost ? Charge::kYes : Charge::kNo, Code::kTaskCrashed,
+            "executor " + executor.id + " was lost: " + why, now);
   }
   executor.shares.clear();
   state.plan_due = true;

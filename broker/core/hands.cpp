@@ -112,7 +112,7 @@ void drop_empty_share(Executor& executor, proto::SessionUid uid) {
   }
 }
 
-void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
+void requeue(State& state, Session& session, const std::vector<Hand>& hands, Charge charge,
              proto::Code code, const std::string& reason, const proto::Now& now) {
   PutAttempts attempts{session.name, {}};
   for (const auto& hand : hands) {

@@ -25,7 +25,7 @@ enum class Charge : uint8_t { kNo, kYes };
 
 /// Running ids go back to the front of the queue. Charged ones that reached max_attempts fail with
 /// `code` and `reason` instead.
-void requeue(State& state, Session& session, std::vector<Hand> hands, Charge charge,
+void requeue(State& state, Session& session, const std::vector<Hand>& hands, Charge charge,
              proto::Code code, const std::string& reason, const proto::Now& now);
 
 /// Tells the executor to stop these parts, which are no longer in its hands here. Until it says

@@ -160,7 +160,7 @@ void cover_lost_inputs(Session& session) {
   }
 }
 
-void recover_session(State& state, RecoveredSession from, const proto::Now& now) {
+void recover_session(State& state, const RecoveredSession& from, const proto::Now& now) {
   auto session = std::make_unique<Session>();
   read_fields(*session, from);
   if (session->uid == 0) {
@@ -266,7 +266,7 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
     }
   }
   for (const auto& [id, row] : recovered.executors) recover_executor(state, id, row);
-  for (auto& session : recovered.sessions) recover_session(state, std::move(session), now);
+  for (const auto& session : recovered.sessions) recover_session(state, session, now);
   if (!recovered.lineage_broken) {
     for (auto& [uid, session] : state.sessions) hold_recovered(state, *session);
   }

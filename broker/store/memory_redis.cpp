@@ -30,7 +30,7 @@ void drop_fields(MemoryKeys& keys, const std::string& key, const std::vector<std
   if (hash.empty()) keys.erase(found);
 }
 
-void put_field(MemoryKeys& keys, std::string key, const std::string& field,
+void put_field(MemoryKeys& keys, const std::string& key, const std::string& field,
                const std::string& value) {
   if (value.empty()) return drop_fields(keys, key, {field});
   at<MemoryHash>(keys, key)[field] = value;

@@ -218,6 +218,16 @@ std::string Checker::unfinished() const {
   return text;
 }
 
+bool Checker::has_seen_all(const broker::MemoryKeys& keys) const {
+  return std::all_of(logs_.begin(), logs_.end(), [&](const auto& item) {
+    const auto& [uid, log] = item;
+    if (log.is_deleted || log.relaxed) return true;
+    auto read = std::get<broker::OutputsRead>(broker::answer_read(
+        keys, broker::ReadOutputs{0, log.name, 0, UINT64_MAX / 2, entries_end(uid)}));
+    return read.runs.empty();
+  });
+}
+
 void Checker::compare(const broker::MemoryKeys& keys) {
   for (auto& [uid, log] : logs_) {
     if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys);

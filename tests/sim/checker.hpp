@@ -55,6 +55,9 @@ class Checker {
   /// After the last entry that anybody saw.
   uint64_t entries_end(proto::SessionUid uid) const;
   std::string unfinished() const;
+  /// Nothing in the store waits for its delivery: results of tasks that are `unknown` may still
+  /// come when all others have, and wait for the next fsync then.
+  bool has_seen_all(const broker::MemoryKeys& keys) const;
   /// At the end: the store against what was delivered.
   void compare(const broker::MemoryKeys& keys);
 

@@ -61,10 +61,7 @@ Outcome Simulation::run() {
       world_.fail("not done after " + std::to_string(kPeaceUs / 1'000'000) +
                   " s of peace:" + unfinished());
   }
-  // What leaves the broker last is on its way to Redis still.
-  for (int64_t end_us = world_.now_us() + proto::kUsPerSecond;
-       world_.now_us() < end_us && world_.step();) {
-  }
+  finish(deadline_us);
   if (world_.failure().empty()) checker_.compare(redis_.keys());
   Outcome outcome{world_.failure(),
                   world_.now_us(),
@@ -76,6 +73,17 @@ Outcome Simulation::run() {
                   faults_};
   for (const auto& executor : executors_) outcome.executed += executor->executed();
   return outcome;
+}
+
+// What leaves the broker last is on its way to Redis still, and what Redis has last is on its way
+// to a disk and from there to the watchers.
+void Simulation::finish(int64_t deadline_us) {
+  int64_t look_us = world_.now_us() + proto::kUsPerSecond;
+  while (world_.now_us() < deadline_us && world_.step()) {
+    if (world_.now_us() < look_us) continue;
+    if (checker_.has_seen_all(redis_.keys())) break;
+    look_us = world_.now_us() + kLookUs;
+  }
 }
 
 void Simulation::start_broker(bool elsewhere) {

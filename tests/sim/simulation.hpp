@@ -25,6 +25,7 @@ class Simulation {
   Outcome run();
 
  private:
+  void finish(int64_t deadline_us);
   void start_broker(bool elsewhere);
   void operate();
   BrokerNode* a_broker();
