@@ -26,9 +26,8 @@ std::string busy_line(const PingRun& run, const Outcome& outcome) {
   double whole = std::max(1e-6, seconds(outcome.duration_us) * static_cast<double>(outcome.slots));
   return "A task took <" +
          show_decimals(seconds(run.in_tasks_us()) * 1000 / static_cast<double>(tasks), 2) +
-         " ms> by its service's clock; <" + std::to_string(outcome.slots) +
-         "> slots were busy <" + show_decimals(100 * seconds(run.in_tasks_us()) / whole, 1) +
-         "%> of the time.\n";
+         " ms> by its service's clock; <" + std::to_string(outcome.slots) + "> slots were busy <" +
+         show_decimals(100 * seconds(run.in_tasks_us()) / whole, 1) + "%> of the time.\n";
 }
 
 std::string stage_table(const Stages& stages) {
