@@ -120,11 +120,14 @@ void App::act(const std::vector<Decision>& decisions) {
     leave.insert(leave.end(), decision.retire.begin(), decision.retire.end());
     leave.insert(leave.end(), decision.failed.begin(), decision.failed.end());
     if (decision.add == 0) continue;
-    orders_.emplace_back([this, application = decision.application, count = decision.add](
-                             Provider::Done done) { provider_->add(application, count, done); });
+    orders_.emplace_back([this, application = decision.application,
+                          count = decision.add](const Provider::Done& done) {
+      provider_->add(application, count, done);
+    });
   }
   if (!leave.empty()) {
-    orders_.emplace_front([this, leave](Provider::Done done) { provider_->leave(leave, done); });
+    orders_.emplace_front(
+        [this, leave](const Provider::Done& done) { provider_->leave(leave, done); });
   }
   if (config_.dry_run) orders_.clear();
   act_next();

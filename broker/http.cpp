@@ -7,6 +7,8 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -23,7 +25,12 @@ using Json = nlohmann::json;
 
 // A loop that published nothing for so long does not turn; its state is not to be trusted.
 constexpr int64_t kStaleUs = 5 * proto::kUsPerSecond;
-constexpr int kThreads = 4;
+/// Each connection has one for as long as it takes to say what it wants: a few slow ones must not
+/// keep a probe waiting.
+constexpr int kThreads = 64;
+constexpr int kReadSeconds = 2;
+/// At the end nobody waits for those that are still saying it.
+constexpr std::chrono::seconds kStopWait{1};
 
 Snapshot::App& app_of(std::map<std::string, Snapshot::App>& apps, const std::string& name) {
   auto& app = apps[name];
@@ -168,6 +175,7 @@ std::string metrics_text(const Snapshot& s) {
 struct HttpServer::Impl {
   httplib::Server server;
   std::thread thread;
+  std::promise<void> ended;
   std::mutex mutex;
   std::shared_ptr<const Snapshot> snapshot = std::make_shared<Snapshot>();
 
@@ -201,7 +209,8 @@ HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
   server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   server.set_payload_max_length(1024);  // nothing here takes a body
   server.set_keep_alive_max_count(100);
-  server.set_read_timeout(5);
+  server.set_read_timeout(kReadSeconds);
+  server.set_keep_alive_timeout(kReadSeconds);
   server.Get("/livez", [this](const auto&, auto& r) { impl_->livez(r); });
   server.Get("/healthz", [this](const auto&, auto& r) { impl_->livez(r); });
   // Not the library's SO_REUSEPORT: two brokers would share the port, and each would get half of
@@ -238,7 +247,10 @@ proto::Result<int> HttpServer::listen(const std::string& address, int port) {
         proto::Code::kAlreadyExists,
         "cannot listen on http://" + address + ":" + std::to_string(port) + ": the port is taken"};
   }
-  impl_->thread = std::thread([this] { impl_->server.listen_after_bind(); });
+  impl_->thread = std::thread([impl = impl_.get()] {
+    impl->server.listen_after_bind();
+    impl->ended.set_value();
+  });
   return bound;
 }
 
@@ -249,9 +261,15 @@ void HttpServer::publish(Snapshot snapshot) {
 }
 
 void HttpServer::stop() {
-  if (!impl_->thread.joinable()) return;
+  if (impl_ == nullptr || !impl_->thread.joinable()) return;
   impl_->server.stop();
-  impl_->thread.join();
+  if (impl_->ended.get_future().wait_for(kStopWait) == std::future_status::ready) {
+    impl_->thread.join();
+    return;
+  }
+  // Left to the end of the process, which is near.
+  impl_->thread.detach();
+  (void)impl_.release();
 }
 
 }  // namespace flame::broker

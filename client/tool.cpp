@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "client/cpp/src/endpoint.hpp"
 #include "client/terminal.hpp"
@@ -43,6 +45,17 @@ proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string
   connection->on_waiting([name = std::string(tool)](const auto& why) { say_waiting(name, why); });
   if (auto up = connection->wait_until_up(timeout_ms); !up) return up.error();
   return connection;
+}
+
+bool output_failed() { return std::ferror(stdout) != 0; }
+
+int finish(std::string_view tool, int code) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && !output_failed()) return code;
+  std::string why = errno == 0 ? "" : std::string(": ") + std::strerror(errno);
+  std::fprintf(stderr, "%.*s: the output could not be written completely%s\n",
+               static_cast<int>(tool.size()), tool.data(), why.c_str());
+  return code == kExitOk ? kExitFailed : code;
 }
 
 int fail(std::string_view tool, const proto::Error& error) {

@@ -25,6 +25,12 @@ int fail(std::string_view tool, const proto::Error& error);
 /// The same for a wrong command line: exit code 2 and where to find help.
 int fail_usage(std::string_view tool, const proto::Error& error);
 
+/// The last call of every tool: what was printed is written out. Where that failed (a full disk, a
+/// closed descriptor), says so, and a success is none.
+int finish(std::string_view tool, int code);
+/// True once a write to stdout has failed: what follows would only pretend.
+bool output_failed();
+
 /// Waits in the main thread for what ends a tool: SIGINT, SIGTERM, or another thread's word.
 /// Constructed before any thread, so that all of them hold the signals back.
 class Waiter {

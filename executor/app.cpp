@@ -4,7 +4,10 @@
 
 #include <signal.h>
 
+#include <map>
+
 #include "proto/codec.hpp"
+#include "proto/elements.hpp"
 #include "runtime/log.hpp"
 
 namespace flame::executor {
@@ -70,7 +73,7 @@ void App::turn() {
   for (auto& event : std::exchange(events_, {})) {
     auto gone = std::holds_alternative<shims::Exited>(event.event) ? event.instance : 0;
     feed(std::move(event));
-    if (gone != 0) shims_.erase(gone);
+    if (gone != 0) forget(gone);
   }
   feed(TurnEnded{});
   perform();
@@ -106,6 +109,8 @@ void App::perform() {
       if (auto to = shim(stop->instance)) to->terminate();
     } else if (auto kill = std::get_if<Kill>(&action)) {
       if (auto to = shim(kill->instance)) to->kill();
+    } else if (auto read = std::get_if<ReadLogs>(&action)) {
+      perform(*read);
     } else if (auto note = std::get_if<Note>(&action)) {
       note->warning ? runtime::log::warn(note->text) : runtime::log::info(note->text);
     } else if (std::holds_alternative<Reconnect>(action)) {
@@ -136,6 +141,31 @@ void App::perform(const Start& start) {
   } else {
     events_.push_back({start.instance, shims::Exited{shim.error().message}});
   }
+}
+
+void App::forget(InstanceId id) {
+  auto ended = shims_.find(id);
+  if (ended == shims_.end()) return;
+  if (!ended->second->log().empty()) ended_.emplace_back(id, ended->second->log());
+  if (ended_.size() > proto::kEndedLogsMax) ended_.pop_front();
+  shims_.erase(ended);
+}
+
+void App::perform(const ReadLogs& read) {
+  std::string payload;
+  auto add = [&](InstanceId id, const shims::OutputLog& log, bool running) {
+    auto text = log.text(read.uid, read.task);
+    if (text.empty()) return;
+    auto row =
+        proto::Map{{"executor", config_.core.id}, {"instance", uint64_t{id}}, {"running", running}};
+    proto::append_element(payload, proto::encode_value(row));
+    proto::append_element(payload, text);
+  };
+  for (const auto& [id, log] : ended_) add(id, log, false);
+  std::map<InstanceId, const shims::Shim*> running;
+  for (const auto& [id, shim] : shims_) running[id] = shim.get();
+  for (const auto& [id, shim] : running) add(id, shim->log(), true);
+  feed(LogsRead{read.request, proto::Bytes::own(std::move(payload))});
 }
 
 shims::Shim* App::shim(InstanceId id) {

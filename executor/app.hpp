@@ -6,6 +6,7 @@
 // broker socket and services -> core -> services first, so that they work while we speak to the
 // broker.
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,8 +47,10 @@ class App {
   void perform();
   void perform(Send& send);
   void perform(const Start& start);
+  void perform(const ReadLogs& read);
   void start_timer();
   shims::Shim* shim(InstanceId id);
+  void forget(InstanceId id);
 
   AppConfig config_;
   shims::Guard guard_;  // forks: before anything that must not be doubled
@@ -59,6 +62,7 @@ class App {
   Actions actions_;
   shims::Events events_;
   std::unordered_map<InstanceId, std::unique_ptr<shims::Shim>> shims_;
+  std::deque<std::pair<InstanceId, shims::OutputLog>> ended_;  ///< the last that wrote something
   runtime::EventLoop::TimerId timer_ = 0;
   int64_t timer_at_us_ = 0;
   bool refused_ = false;  ///< a message of this turn did not leave

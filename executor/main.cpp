@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "executor/app.hpp"
+#include "proto/text.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/log.hpp"
 #include "runtime/options.hpp"
@@ -21,6 +22,8 @@ using flame::runtime::Options;
 
 const std::vector<OptionRow> kOptions = {
     {"broker", 'b', "ENDPOINT", "tcp://127.0.0.1:7701", "The broker's endpoint for executors"},
+    {"endpoint", 0, "ENDPOINT", "",
+     "Where services find it as clients; default: one port below --broker"},
     {"id", 0, "NAME", "", "Name of this executor; default: host name and 6 letters"},
     {"slots", 0, "N", "", "Services that run at the same time; default: cores"},
     {"application", 0, "NAME", "", "Serve only this application; default: all"},
@@ -66,10 +69,21 @@ flame::proto::Status read_core(const Options& options, flame::executor::Config& 
   return {};
 }
 
+// Clients have the port below that of executors, wherever nobody says otherwise.
+std::string endpoint_of(const std::string& broker) {
+  auto colon = broker.rfind(':');
+  if (colon == std::string::npos) return "";
+  auto port = flame::proto::parse_number<uint16_t>(broker.substr(colon + 1));
+  if (!port || *port < 2) return "";
+  return broker.substr(0, colon + 1) + std::to_string(*port - 1);
+}
+
 flame::proto::Status read_place(const Options& options, flame::executor::AppConfig& config) {
   namespace fs = std::filesystem;
   std::error_code error;
   config.place.program_directory = flame::shims::program_directory();
+  config.place.endpoint = options.text("endpoint");
+  if (config.place.endpoint.empty()) config.place.endpoint = endpoint_of(config.broker);
   auto& folder = config.place.work_directory;
   folder = options.text("work-dir");
   // Not by the id alone: two clusters on one machine have executors of the same id.

@@ -268,6 +268,78 @@ struct GetTasks {
   friend bool operator==(const GetTasks&, const GetTasks&) = default;
 };
 
+/// Changes fields of an application, also while sessions of it are open: an instance is started
+/// anew once nothing runs in it. Answer: Ok, when recorded.
+struct UpdateApplication {
+  static constexpr auto kType = MessageType::kUpdateApplication;
+  uint64_t request = 0;
+  std::string name;
+  Value changes;  ///< a map of the fields that become different, as to_value() has them
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, name, changes);
+  }
+  friend bool operator==(const UpdateApplication&, const UpdateApplication&) = default;
+};
+
+/// Other common data for a session that takes tasks. Tasks submitted after the answer run with it:
+/// an instance leaves the session and enters it again, once nothing runs in it. Answer: CommonData
+/// without payload, when recorded; conflict if `if_version` is not the present one.
+struct UpdateCommon {
+  static constexpr auto kType = MessageType::kUpdateCommon;
+  uint64_t request = 0;
+  std::string session;
+  uint64_t if_version = 0;  ///< only if this is the present version; 0: in any case
+  Bytes payload;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, session, if_version);
+  }
+  friend bool operator==(const UpdateCommon&, const UpdateCommon&) = default;
+};
+
+/// Answer: CommonData.
+struct GetCommon {
+  static constexpr auto kType = MessageType::kGetCommon;
+  uint64_t request = 0;
+  std::string session;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, session);
+  }
+  friend bool operator==(const GetCommon&, const GetCommon&) = default;
+};
+
+/// One task, as soon as it is not any more what the client knows. Answer: Tasks with its row, whose
+/// `version` is what to name next; states between two questions are not told.
+struct WatchTask {
+  static constexpr auto kType = MessageType::kWatchTask;
+  uint64_t request = 0;
+  std::string session;
+  TaskId task = 0;
+  std::string known;      ///< `version` of the row that the client has; none: answered at once
+  bool payloads = false;  ///< as in GetTasks
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, session, task, known, payloads);
+  }
+  friend bool operator==(const WatchTask&, const WatchTask&) = default;
+};
+
+/// What the instances of a session wrote to stdout and stderr last. Answer: Logs, once every
+/// executor that has some answered, or log_wait_ms later without the others.
+struct GetLogs {
+  static constexpr auto kType = MessageType::kGetLogs;
+  uint64_t request = 0;
+  std::string session;
+  TaskId task = 0;  ///< only what was written while this task ran; 0: all
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, session, task);
+  }
+  friend bool operator==(const GetLogs&, const GetLogs&) = default;
+};
+
 // ---- broker -> client
 // -----------------------------------------------------------------------------------
 
@@ -473,6 +545,60 @@ struct Tasks {
     return f(request, next);
   }
   friend bool operator==(const Tasks&, const Tasks&) = default;
+};
+
+struct ProgressReport {
+  TaskId task = 0;
+  uint64_t percent = 0;  ///< at most 100
+  std::string text;      ///< at most progress_text_bytes_max
+  template <class F>
+  auto fields(F&& f) {
+    return f(task, percent, text);
+  }
+  friend bool operator==(const ProgressReport&, const ProgressReport&) = default;
+};
+
+/// What running tasks said of themselves last. To watchers of the session, ten times a second at
+/// most; the next one counts if one is lost.
+struct Progress {
+  static constexpr auto kType = MessageType::kProgress;
+  SessionUid uid = 0;
+  std::vector<ProgressReport> reports;
+  template <class F>
+  auto fields(F&& f) {
+    return f(uid, reports);
+  }
+  friend bool operator==(const Progress&, const Progress&) = default;
+};
+
+/// payload: common data; empty as the answer to UpdateCommon. `version` counts 1, 2, 3 ... from the
+/// session's creation on.
+struct CommonData {
+  static constexpr auto kType = MessageType::kCommonData;
+  uint64_t request = 0;
+  uint64_t version = 0;
+  Bytes payload;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, version);
+  }
+  friend bool operator==(const CommonData&, const CommonData&) = default;
+};
+
+/// payload: rows (proto/rows.hpp), one of each instance: executor, instance, process, running; each
+/// followed by the last bytes it wrote, of at most instance_log_bytes. An executor that did not
+/// answer in time has one row with `error`. `cut`: some were left out, one answer holds only so
+/// much.
+struct Logs {
+  static constexpr auto kType = MessageType::kLogs;
+  uint64_t request = 0;
+  bool cut = false;
+  Bytes payload;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, cut);
+  }
+  friend bool operator==(const Logs&, const Logs&) = default;
 };
 
 }  // namespace flame::proto

@@ -40,6 +40,7 @@ enum class Code : uint16_t {
   kRefused = 11,
   kDuplicate = 12,
   kForgotten = 13,
+  kConflict = 14,
   // Where it was asked.
   kBadFrame = 32,
   kVersion = 33,
@@ -97,6 +98,7 @@ inline constexpr std::array kCodes = {
             "the task has a recorded result already; this one is not recorded"},
     CodeRow{Code::kForgotten, "forgotten", Retry::kNo,
             "the client id was not used for so long that its submits are forgotten"},
+    CodeRow{Code::kConflict, "conflict", Retry::kNo, "somebody else changed it since it was read"},
     CodeRow{Code::kBadFrame, "bad_frame", Retry::kNo, "a frame does not decode"},
     CodeRow{Code::kVersion, "version", Retry::kNo, "the peer speaks another major version"},
     CodeRow{Code::kCluster, "cluster", Retry::kNo, "the peer belongs to another cluster"},

@@ -67,6 +67,17 @@ struct HandRun {
   friend bool operator==(const HandRun&, const HandRun&) = default;
 };
 
+/// A session's context that an executor has, in the version that came with it.
+struct HeldContext {
+  SessionUid uid = 0;
+  uint64_t version = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(uid, version);
+  }
+  friend bool operator==(const HeldContext&, const HeldContext&) = default;
+};
+
 /// First on a link, with everything the executor holds. Answer: ExecutorWelcome, or ErrorReply.
 /// The same id with another nonce is a new process: the old one's tasks go back at once if its
 /// connection is closed or silent, else the new one is refused with retry_after.
@@ -83,10 +94,11 @@ struct ExecutorHello {
   std::vector<SlotBinding> bindings;
   std::vector<SessionWindow> windows;
   std::vector<HandRun> hand;
+  std::vector<HeldContext> contexts;
   template <class F>
   auto fields(F&& f) {
     return f(protocol_minor, cluster, executor, nonce, application, slots, address, version,
-             bindings, windows, hand);
+             bindings, windows, hand, contexts);
   }
   friend bool operator==(const ExecutorHello&, const ExecutorHello&) = default;
 };
@@ -162,6 +174,30 @@ struct Draining {
   friend bool operator==(const Draining&, const Draining&) = default;
 };
 
+/// What running tasks said of themselves last. No answer: it may be lost, and the next one counts.
+struct TaskProgress {
+  static constexpr auto kType = MessageType::kTaskProgress;
+  SessionUid uid = 0;
+  std::vector<ProgressReport> reports;
+  template <class F>
+  auto fields(F&& f) {
+    return f(uid, reports);
+  }
+  friend bool operator==(const TaskProgress&, const TaskProgress&) = default;
+};
+
+/// The answer to ReadOutput. payload: as of Logs.
+struct Output {
+  static constexpr auto kType = MessageType::kOutput;
+  uint64_t request = 0;
+  Bytes payload;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request);
+  }
+  friend bool operator==(const Output&, const Output&) = default;
+};
+
 // ---- broker -> executor
 // ---------------------------------------------------------------------------------
 
@@ -184,18 +220,20 @@ struct ExecutorWelcome {
 };
 
 /// What an instance of the session needs. Sent before the first Bind of the session to this
-/// executor, and again after its last slot was bound to something else (the executor forgets it
-/// then). payload: common data.
+/// executor, again after its last slot was bound to something else (the executor forgets it then),
+/// and when something of it changed: what comes behind it runs in instances that know the new one.
+/// payload: common data.
 struct SessionContext {
   static constexpr auto kType = MessageType::kSessionContext;
   SessionUid uid = 0;
   std::string session;
   Value application;
-  std::string owner;  ///< a process is re-bound only between sessions of one owner
+  std::string owner;     ///< a process is re-bound only between sessions of one owner
+  uint64_t version = 0;  ///< differs where application or common data do
   Bytes payload;
   template <class F>
   auto fields(F&& f) {
-    return f(uid, session, application, owner);
+    return f(uid, session, application, owner, version);
   }
   friend bool operator==(const SessionContext&, const SessionContext&) = default;
 };
@@ -270,6 +308,20 @@ struct CancelRuns {
     return f(uid, runs);
   }
   friend bool operator==(const CancelRuns&, const CancelRuns&) = default;
+};
+
+/// What instances of the session wrote to stdout and stderr, with `task` only while that ran.
+/// Answer: Output.
+struct ReadOutput {
+  static constexpr auto kType = MessageType::kReadOutput;
+  uint64_t request = 0;
+  SessionUid uid = 0;
+  TaskId task = 0;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, uid, task);
+  }
+  friend bool operator==(const ReadOutput&, const ReadOutput&) = default;
 };
 
 }  // namespace flame::proto

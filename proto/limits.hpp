@@ -36,6 +36,11 @@ inline constexpr uint64_t kDeliverBytesMax = 16 * MiB;
 inline constexpr uint64_t kRecentResultBytesMax = 64 * MiB;
 inline constexpr uint64_t kListRowsMax = 10'000;
 inline constexpr uint64_t kTaskRowsMax = 1000;
+inline constexpr uint64_t kInstancesMax = 1'000'000;
+inline constexpr uint64_t kResourcesBytesMax = 1 * KiB;
+inline constexpr uint64_t kReadersMax = 1000;
+inline constexpr uint64_t kUnreadAnswerBytesMax = 64 * MiB;
+inline constexpr uint64_t kTaskWatchesMax = 100'000;
 inline constexpr uint64_t kEventsKept = 256;
 inline constexpr uint64_t kBeatMs = 1000;
 inline constexpr uint64_t kLeaseMs = 3000;
@@ -60,8 +65,14 @@ inline constexpr uint64_t kFrameTargetUs = 2'000;
 inline constexpr uint64_t kAheadTargetUs = 5'000;
 inline constexpr uint64_t kNextTaskUs = 20'000;
 inline constexpr uint64_t kStderrTailBytes = 2 * KiB;
+inline constexpr uint64_t kInstanceLogBytes = 64 * KiB;
+inline constexpr uint64_t kEndedLogsMax = 64;
+inline constexpr uint64_t kLogWaitMs = 2'000;
+inline constexpr uint64_t kProgressTextBytesMax = 1 * KiB;
+inline constexpr uint64_t kProgressMs = 100;
 inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
+inline constexpr uint64_t kClusterSlotsMax = 262'144;
 inline constexpr uint64_t kDemandIntervalMs = 200;
 inline constexpr uint64_t kLogBytesMax = 16 * MiB;
 inline constexpr uint64_t kDecisionsKept = 1000;
@@ -125,6 +136,17 @@ inline constexpr std::array kLimits = {
              "one reply stays below a few MiB"},
     LimitRow{"task_rows_max", kTaskRowsMax, "tasks", "the answer says where to go on",
              "one question reads a few MiB of Redis at most"},
+    LimitRow{"instances_max", kInstancesMax, "instances", "bad_request",
+             "min_instances and max_instances of a session; above every cluster there is"},
+    LimitRow{"resources_bytes_max", kResourcesBytesMax, "bytes", "bad_request",
+             "shown in every listing"},
+    LimitRow{"readers_max", kReadersMax, "readers", "a further name is refused as bad_request",
+             "each is remembered in Redis for reader_ttl_ms"},
+    LimitRow{"unread_answer_bytes_max", kUnreadAnswerBytesMax, "bytes",
+             "further questions of that client are answered busy",
+             "who asks and never reads must not fill the broker"},
+    LimitRow{"task_watches_max", kTaskWatchesMax, "tasks", "a further watch_task is answered busy",
+             "some 20 MiB of the broker"},
     LimitRow{"events_kept", kEventsKept, "events", "older ones are trimmed", "a session's history"},
     LimitRow{"beat_ms", kBeatMs, "ms", "a beat is sent", "three fit in a lease"},
     LimitRow{"idle_beats_max", kIdleBeatsMax, "beats/s",
@@ -177,9 +199,22 @@ inline constexpr std::array kLimits = {
              "a service need not wait for the executor; a tenth of what a person notices"},
     LimitRow{"stderr_tail_bytes", kStderrTailBytes, "bytes", "older output is dropped",
              "what a failed task shows of its stderr"},
+    LimitRow{"instance_log_bytes", kInstanceLogBytes, "bytes", "older output is dropped",
+             "what flmctl logs shows of an instance"},
+    LimitRow{"ended_logs_max", kEndedLogsMax, "instances",
+             "the output of instances that ended earlier is dropped",
+             "4 MiB of an executor; the last crashes can be read"},
+    LimitRow{"log_wait_ms", kLogWaitMs, "ms", "logs are answered without the executors that lack",
+             "one that hangs must not keep the others' lines"},
+    LimitRow{"progress_text_bytes_max", kProgressTextBytesMax, "bytes", "the text is cut",
+             "a line for a person"},
+    LimitRow{"progress_ms", kProgressMs, "ms", "a task's next progress waits, only the last leaves",
+             "ten times a second is smooth for a person"},
     LimitRow{"busy_memory_percent", kBusyMemoryPercent, "%",
              "submits are answered busy, results still fit", "of Redis' maxmemory"},
     LimitRow{"slots_max", kSlotsMax, "slots", "the executor is refused", "one process, one loop"},
+    LimitRow{"cluster_slots_max", kClusterSlotsMax, "slots", "a further executor is answered busy",
+             "every plan looks at every slot"},
     LimitRow{"demand_interval_ms", kDemandIntervalMs, "ms", "flame:demand is written again",
              "at most five times a second"},
     LimitRow{"log_bytes_max", kLogBytesMax, "bytes", "a local cluster's log becomes NAME.log.1",

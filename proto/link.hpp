@@ -35,6 +35,9 @@ class Link {
     return Verdict::kAccept;
   }
 
+  /// The number of the last accepted message.
+  uint64_t received() const { return received_; }
+
  private:
   uint32_t id_ = 0;
   uint64_t sent_ = 0;

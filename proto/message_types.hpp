@@ -35,8 +35,12 @@ enum class MessageType : uint8_t {
   kRecover = 29,
   kCancelTasks = 30,
   kGetTasks = 33,
-  // 31 suspend, 32 resume, 34 update application, 35 update common data,
-  // 36 watch tasks, 37 drain executor, 38 retry: numbered room.
+  kUpdateApplication = 34,
+  kUpdateCommon = 35,
+  kWatchTask = 36,
+  kGetCommon = 39,
+  kGetLogs = 40,
+  // 31 suspend, 32 resume, 37 drain executor, 38 retry: numbered room.
 
   kWelcome = 48,
   kOk = 49,
@@ -46,9 +50,12 @@ enum class MessageType : uint8_t {
   kResults = 53,
   kListing = 54,
   kSessionChanged = 55,
-  // 56 progress, 57 lost by store: numbered room.
+  kProgress = 56,
+  // 57 lost by store: numbered room.
   kCancelled = 58,
   kTasks = 59,
+  kCommonData = 60,
+  kLogs = 61,
 
   kExecutorHello = 80,
   kWindow = 81,
@@ -56,7 +63,8 @@ enum class MessageType : uint8_t {
   kReturned = 83,
   kBound = 84,
   kDraining = 85,
-  // 86 progress, 87 output ring: numbered room.
+  kTaskProgress = 86,
+  kOutput = 87,
 
   kExecutorWelcome = 104,
   kSessionContext = 105,
@@ -66,6 +74,7 @@ enum class MessageType : uint8_t {
   kTakeBack = 109,
   kCancelRuns = 110,
   // 111 drain, 112 cordon: numbered room.
+  kReadOutput = 113,
 };
 
 /// The part of the header that every message has.

@@ -51,9 +51,10 @@ struct Beat {
   static constexpr auto kType = MessageType::kBeat;
   uint64_t status = 0;
   uint64_t idle_ms = 0;  ///< 0: as beat_ms
+  uint64_t heard = 0;    ///< a client's: the broker's last message that it has received
   template <class F>
   auto fields(F&& f) {
-    return f(status, idle_ms);
+    return f(status, idle_ms, heard);
   }
   friend bool operator==(const Beat&, const Beat&) = default;
 };
@@ -90,7 +91,9 @@ using Message =
                  RegisterApplication, UnregisterApplication, Recover, Welcome, Ok, SessionInfo,
                  SubmitAck, Watching, Results, Listing, SessionChanged, ExecutorHello, Window,
                  TaskResults, Returned, Bound, Draining, ExecutorWelcome, SessionContext, Bind,
-                 Dispatch, Recorded, TakeBack, CancelRuns, CancelTasks, Cancelled, GetTasks, Tasks>;
+                 Dispatch, Recorded, TakeBack, CancelRuns, CancelTasks, Cancelled, GetTasks, Tasks,
+                 UpdateApplication, UpdateCommon, GetCommon, CommonData, WatchTask, Progress,
+                 TaskProgress, GetLogs, Logs, ReadOutput, Output>;
 
 inline MessageType type_of(const Message& message) {
   return std::visit([](const auto& m) { return std::decay_t<decltype(m)>::kType; }, message);

@@ -28,6 +28,7 @@ EventLoop::~EventLoop() { close(epoll_); }
 
 void EventLoop::add_socket(Socket& socket, std::function<void()> handler) {
   sockets_.push_back({&socket, std::make_shared<std::function<void()>>(std::move(handler)), true});
+  if (socket.fd() < 0) return;  // it could not be opened; its connect() or bind() says so
   // Only wakes the loop: whether a message waits is asked from the socket itself.
   add_fd(socket.fd(), true, false, [&socket](Ready) { socket.woken(); });
 }

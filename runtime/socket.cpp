@@ -30,6 +30,11 @@ proto::Error socket_error(std::string_view verb, const std::string& endpoint) {
                       "cannot " + std::string(verb) + " " + endpoint + ": " + zmq_strerror(error)};
 }
 
+proto::Error no_socket(int error) {
+  return {proto::Code::kSystem, std::string("cannot open a socket: ") + zmq_strerror(error) +
+                                    "; this process may open more files with ulimit -n"};
+}
+
 struct Frame {
   zmq_msg_t message;
   Frame() { zmq_msg_init(&message); }
@@ -90,7 +95,10 @@ SocketContext::~SocketContext() { zmq_ctx_term(handle_); }
 Socket::Socket(SocketContext& context, Kind kind)
     : handle_(zmq_socket(context.handle(), kind == Kind::kRouter ? ZMQ_ROUTER : ZMQ_DEALER)),
       kind_(kind) {
-  FLAME_ASSERT(handle_ != nullptr);
+  if (handle_ == nullptr) {  // no descriptor left, most likely; bind() and connect() say so
+    open_error_ = zmq_errno();
+    return;
+  }
   // Credit and windows bound what is outstanding; a high-water mark would only turn that into loss.
   set(handle_, ZMQ_SNDHWM, 100'000);
   set(handle_, ZMQ_RCVHWM, 100'000);
@@ -121,14 +129,18 @@ Socket::Socket(SocketContext& context, Kind kind)
   }
 }
 
-Socket::~Socket() { zmq_close(handle_); }
+Socket::~Socket() {
+  if (handle_ != nullptr) zmq_close(handle_);
+}
 
 proto::Status Socket::bind(const std::string& endpoint) {
+  if (handle_ == nullptr) return no_socket(open_error_);
   if (zmq_bind(handle_, endpoint.c_str()) == 0) return {};
   return socket_error("listen on", endpoint);
 }
 
 proto::Status Socket::connect(const std::string& endpoint) {
+  if (handle_ == nullptr) return no_socket(open_error_);
   if (zmq_connect(handle_, endpoint.c_str()) == 0) return {};
   return socket_error("connect to", endpoint);
 }

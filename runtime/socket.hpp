@@ -72,6 +72,7 @@ class Socket {
 
  private:
   void* handle_;
+  int open_error_ = 0;  ///< why there is no handle
   Kind kind_;
   /// What libzmq said last. While nobody uses the socket it can only change together with fd().
   std::optional<bool> known_readable_;

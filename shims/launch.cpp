@@ -45,7 +45,7 @@ void assign(Environment& environment, const std::string& name, const std::string
   environment.emplace_back(name, value);
 }
 
-Environment make_environment(const proto::Application& application) {
+Environment make_environment(const proto::Application& application, const LaunchPlace& place) {
   Environment environment;
   for (char** entry = environ; *entry != nullptr; entry++) {
     std::string_view text = *entry;
@@ -53,6 +53,7 @@ Environment make_environment(const proto::Application& application) {
     if (equals == std::string_view::npos || !inherited(text.substr(0, equals))) continue;
     environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
+  if (!place.endpoint.empty()) environment.emplace_back("FLAME_ENDPOINT", place.endpoint);
   for (const auto& [name, value] : application.environment) assign(environment, name, value);
   assign(environment, "FLAME_APPLICATION", application.name);
   return environment;
@@ -119,7 +120,7 @@ proto::Result<Launch> make_launch(const proto::Application& application, const L
   if (!directory) return directory.error();
   launch.directory = *directory;
   launch.guard = place.guard;
-  launch.environment = make_environment(application);
+  launch.environment = make_environment(application, place);
   auto program = find_program(application.command, launch.environment, place, launch.directory);
   if (!program) return program.error();
   launch.path = *program;

@@ -79,8 +79,8 @@ NativeShim::NativeShim(InstanceId instance, runtime::EventLoop& loop, Events& ev
       loop_(loop),
       events_(events),
       socket_(std::move(socket)),
-      output_(loop),
-      errors_(loop),
+      output_(loop, log_),
+      errors_(loop, log_),
       buffer_(kBufferBytes, '\0') {
   loop_.add_fd(socket_.get(), true, false, [this](runtime::EventLoop::Ready ready) {
     if (ready.writable) write_some();
@@ -104,6 +104,7 @@ void NativeShim::enter(const EnterSession& session) {
   native::put_text(head, session.application);
   native::put(head, static_cast<uint32_t>(session.common.size()));
   entering_ = true;
+  log_.at(session.uid, {});
   queue(proto::Bytes::own(std::move(head)));
   queue(session.common);
   write_some();
@@ -122,6 +123,7 @@ void NativeShim::invoke(const std::vector<Frame>& frames) {
     queue(proto::Bytes::own(std::move(head)));
     queue(frame.elements);
   }
+  note_tasks();
   write_some();
 }
 
@@ -256,6 +258,7 @@ bool NativeShim::parse_message(Type type, size_t begin, size_t end) {
     return true;
   }
   if (type == native::kResults && !expected_.empty()) return parse_results(reader, end);
+  if (type == Type::kProgress) return parse_progress(reader);
   if (type == native::kLeft && leaving_) {
     leaving_ = false;
     events_.push_back({instance_, Left{}});
@@ -304,6 +307,17 @@ bool NativeShim::parse_results(native::Reader reader, size_t end) {
   return true;
 }
 
+// Of a task that was answered meanwhile it is not wrong, but late.
+bool NativeShim::parse_progress(native::Reader reader) {
+  Progressed progress;
+  progress.task = reader.number<uint64_t>();
+  progress.percent = reader.number<uint8_t>();
+  progress.text = reader.text().substr(0, proto::kProgressTextBytesMax);
+  if (!reader.ok()) return violation("a PROGRESS that ends too early");
+  events_.push_back({instance_, std::move(progress)});
+  return true;
+}
+
 bool NativeShim::skip_too_large(uint64_t size) {
   native::Reader reader(std::string_view(buffer_).substr(parsed_, filled_ - parsed_));
   reader.number<uint32_t>();
@@ -339,9 +353,20 @@ proto::Bytes NativeShim::take_elements(size_t begin, size_t end) {
 
 void NativeShim::answered(uint32_t count) {
   auto& expected = expected_.front();
+  // What it wrote in these tasks is read before the next ones count: nothing, for a service that
+  // writes nothing.
+  if (!log_.empty() || expected.count == 1) output_.read(), errors_.read();
   expected.first += count;
   expected.count -= count;
   if (expected.count == 0) expected_.pop_front();
+  note_tasks();
+}
+
+// Which of a frame's tasks runs only the service knows.
+void NativeShim::note_tasks() {
+  bool none = expected_.empty();
+  log_.at(log_.uid(),
+          none ? proto::Run{} : proto::Run{expected_.front().first, expected_.front().count});
 }
 
 // ---- the end

@@ -47,6 +47,8 @@ class NativeShim final : public Shim {
   bool parse();
   bool parse_message(native::Type type, size_t begin, size_t end);
   bool parse_results(native::Reader reader, size_t end);
+  bool parse_progress(native::Reader reader);
+  void note_tasks();
   /// The answer to one task is above what is received as a whole: skip it, fail the task.
   bool skip_too_large(uint64_t size);
   proto::Bytes take_elements(size_t begin, size_t end);

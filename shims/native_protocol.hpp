@@ -18,7 +18,10 @@
 //             count elements                             failures: u32 index, text reason
 //                                                        count elements, empty if failed
 //   3 LEAVE                                   3 LEFT
-//   4 NEXT    as INVOKE
+//   4 NEXT    as INVOKE                       5 PROGRESS u64 task id, u8 percent, text
+//
+// PROGRESS may come at any time between INVOKE and the task's RESULTS; the last one counts, and is
+// passed on at most ten times a second.
 //
 // NEXT is a frame that waits in the socket while another runs, so that the service need not wait
 // for one. It comes only to a service whose `ok` has bit 1 (2) set beside bit 0: it promises to
@@ -66,7 +69,8 @@ enum class Type : uint8_t {
   kEnter = 1,  ///< answered by kEnter as ENTERED
   kInvoke = 2,
   kLeave = 3,
-  kNext = 4,  ///< answered by kResults
+  kNext = 4,      ///< answered by kResults
+  kProgress = 5,  ///< service -> executor
 };
 inline constexpr Type kEntered = Type::kEnter;
 inline constexpr Type kResults = Type::kInvoke;

@@ -11,8 +11,8 @@
 namespace flame::shims {
 
 namespace {
-// On close: a pipe holds 64 KiB by default and 1 MiB at most.
-constexpr int kReadsAtClose = 16;
+// A pipe holds 64 KiB by default and 1 MiB at most.
+constexpr int kReadsAtOnce = 16;
 }  // namespace
 
 bool open_pipe(Pipe& pipe) {
@@ -33,9 +33,13 @@ void OutputTail::watch(Descriptor pipe) {
   loop_.add_fd(pipe_.get(), true, false, [this](runtime::EventLoop::Ready) { read_some(); });
 }
 
-void OutputTail::close() {
-  for (int i = 0; i < kReadsAtClose && read_some(); i++) {
+void OutputTail::read() {
+  for (int i = 0; i < kReadsAtOnce && read_some(); i++) {
   }
+}
+
+void OutputTail::close() {
+  read();
   if (pipe_) loop_.remove_fd(pipe_.get());
   pipe_.reset();
 }
@@ -50,6 +54,7 @@ bool OutputTail::read_some() {
   }
   if (got <= 0) return false;
   tail_.append(buffer.data(), static_cast<size_t>(got));
+  log_.append({buffer.data(), static_cast<size_t>(got)});
   if (tail_.size() > proto::kStderrTailBytes) {
     tail_.erase(0, tail_.size() - proto::kStderrTailBytes);
   }

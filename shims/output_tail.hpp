@@ -10,12 +10,14 @@
 
 #include "runtime/event_loop.hpp"
 #include "shims/descriptor.hpp"
+#include "shims/output_log.hpp"
 
 namespace flame::shims {
 
 class OutputTail {
  public:
-  explicit OutputTail(runtime::EventLoop& loop) : loop_(loop) {}
+  /// Everything also goes into `log`, which outlives it.
+  OutputTail(runtime::EventLoop& loop, OutputLog& log) : loop_(loop), log_(log) {}
   ~OutputTail() { close(); }
   OutputTail(const OutputTail&) = delete;
   OutputTail& operator=(const OutputTail&) = delete;
@@ -25,6 +27,8 @@ class OutputTail {
   /// Reads what is there now, without waiting for the end: a process that forked away may hold it
   /// open.
   void close();
+  /// Reads what is there now.
+  void read();
 
   bool empty() const { return tail_.empty(); }
   /// `how`, and the last kStderrTailBytes after it if there are any.
@@ -35,6 +39,7 @@ class OutputTail {
   bool read_some();
 
   runtime::EventLoop& loop_;
+  OutputLog& log_;
   Descriptor pipe_;
   std::string tail_;
 };

@@ -13,7 +13,11 @@
 namespace flame::shims {
 
 ShellShim::ShellShim(Launch launch, InstanceId instance, runtime::EventLoop& loop, Events& events)
-    : launch_(std::move(launch)), instance_(instance), loop_(loop), events_(events), stderr_(loop) {
+    : launch_(std::move(launch)),
+      instance_(instance),
+      loop_(loop),
+      events_(events),
+      stderr_(loop, log_) {
   launch_.environment.emplace_back("FLAME_SHIM", "shell");
 }
 
@@ -24,6 +28,7 @@ ShellShim::~ShellShim() {
 
 void ShellShim::enter(const EnterSession& session) {
   session_ = session.session;
+  log_.at(session.uid, {});
   events_.push_back({instance_, Entered{}});
 }
 
@@ -58,6 +63,7 @@ void ShellShim::start_task(proto::TaskId task, proto::Attempt attempt, const pro
   if (!process) return gone(process.error().message);
   process_ = std::move(*process);
   task_ = task;
+  log_.at(log_.uid(), {task, 1});
   input_ = input;
   written_ = 0;
   output_.clear();

@@ -21,6 +21,7 @@
 #include "proto/run.hpp"
 #include "runtime/event_loop.hpp"
 #include "shims/guard.hpp"
+#include "shims/output_log.hpp"
 
 namespace flame::shims {
 
@@ -31,6 +32,7 @@ struct EnterSession {
   std::string session;
   std::string application;
   proto::Bytes common;
+  proto::SessionUid uid = 0;
   friend bool operator==(const EnterSession&, const EnterSession&) = default;
 };
 
@@ -72,6 +74,14 @@ struct Results {
   friend bool operator==(const Results&, const Results&) = default;
 };
 
+/// A task that is in hand says how far it is.
+struct Progressed {
+  proto::TaskId task = 0;
+  uint64_t percent = 0;
+  std::string text;
+  friend bool operator==(const Progressed&, const Progressed&) = default;
+};
+
 struct Left {
   friend bool operator==(const Left&, const Left&) = default;
 };
@@ -83,7 +93,7 @@ struct Exited {
   friend bool operator==(const Exited&, const Exited&) = default;
 };
 
-using Event = std::variant<Entered, Results, Left, Exited>;
+using Event = std::variant<Entered, Results, Progressed, Left, Exited>;
 
 using InstanceId = uint64_t;
 struct InstanceEvent {
@@ -123,6 +133,12 @@ class Shim {
   virtual void terminate() = 0;
   /// SIGKILL to the whole process group. Answered by Exited.
   virtual void kill() = 0;
+
+  /// What its service wrote last.
+  const OutputLog& log() const { return log_; }
+
+ protected:
+  OutputLog log_;
 };
 
 /// Starts an instance with the shim that the application names. `loop` and `events` outlive it.

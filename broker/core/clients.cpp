@@ -4,12 +4,16 @@
 
 #include <algorithm>
 
+#include "broker/core/applications.hpp"
 #include "broker/core/beats.hpp"
 #include "broker/core/cancel.hpp"
+#include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "broker/core/logs.hpp"
 #include "broker/core/task_questions.hpp"
+#include "broker/core/task_watches.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
 
@@ -49,6 +53,14 @@ proto::Status can_record(const State& state) {
   return {};
 }
 
+// The store still writes, and nearly has no room for more.
+Error busy(const State& state) {
+  Error error = state.health.error;
+  error.code = Code::kBusy;
+  error.retry_after_ms = std::max(100u, error.retry_after_ms);
+  return error;
+}
+
 // The answers to what this client asked wait for a level, or for the end of a session: more of them
 // than it has use for would fill the broker.
 proto::Status has_room(const Client& client, const Session* session) {
@@ -63,11 +75,6 @@ proto::Status has_room(const Client& client, const Session* session) {
                std::to_string(waiting) +
                    " requests of this client wait for their answers already (requests_waiting_max)",
                1000};
-}
-
-proto::Status may_ask(const State& state, const Client& client) {
-  auto room = has_room(client, nullptr);
-  return room ? can_record(state) : room;
 }
 
 void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
@@ -245,10 +252,7 @@ void on(State& state, Client& client, const proto::Submit& message, const proto:
   }
   if (state.health.busy) {
     known();
-    Error busy = state.health.error;
-    busy.code = Code::kBusy;
-    busy.retry_after_ms = std::max(100u, busy.retry_after_ms);
-    return refuse_submit(state, client, message, busy, message.number);
+    return refuse_submit(state, client, message, busy(state), message.number);
   }
   Error refused = check_submit(*session, message);
   Run run;
@@ -271,7 +275,7 @@ void answer_later(State& state, Client& client, const Session& session, uint64_t
 }
 
 void on(State& state, Client& client, const proto::CreateSession& message, const proto::Now& now) {
-  if (auto status = may_ask(state, client); !status) {
+  if (auto status = may_add(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   auto session = create_session(state, client, message, now);
@@ -341,20 +345,49 @@ void on(State& state, Client& client, const proto::Watch& message, const proto::
 void on(State& state, Client& client, const proto::ResultsAck& message, const proto::Now& now) {
   on_results_ack(state, client, message, now);
 }
+// Answers that may be large go to those who read them.
+bool is_reading(State& state, Client& client, uint64_t request) {
+  if (client.unread_bytes < proto::kUnreadAnswerBytesMax) return true;
+  refuse(state, client, request,
+         {Code::kBusy,
+          "answers of " + std::to_string(client.unread_bytes) +
+              " bytes were not read by this client yet (unread_answer_bytes_max)",
+          1000});
+  return false;
+}
+
 void on(State& state, Client& client, const proto::ListKind& message, const proto::Now&) {
+  if (!is_reading(state, client, message.request)) return;
   on_list(state, client, message);
 }
 void on(State& state, Client& client, const proto::GetTasks& message, const proto::Now&) {
+  if (!is_reading(state, client, message.request)) return;
   on_get_tasks(state, client, message);
 }
 void on(State& state, Client& client, const proto::View& message, const proto::Now&) {
+  if (!is_reading(state, client, message.request)) return;
   on_view(state, client, message);
+}
+void on(State& state, Client& client, const proto::WatchTask& message, const proto::Now&) {
+  if (!is_reading(state, client, message.request)) return;
+  on_watch_task(state, client, message);
+}
+void on(State& state, Client& client, const proto::UpdateCommon& message, const proto::Now& now) {
+  on_update_common(state, client, message, now);
+}
+void on(State& state, Client& client, const proto::GetCommon& message, const proto::Now&) {
+  if (!is_reading(state, client, message.request)) return;
+  on_get_common(state, client, message);
+}
+void on(State& state, Client& client, const proto::GetLogs& message, const proto::Now& now) {
+  if (!is_reading(state, client, message.request)) return;
+  on_get_logs(state, client, message, now);
 }
 
 template <class Change>
 void change_application(State& state, Client& client, uint64_t request, std::string text,
                         Change change) {
-  if (auto status = can_record(state); !status)
+  if (auto status = may_add(state, client); !status)
     return refuse(state, client, request, status.error());
   if (auto status = change(); !status) return refuse(state, client, request, status.error());
   send_after(state, Port::kClients, client.peer, proto::Ok{request, std::move(text)});
@@ -364,6 +397,10 @@ void on(State& state, Client& client, const proto::RegisterApplication& message,
         const proto::Now&) {
   change_application(state, client, message.request, "registered",
                      [&] { return register_application(state, message.application); });
+}
+void on(State& state, Client& client, const proto::UpdateApplication& message, const proto::Now&) {
+  change_application(state, client, message.request, "updated",
+                     [&] { return update_application(state, message.name, message.changes); });
 }
 void on(State& state, Client& client, const proto::UnregisterApplication& message,
         const proto::Now&) {
@@ -391,7 +428,12 @@ void on(State& state, Client& client, const proto::Recover& message, const proto
            proto::Ok{message.request, "going on with what Redis has, under a new lineage"});
 }
 
-void on(State&, Client&, const proto::Beat&, const proto::Now&) {}
+void on(State&, Client& client, const proto::Beat& beat, const proto::Now&) {
+  while (!client.unread.empty() && client.unread.front().first <= beat.heard) {
+    client.unread_bytes -= client.unread.front().second;
+    client.unread.pop_front();
+  }
+}
 void on(State& state, Client& client, const proto::Bye&, const proto::Now&) {
   Peer peer = client.peer;
   on_client_gone(state, peer);
@@ -410,6 +452,16 @@ void ask_resync(State& state, const Peer& peer, const proto::Envelope& envelope,
 }
 
 }  // namespace
+
+proto::Status may_ask(const State& state, const Client& client) {
+  auto room = has_room(client, nullptr);
+  return room ? can_record(state) : room;
+}
+
+proto::Status may_add(const State& state, const Client& client) {
+  auto status = may_ask(state, client);
+  return !status || !state.health.busy ? status : busy(state);
+}
 
 void on_client_message(State& state, const Peer& peer, const proto::Envelope& envelope,
                        proto::Message message, const proto::Now& now) {
@@ -437,6 +489,7 @@ void on_client_gone(State& state, const Peer& peer) {
   forget_waiting(state, peer);
   for (auto& [uid, session] : state.sessions) {
     session->watchers.erase(peer);
+    forget_task_watches(state, *session, peer);
     std::erase_if(session->waiting, [&](const WaitingRequest& w) { return w.peer == peer; });
   }
   std::erase_if(state.acks, [&](const auto& entry) { return entry.first.first == peer; });

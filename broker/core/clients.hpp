@@ -16,6 +16,12 @@ void on_client_gone(State& state, const Peer& peer);
 void tell_trouble(State& state);
 void tick_clients(State& state, const proto::Now& now, bool drained);
 
+/// May this client ask for a change now: there is room for one more that waits, and the store
+/// writes.
+proto::Status may_ask(const State& state, const Client& client);
+/// The same for what takes room in Redis: from busy_memory_percent on only results get any.
+proto::Status may_add(const State& state, const Client& client);
+
 /// Listings and views (listing.cpp).
 void on_list(State& state, Client& client, const proto::ListKind& message);
 void on_view(State& state, Client& client, const proto::View& message);

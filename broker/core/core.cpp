@@ -5,12 +5,15 @@
 #include <algorithm>
 
 #include "broker/core/clients.hpp"
+#include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/demand.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "broker/core/logs.hpp"
+#include "broker/core/progress.hpp"
 #include "broker/core/recovery.hpp"
 #include "broker/core/results.hpp"
 #include "broker/core/task_questions.hpp"
@@ -62,7 +65,7 @@ void Core::on(Event event, const proto::Now& now) {
 
 void Core::on_store(StoreEvent event, const proto::Now& now) {
   std::visit(
-      Overload{[&](Recovered& e) { recover(state_, std::move(e), now); },
+      Overload{[&](Recovered& e) { recover(state_, e, now); },
                [&](BatchStored& e) { on_batch_stored(state_, e.number, now); },
                [&](Durable& e) { on_durable(state_, e); },
                [&](DurableLate& e) { on_durable_late(state_, std::move(e)); },
@@ -83,9 +86,13 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  ask_durable(state_, state_.confirmed_batch());
                },
                [&](SessionRefused& e) {
-                 if (Session* session = state_.session_named(e.session)) {
-                   suspend_session(state_, *session, e.reason, now);
-                 }
+                 Session* session = state_.session_named(e.session);
+                 if (session == nullptr) return;
+                 std::erase_if(state_.after_flight, [&](const Send& send) {
+                   auto ack = std::get_if<proto::SubmitAck>(&send.message);
+                   return ack != nullptr && ack->uid == session->uid;
+                 });
+                 suspend_session(state_, *session, e.reason, now);
                },
                [&](Fenced& e) {
                  state_.serving = false;
@@ -107,7 +114,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                },
                [&](CommonRead& e) { on_common_read(state_, std::move(e)); },
                [&](EventsRead& e) { on_events_read(state_, std::move(e)); },
-               [&](StatesRead& e) { on_states_read(state_, std::move(e)); },
+               [&](StatesRead& e) { on_states_read(state_, e); },
                [&](OutputsFound& e) { on_outputs_found(state_, std::move(e)); },
                [&](ScaleRead& e) { on_scale_read(state_, std::move(e)); }},
       event);
@@ -116,8 +123,10 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
 void Core::tick(const proto::Now& now, bool drained) {
   // A broker that was paused must not kill its cluster on waking: its own gap is added to every
   // lease.
+  // Once: one that is late again and again is not paused but busy, and would never notice a loss.
   int64_t gap = state_.last_tick_us == 0 ? 0 : now.mono_us - state_.last_tick_us;
-  if (gap > 5 * kTickUs) {
+  bool was_late = std::exchange(state_.was_late, gap > 5 * kTickUs);
+  if (gap > 5 * kTickUs && !was_late) {
     for (auto& [id, executor] : state_.executors) executor.lease_until_us += gap;
     for (auto& [peer, client] : state_.clients) client.lease_until_us += gap;
     if (state_.readopt_until_us != 0) state_.readopt_until_us += gap;
@@ -126,6 +135,8 @@ void Core::tick(const proto::Now& now, bool drained) {
   state_.last_tick_us = now.mono_us;
   tick_clients(state_, now, drained);
   tick_executors(state_, now, drained);
+  tell_progress(state_);
+  end_log_questions(state_, now);
   if (!state_.serving) return;
   requeue_orphans(state_, now);
   if (now.mono_us >= state_.retention_due_us) {
@@ -135,6 +146,7 @@ void Core::tick(const proto::Now& now, bool drained) {
     for (auto& [uid, session] : state_.sessions) {
       if (!session->tasks.any_waiting() && session->watchers.empty()) continue;
       state_.ready.insert(uid);
+      offer_missing_contexts(state_, *session);
       deliver(state_, *session);
     }
   }

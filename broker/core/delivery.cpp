@@ -142,8 +142,16 @@ void on_watch(State& state, Client& client, const proto::Watch& message, const p
         {Code::kTrimmed, "the results were dropped " +
                              std::string("at the end of their time; see results_ttl_ms")});
   }
+  auto reader = message.reader.substr(0, proto::kNameBytesMax);
+  if (!reader.empty() && !session->readers.contains(reader) &&
+      session->readers.size() >= proto::kReadersMax) {
+    return refuse(state, client, message.request,
+                  {Code::kBadRequest,
+                   "session '" + session->name + "' has " + std::to_string(proto::kReadersMax) +
+                       " readers already (readers_max); read under a name that was used before"});
+  }
   Watcher watcher;
-  watcher.reader = message.reader.substr(0, proto::kNameBytesMax);
+  watcher.reader = std::move(reader);
   watcher.next = watcher.acked = std::max(message.index, session->done_first);
   watcher.window_bytes = std::clamp<uint64_t>(message.window_bytes, 1, proto::kDeliverBytesMax);
   if (!watcher.reader.empty()) session->readers[watcher.reader] = {watcher.next, now.wall_ms()};
@@ -233,7 +241,14 @@ void on_outputs_read(State& state, OutputsRead read) {
     send_result(state, found->first, watcher, std::move(message));
   }
   state.housekeeping.insert(session->uid);
-  // An error is tried again with the next acknowledgement or tick.
+  // While Redis is away it is tried again with the next acknowledgement or tick.
+  if (read.error.code != Code::kOk && session->state == proto::SessionState::kSuspended) {
+    auto client = state.clients.find(asked.mapped().peer);
+    if (client == state.clients.end()) return;
+    return send_now(state, client->second,
+                    proto::SessionChanged{session->uid, session->state, session->counters,
+                                          session->done_end, read.error.message});
+  }
   if (read.error.code == Code::kOk && !read.runs.empty()) deliver(state, *session);
 }
 

@@ -9,6 +9,7 @@
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
+#include "broker/core/task_watches.hpp"
 #include "broker/core/ticket.hpp"
 #include "proto/elements.hpp"
 #include "proto/run_list.hpp"
@@ -115,6 +116,7 @@ std::vector<Candidate> candidates(State& state, Session& session) {
     if (executor.state != proto::ExecutorState::kConnected) continue;
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end() || share->second.slots_bound == 0) continue;
+    if (!share->second.has_context) continue;  // a changed one is being read back
     bound += share->second.slots_bound;
     found.push_back({&executor, &share->second, share->second.slots_bound});
   }
@@ -215,7 +217,9 @@ void on_inputs_read(State& state, InputsRead read, const proto::Now& now) {
 namespace {
 
 void put_letters(State& state, Session& session) {
+  bool followed = !session.task_watches.empty() || !session.progress.empty();
   for (const auto& [run, letter] : session.letters) {
+    if (followed) note_letters(state, session, run, letter);
     for (proto::TaskId id = run.first; id < run.end();) {
       proto::TaskId end = std::min(run.end(), proto::segment_end(id));
       state.ops.push_back(PutState{session.name, {id, end - id}, letter});
@@ -324,6 +328,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   state.in_flight = true;
   state.after_flight = std::exchange(state.after, {});
   state.done_in_flight = std::exchange(state.done_filling, {});
+  state.watched_in_flight = std::exchange(state.watched_filling, {});
   state.batch_times[batch.number] = {now.wall_us, 0};
   while (state.batch_times.size() > 4096) state.batch_times.erase(state.batch_times.begin());
   state.submits_filling = state.results_filling = {};
@@ -341,6 +346,7 @@ void on_batch_stored(State& state, uint64_t number, const proto::Now& now) {
     if (Session* session = state.session(uid)) may_deliver(state, *session, done_end);
   }
   leave(state, state.after_flight);
+  ask_watched(state);
   ask_durable(state, number);
 }
 

@@ -126,6 +126,8 @@ void hold_done(State& state, const Session& session) {
 }
 
 void may_deliver(State& state, Session& session, uint64_t done_end) {
+  // Redis refused a part of what it rests on, and nobody knows which of its results are complete.
+  if (session.state == proto::SessionState::kSuspended) return;
   session.done_confirmed = std::max(session.done_confirmed, done_end);
   deliver(state, session);
 }

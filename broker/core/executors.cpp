@@ -5,8 +5,11 @@
 #include <algorithm>
 
 #include "broker/core/beats.hpp"
+#include "broker/core/contexts.hpp"
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "broker/core/logs.hpp"
+#include "broker/core/progress.hpp"
 #include "broker/core/results.hpp"
 #include "broker/core/ticket.hpp"
 #include "proto/run_list.hpp"
@@ -122,19 +125,6 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
   executor.bind_due = true;
 }
 
-// Contexts sent on an earlier link may be lost, also where the binding came through. An executor
-// states a window for each session that it knows; the others' contexts go out again.
-void send_contexts(State& state, Executor& executor, const proto::ExecutorHello& hello) {
-  for (auto& [uid, share] : executor.shares) {
-    bool has = std::any_of(hello.windows.begin(), hello.windows.end(),
-                           [uid = uid](const auto& window) { return window.uid == uid; });
-    share.has_context = has;
-    Session* session = state.session(uid);
-    if (share.slots_wanted > 0 && !has && session != nullptr)
-      offer_context(state, executor, *session);
-  }
-}
-
 // A process has the slots it began with; one that says otherwise must not leave its sessions with
 // slots of nobody.
 void resize_slots(State& state, Executor& executor, uint64_t count) {
@@ -144,6 +134,19 @@ void resize_slots(State& state, Executor& executor, uint64_t count) {
     if (wanted != 0) release_share(executor, wanted);
   }
   executor.slots.resize(count);
+}
+
+// Every plan looks at every slot.
+proto::Status check_slots(const State& state, const proto::ExecutorHello& hello) {
+  uint64_t slots = hello.slots;
+  for (const auto& [id, executor] : state.executors) {
+    if (executor.serves() && id != hello.executor) slots += executor.slots.size();
+  }
+  if (slots <= proto::kClusterSlotsMax) return {};
+  return Error{Code::kBusy,
+               "the cluster would have " + std::to_string(slots) + " slots; at most " +
+                   std::to_string(proto::kClusterSlotsMax) + " (cluster_slots_max)",
+               10'000};
 }
 
 Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
@@ -194,6 +197,14 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
       !replaces(state, peer, envelope.link, old->second, now)) {
     return;
   }
+  // One connection is one executor.
+  auto here = state.executor_peers.find(peer);
+  if (here != state.executor_peers.end() && here->second != hello.executor) {
+    lose_executor(state, state.executors.at(here->second), ExecutorState::kLost,
+                  "its connection registered another executor", now);
+  }
+  if (auto status = check_slots(state, hello); !status)
+    return answer_hello(state, peer, envelope.link, status.error());
   Executor& executor = admit(state, peer, envelope, hello, now);
   send_now(state, executor,
            proto::ExecutorWelcome{proto::kProtocolMinor, state.config.version, state.config.cluster,
@@ -220,7 +231,7 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
     share->second.window_bytes = std::min(window.bytes, proto::kWindowBytesMax);
     state.ready.insert(window.uid);
   }
-  send_contexts(state, executor, hello);
+  adopt_contexts(state, executor, hello.contexts);
   send_bind(state, executor, now);
   state.plan_due = true;
 }
@@ -294,6 +305,7 @@ void on(State& state, Executor& executor, const proto::Bound& message, const pro
   slot.bound_generation = said.generation;
   executor.dirty = true;
   if (session == nullptr) return;
+  session->reason.clear();  // whatever kept its service from starting is over
   Share& share = executor.shares[said.uid];
   share.slots_bound++;
   share.window_tasks = std::max(share.window_tasks, share.slots_bound);
@@ -319,6 +331,14 @@ void on(State& state, Executor& executor, const proto::Draining& message, const 
   }
   send_bind(state, executor, now);
   state.plan_due = true;
+}
+
+void on(State& state, Executor& executor, const proto::TaskProgress& message, const proto::Now&) {
+  on_task_progress(state, executor, message);
+}
+
+void on(State& state, Executor& executor, const proto::Output& message, const proto::Now&) {
+  on_output(state, executor, message);
 }
 
 void on(State& state, Executor& executor, const proto::Bye& message, const proto::Now& now) {
@@ -379,8 +399,8 @@ void lose_executor(State& state, Executor& executor, ExecutorState into, const s
   executor.dirty = true;
   for (auto& slot : executor.slots) {
     if (Session* session = state.session(slot.wanted)) session->slots_bound--;
-    slot = {};
   }
+  executor.slots = {};  // its row is kept for a day, its memory is not
   bool lost = into == ExecutorState::kLost;
   for (auto& [uid, share] : executor.shares) {
     Session* session = state.session(uid);
@@ -410,38 +430,6 @@ void tick_executors(State& state, const proto::Now& now, bool drained) {
     });
     if (unheard) send_bind(state, executor, now);
   }
-}
-
-bool offer_context(State& state, Executor& executor, Session& session) {
-  Share& share = executor.shares[session.uid];
-  if (share.slots_wanted > 0 && share.has_context) return true;
-  if (!session.common && session.has_common) {
-    if (!session.common_reading) {
-      session.common_reading = true;
-      uint64_t tag = state.next_tag++;
-      state.reads[tag] = {session.uid, {}, 0};
-      state.actions.push_back(StoreRead{ReadCommon{tag, session.name}});
-    }
-    return false;
-  }
-  auto application = state.applications.find(session.spec.application);
-  if (application == state.applications.end()) return false;
-  share.has_context = true;
-  send_now(state, executor,
-           proto::SessionContext{session.uid, session.name, proto::to_value(application->second),
-                                 session.owner, session.common.value_or(proto::Bytes())});
-  return true;
-}
-
-void on_common_read(State& state, CommonRead read) {
-  auto asked = state.reads.extract(read.tag);
-  if (asked.empty()) return;
-  Session* session = state.session(asked.mapped().uid);
-  if (session == nullptr) return;
-  session->common_reading = false;
-  if (read.error.code != Code::kOk) return;  // the next second's plan asks again
-  session->common = std::move(read.value);
-  state.plan_due = true;
 }
 
 void release_share(Executor& executor, proto::SessionUid uid) {

@@ -22,10 +22,6 @@ void tick_executors(State& state, const proto::Now& now, bool drained);
 void lose_executor(State& state, Executor& executor, proto::ExecutorState into,
                    const std::string& why, const proto::Now& now);
 
-/// True if the executor has, or was just sent, what an instance of the session needs. False: the
-/// common data is being read back; plan again when it came.
-bool offer_context(State& state, Executor& executor, Session& session);
-void on_common_read(State& state, CommonRead read);
 /// One slot less of a session on this executor.
 void release_share(Executor& executor, proto::SessionUid uid);
 /// Keeps Session::at, the executors that may have a share.

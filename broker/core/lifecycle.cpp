@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "broker/core/cancel.hpp"
+#include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
+#include "broker/core/task_watches.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
@@ -17,11 +19,13 @@ namespace flame::broker {
 
 using proto::Code;
 using proto::Error;
-using proto::Run;
 using proto::SessionEvent;
 using proto::SessionState;
 
 namespace {
+
+/// A hundred years, far from where sums of times end.
+constexpr uint64_t kTtlMsMax = 100ull * 365 * 24 * 3600 * 1000;
 
 std::string made_name(State& state, const std::string& application) {
   static constexpr char kLetters[] =
@@ -44,6 +48,19 @@ proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
                      (near.empty() ? "; flmctl list application shows all"
                                    : "; did you mean '" + std::string(near) + "'?")};
   }
+  auto too_many = [](const char* name, uint64_t value, uint64_t most) {
+    return Error{Code::kBadRequest, std::string(name) + " is " + std::to_string(value) +
+                                        "; at most " + std::to_string(most)};
+  };
+  if (spec.min_instances > proto::kInstancesMax)
+    return too_many("min_instances", spec.min_instances, proto::kInstancesMax);
+  if (spec.max_instances > proto::kInstancesMax)
+    return too_many("max_instances", spec.max_instances, proto::kInstancesMax);
+  if (spec.priority > UINT32_MAX) return too_many("priority", spec.priority, UINT32_MAX);
+  if (spec.results_ttl_ms > kTtlMsMax)
+    return too_many("results_ttl_ms", spec.results_ttl_ms, kTtlMsMax);
+  if (spec.resources.size() > proto::kResourcesBytesMax)
+    return too_many("the size of resources", spec.resources.size(), proto::kResourcesBytesMax);
   if (spec.max_instances != 0 && spec.min_instances > spec.max_instances) {
     return Error{Code::kBadRequest, "min_instances is above max_instances"};
   }
@@ -96,9 +113,15 @@ proto::Result<Session*> create_session(State& state, Client& client,
     }
   }
   if (auto status = check_spec(state, message.spec); !status) return status.error();
+  if (state.unreadable.contains(message.session)) {
+    return Error{Code::kWrongState,
+                 "session '" + message.session +
+                     "' stands in Redis with fields that make no sense, and was left alone: "
+                     "another name, or repair or remove its keys (docs/operating.md) and restart "
+                     "the broker"};
+  }
   if (message.payload.size() > proto::kCommonBytesMax) {
-    return Error{Code::kTooLarge, "common data has " + std::to_string(message.payload.size()) +
-                                      " bytes; at most " + std::to_string(proto::kCommonBytesMax)};
+    return common_too_large(message.payload.size());
   }
   auto session = std::make_unique<Session>();
   session->name =
@@ -147,6 +170,7 @@ void delete_session(State& state, Session& session) {
         state, session.spec.durability, waiting.peer,
         proto::ErrorReply{waiting.request, Code::kGone, "the session was deleted", 0, 0, 0});
   }
+  end_task_watches(state, session);
   take_running(state, session, {{1, session.counters.tasks}}, nullptr);
   if (session.counters.tasks > 0) {
     state.ops.push_back(
@@ -170,6 +194,14 @@ void suspend_session(State& state, Session& session, const std::string& reason,
   session.state = *next;
   session.reason = reason;
   add_event(state, session, now, "suspended", reason);
+  // At once: what they wait for may never be stored.
+  for (const auto& [peer, watcher] : session.watchers) {
+    auto client = state.clients.find(peer);
+    if (client == state.clients.end()) continue;
+    send_now(state, client->second,
+             proto::SessionChanged{session.uid, session.state, session.counters, session.done_end,
+                                   reason});
+  }
   state.plan_due = true;
 }
 
@@ -200,6 +232,17 @@ void on_tasks_finished(State& state, Session& session) {
 }
 
 namespace {
+
+// Names that nobody has read under for so long: they hold no results any more.
+void forget_readers(State& state, Session& session, const proto::Now& now) {
+  std::erase_if(session.readers, [&](const auto& entry) {
+    const auto& [name, seen] = entry;
+    if (now.wall_ms() - seen.second <= static_cast<int64_t>(proto::kReaderTtlMs)) return false;
+    session.dirty_readers.erase(name);
+    state.ops.push_back(PutReader{session.name, name, ""});
+    return true;
+  });
+}
 
 // What left is shown for a day.
 void forget_executors(State& state, const proto::Now& now) {
@@ -245,6 +288,7 @@ void apply_retention(State& state, const proto::Now& now) {
   for (Session* session : over) delete_session(state, *session);
   forget_executors(state, now);
   for (auto& [uid, session] : state.sessions) {
+    forget_readers(state, *session, now);
     for (auto entry = session->submits.begin(); entry != session->submits.end();) {
       // A dirty one was used since the last batch, which is when used_ms is set: the first one
       // still has 0.
@@ -257,74 +301,6 @@ void apply_retention(State& state, const proto::Now& now) {
       } else {
         ++entry;
       }
-    }
-  }
-}
-
-proto::Status register_application(State& state, const proto::Value& value) {
-  auto application = proto::application_from(value);
-  if (!application) return application.error();
-  auto found = state.applications.find(application->name);
-  if (found != state.applications.end()) {
-    if (found->second == *application) return {};
-    for (const auto& [uid, session] : state.sessions) {
-      if (session->spec.application != application->name || session->finished()) continue;
-      return Error{Code::kWrongState, "application '" + application->name +
-                                          "' is in use by session '" + session->name +
-                                          "'; close it before changing the application"};
-    }
-  }
-  state.ops.push_back(
-      PutApplication{application->name, proto::encode_value(proto::to_value(*application))});
-  state.applications[application->name] = std::move(*application);
-  return {};
-}
-
-proto::Status unregister_application(State& state, const std::string& name) {
-  if (!state.applications.contains(name)) {
-    return Error{Code::kNotFound, "no application '" + proto::printable(name, 60) + "'"};
-  }
-  for (const auto& [uid, session] : state.sessions) {
-    if (session->spec.application != name || session->finished()) continue;
-    return Error{Code::kWrongState, "application '" + name + "' is in use by session '" +
-                                        session->name + "'; close it first"};
-  }
-  state.ops.push_back(DropApplication{name});
-  state.applications.erase(name);
-  state.demand_written.erase(name);
-  state.run_times.erase(name);
-  return {};
-}
-
-void register_builtins(State& state) {
-  auto native = [](std::string name, std::string text) {
-    proto::Application a;
-    a.name = std::move(name);
-    a.command = "flame-service";
-    a.arguments = {a.name};
-    a.description = std::move(text);
-    return a;
-  };
-  auto shell = [](std::string name, std::string command, std::vector<std::string> arguments,
-                  std::string text) {
-    proto::Application a;
-    a.name = std::move(name);
-    a.shim = "shell";
-    a.command = std::move(command);
-    a.arguments = std::move(arguments);
-    a.description = std::move(text);
-    return a;
-  };
-  const proto::Application builtins[] = {
-      native("echo", "gives back its input"),
-      native("flmping", "the service of flmping"),
-      shell("flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
-      shell("flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
-  };
-  for (const auto& application : builtins) {
-    if (!state.applications.contains(application.name)) {
-      auto status = register_application(state, proto::to_value(application));
-      FLAME_ASSERT(status.has_value());
     }
   }
 }
@@ -378,6 +354,7 @@ TextFields fields_of(const Session& session, bool all) {
   add("results_ttl_ms", text(session.spec.results_ttl_ms));
   add("resources", session.spec.resources);
   add("common", text(session.has_common ? 1 : 0));
+  add("common_version", text(session.common_version));
   add("created", std::to_string(session.created_ms));
   return fields;
 }

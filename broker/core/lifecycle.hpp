@@ -2,7 +2,7 @@
 // Copyright The Flame Authors
 #pragma once
 
-// How sessions begin and end: create, close, delete, retention; applications too.
+// How sessions begin and end: create, close, delete, retention.
 
 #include "broker/core/state.hpp"
 
@@ -22,11 +22,6 @@ void on_tasks_finished(State& state, Session& session);
 /// Once a second: results and summaries of closed sessions whose time is over, silent clients'
 /// entries.
 void apply_retention(State& state, const proto::Now& now);
-
-proto::Status register_application(State& state, const proto::Value& value);
-proto::Status unregister_application(State& state, const std::string& name);
-/// flmping, flmexec, echo and friends, where nobody registered others under these names.
-void register_builtins(State& state);
 
 proto::SessionInfo info_of(const State& state, const Session& session, uint64_t request,
                            const std::string& client_id);

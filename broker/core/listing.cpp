@@ -35,6 +35,21 @@ Value session_row(const Session& session) {
   return row;
 }
 
+// Sessions without tasks that keep slots all the same, and nobody else can have those.
+std::string held_by_minimums(const State& state, const Session& waiting) {
+  uint64_t held = 0;
+  std::string names;
+  for (const auto& [uid, session] : state.sessions) {
+    bool idle = session->counters.unfinished() == 0 && session->slots_bound > 0;
+    if (session.get() == &waiting || !idle || session->spec.min_instances == 0) continue;
+    held += std::min(session->slots_bound, session->spec.min_instances);
+    if (names.size() < 200) names += (names.empty() ? "" : ", ") + session->name;
+  }
+  if (held == 0) return "";
+  return "waits for a slot: " + std::to_string(held) + " of " + std::to_string(state.slots) +
+         " are kept by the min_instances of sessions without tasks (" + names + ")";
+}
+
 // Why a session with waiting tasks has nothing running: the question operators ask first.
 std::string why(const State& state, const Session& session) {
   if (session.state == proto::SessionState::kSuspended) return "suspended: " + session.reason;
@@ -44,8 +59,40 @@ std::string why(const State& state, const Session& session) {
   if (session.counters.running > 0)
     return "running on " + std::to_string(session.slots_bound) + " slots";
   if (state.slots == 0) return "no executor is connected; start one, or flmctl up --executors 1";
-  if (session.slots_bound == 0) return "waits for a slot: others are served before it";
+  if (session.slots_bound == 0) {
+    auto held = held_by_minimums(state, session);
+    return held.empty() ? "waits for a slot: others are served before it" : held;
+  }
   return "its slots are being bound";
+}
+
+// Executors by the machine they run on: what stands before the last colon of their address.
+proto::List node_rows(const State& state) {
+  struct Node {
+    uint64_t executors = 0, slots = 0, bound = 0, busy = 0;
+    int64_t seen_ms = 0;
+  };
+  std::map<std::string, Node> nodes;
+  for (const auto& [id, executor] : state.executors) {
+    if (!executor.serves()) continue;
+    Node& node = nodes[executor.address.substr(0, executor.address.rfind(':'))];
+    node.executors++;
+    node.slots += executor.slots.size();
+    for (const auto& slot : executor.slots) node.bound += slot.wanted != 0;
+    node.busy += executor.busy_slots;
+    node.seen_ms = std::max(node.seen_ms, executor.seen_ms);
+  }
+  proto::List rows;
+  for (const auto& [name, node] : nodes) {
+    rows.push_back(Map{{"id", name},
+                       {"state", "Ready"},
+                       {"executors", node.executors},
+                       {"slots", node.slots},
+                       {"bound", node.bound},
+                       {"busy", node.busy},
+                       {"seen", node.seen_ms}});
+  }
+  return rows;
 }
 
 std::optional<proto::List> rows_of(const State& state, const std::string& kind, bool all) {
@@ -63,6 +110,8 @@ std::optional<proto::List> rows_of(const State& state, const std::string& kind, 
     for (const auto& [id, executor] : state.executors) {
       if (all || executor.serves()) rows.push_back(row_of(state, executor));
     }
+  } else if (kind == "node") {
+    rows = node_rows(state);
   } else {
     return std::nullopt;
   }
@@ -78,7 +127,7 @@ void read_scale(State& state, const Client& client, uint64_t request, std::strin
 
 Error unknown_kind(const std::string& kind) {
   return {Code::kBadRequest, "unknown kind '" + proto::printable(kind, 40) +
-                                 "'; there are session, application, executor and scale"};
+                                 "'; there are session, application, executor, node and scale"};
 }
 
 // Exact name, else the only one that begins with it.

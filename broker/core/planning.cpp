@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "broker/core/contexts.hpp"
 #include "broker/core/dispatch.hpp"
 #include "broker/core/executors.hpp"
 #include "broker/core/scheduler.hpp"
@@ -99,6 +100,7 @@ void apply(State& state, Executor& executor, size_t index, proto::SessionUid wan
   if (wanted == 0) return;
   Session& session = *state.session(wanted);
   executor.shares[wanted].slots_wanted++;
+  note_slots(state, session, executor, now);
   if (session.slots_bound++ == 0) session.bound_us = now.mono_us;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "broker/core/applications.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "proto/text.hpp"
@@ -49,6 +50,7 @@ void read_fields(Session& session, const RecoveredSession& from) {
   session.closed_ms = static_cast<int64_t>(number(fields, "closed"));
   session.results_dropped = number(fields, "results_dropped") != 0;
   session.has_common = number(fields, "common") != 0;
+  session.common_version = std::max<uint64_t>(1, number(fields, "common_version"));
   session.done_first = number(fields, "done_first");
   session.done_end = session.done_confirmed = session.done_first + from.done_length;
   session.counters = {
@@ -160,10 +162,23 @@ void cover_lost_inputs(Session& session) {
   }
 }
 
+// What a broker that was killed had delivered of a `memory` session may never have been stored, and
+// its places in `done` would be given to other results. So none is ever given again: who comes with
+// a cursor of an earlier broker is told that results before the first of these are dropped.
+void count_results_anew(State& state, Session& session) {
+  uint64_t first = state.epoch_number << 32;
+  if (session.done_first >= first) return;
+  session.done_end = session.done_confirmed = first + (session.done_end - session.done_first);
+  session.done_first = first;
+  session.trimmed_in = state.last_batch + 1;
+  touch(state, session);
+}
+
 void recover_session(State& state, const RecoveredSession& from, const proto::Now& now) {
   auto session = std::make_unique<Session>();
   read_fields(*session, from);
   if (session->uid == 0) {
+    state.unreadable.insert(from.session);
     return note(state, true,
                 "session '" + proto::printable(from.session) + "' has no uid: left alone");
   }
@@ -180,6 +195,7 @@ void recover_session(State& state, const RecoveredSession& from, const proto::No
   state.ready.insert(session->uid);
   state.names[session->name] = session->uid;
   Session& kept = *(state.sessions[session->uid] = std::move(session));
+  if (kept.spec.durability == proto::Durability::kMemory) count_results_anew(state, kept);
   if (kept.state == proto::SessionState::kClosing) on_tasks_finished(state, kept);
 }
 
@@ -214,6 +230,10 @@ void drop_unconfirmed(State& state) {
   forget_levels(state);
   state.reads.clear();
   state.task_questions.clear();
+  state.watched_filling.clear();
+  state.watched_in_flight.clear();
+  state.progress_due.clear();
+  state.log_questions.clear();
   state.submits_filling = state.results_filling = {};
   state.in_flight = false;
 }
@@ -227,6 +247,8 @@ void forget_peers(State& state, const char* why) {
     uint32_t link = state.executors.at(id).link.id();
     state.actions.push_back(Send{Port::kExecutors, peer, {link, 0}, proto::Resync{why}});
   }
+  for (auto& [uid, session] : state.sessions) session->task_watches.clear();
+  state.task_watches = 0;
   state.clients.clear();
   state.executors.clear();
   state.executor_peers.clear();
@@ -243,7 +265,7 @@ void on_lineage_broken(State& state, const std::string& reason) {
   note(state, true, "confirmed writes are missing: " + reason);
 }
 
-void recover(State& state, Recovered recovered, const proto::Now& now) {
+void recover(State& state, const Recovered& recovered, const proto::Now& now) {
   drop_unconfirmed(state);
   forget_peers(state, "the state was read again");
   state.epoch = recovered.epoch;
@@ -254,6 +276,7 @@ void recover(State& state, Recovered recovered, const proto::Now& now) {
   state.input_memory = state.recent_bytes = 0;
   state.sessions.clear();
   state.names.clear();
+  state.unreadable.clear();
   state.applications.clear();
   for (const auto& [name, bytes] : recovered.applications) {
     auto value = proto::decode_value(bytes);

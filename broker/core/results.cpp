@@ -121,12 +121,16 @@ std::vector<uint64_t> stamps_of(const State& state, Session& session, const prot
           0};
 }
 
+/// Longer than any task: a made-up time must not overflow what it is added to.
+constexpr uint64_t kFrameUsMax = 30ull * 24 * 3600 * proto::kUsPerSecond;
+
 int64_t service_time(const proto::TaskResults& message) {
-  int64_t sum = 0;
+  uint64_t sum = 0;
   for (const auto& time : message.times) {
-    if (time.end_us >= time.start_us) sum += static_cast<int64_t>(time.end_us - time.start_us);
+    if (time.end_us < time.start_us) continue;
+    sum += std::min(time.end_us - time.start_us, kFrameUsMax - std::min(sum, kFrameUsMax));
   }
-  return sum;
+  return static_cast<int64_t>(sum);
 }
 
 Outcome outcome_of(State& state, Session& session, const Executor& executor,
@@ -219,9 +223,6 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
   proto::SessionUid uid = message.uid;
   if (code == Code::kOk) {
     int64_t took_us = service_time(message);
-    session->served_us += took_us;
-    state.run_times[session->spec.application].add(took_us / static_cast<int64_t>(run.count),
-                                                   run.count);
     executor.worked_ms = now.wall_ms();
     Share& share = executor.shares[uid];
     share.window_tasks = std::min(message.window_tasks, proto::kWindowTasksMax);
@@ -230,6 +231,13 @@ void on_task_results(State& state, Executor& executor, proto::TaskResults messag
       record(state, *session, outcome_of(state, *session, executor, std::move(message)), now);
     } else {
       code = record_late(state, *session, executor, message, now);
+    }
+    // Only what was recorded counts, and no executor can have worked for longer than there was
+    // time.
+    if (code == Code::kOk) {
+      session->served_us += took_us;
+      state.run_times[session->spec.application].add(took_us / static_cast<int64_t>(run.count),
+                                                     run.count);
     }
     touch(state, *session);
   }

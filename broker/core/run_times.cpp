@@ -14,7 +14,7 @@ constexpr double kUnitMost = 1e100;
 
 size_t RunTimes::index_of(int64_t us) {
   double steps = std::log2(static_cast<double>(std::max<int64_t>(1, us))) * kStepsPerOctave;
-  return std::min(kSteps - 1, static_cast<size_t>(steps + 0.5));
+  return std::min(kSteps - 1, static_cast<size_t>(std::lround(steps)));
 }
 
 int64_t RunTimes::us_of(size_t index) {

@@ -109,8 +109,9 @@ class Planner {
       while (deserved_[i] < sessions_[i].min && give(i)) {
       }
     }
+    // What they got, not what they ask for: nobody may ask for more rounds than there are slots.
     uint64_t highest = 0;
-    for (size_t i : turn) highest = std::max(highest, sessions_[i].min);
+    for (size_t i : turn) highest = std::max(highest, deserved_[i]);
     bool given = true;
     for (uint64_t level = 0; given || level <= highest; level++) {
       given = false;

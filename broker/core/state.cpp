@@ -4,9 +4,29 @@
 
 namespace flame::broker {
 
+namespace {
+/// Below it an answer costs no more than its message.
+constexpr uint64_t kLargeAnswerBytes = 4096;
+}  // namespace
+
 void send_now(State& state, Client& client, proto::Message message) {
-  state.actions.push_back(
-      Send{Port::kClients, client.peer, client.link.next(), std::move(message)});
+  auto envelope = client.link.next();
+  uint64_t bytes = std::visit(
+      [](const auto& m) -> uint64_t {
+        // Results have a window of their own.
+        if constexpr (requires {
+                        m.payload;
+                        m.request;
+                      })
+          return m.payload.size();
+        return 0;
+      },
+      message);
+  if (bytes >= kLargeAnswerBytes) {
+    client.unread.emplace_back(envelope.sequence, bytes);
+    client.unread_bytes += bytes;
+  }
+  state.actions.push_back(Send{Port::kClients, client.peer, envelope, std::move(message)});
 }
 
 void send_now(State& state, Executor& executor, proto::Message message) {

@@ -102,6 +102,23 @@ struct FreshRun {
   int64_t received_us = 0;
 };
 
+/// A client that waits until one task is not any more what it knows (broker/core/task_watches.cpp).
+struct TaskWatch {
+  Peer peer;
+  uint64_t request = 0;
+  std::string known;
+  bool payloads = false;
+  bool asked = false;    ///< the store is being asked what the task is now
+  bool changed = false;  ///< ... and it changed since
+};
+
+/// What a running task said of itself last.
+struct TaskReport {
+  uint64_t percent = 0;
+  std::string text;
+  uint64_t reports = 0;  ///< how many there were
+};
+
 struct WaitingRequest {
   Peer peer;
   uint64_t request = 0;
@@ -140,9 +157,14 @@ struct Session {
   uint64_t trimmed_in = 0;  ///< batch of the last trim: positions are right once it is confirmed
   std::vector<WaitingRequest> waiting;
 
+  std::map<std::pair<proto::TaskId, uint64_t>, TaskWatch> task_watches;  ///< by task and its tag
+  std::map<proto::TaskId, TaskReport> progress;                          ///< of running tasks
+  std::set<proto::TaskId> progress_due;  ///< not told to watchers yet
+
   std::optional<proto::Bytes> common;  ///< absent: in Redis only
   bool common_reading = false;
   bool has_common = false;
+  uint64_t common_version = 1;  ///< one more with every update
 
   int64_t served_us = 0;
   int64_t bound_us = 0;         ///< first current slot since (mono)
@@ -243,6 +265,9 @@ struct Client {
   int64_t lease_until_us = 0;
   int64_t beat_due_us = 0;
   uint64_t requests_waiting = 0;  ///< answers to it that wait for a level above `stored`
+  /// Large answers that it has not said to have received: sequence, bytes.
+  std::deque<std::pair<uint64_t, uint64_t>> unread;
+  uint64_t unread_bytes = 0;
 };
 
 /// One task of an answer to GetTasks. Input and output point into TaskQuestion::kept.
@@ -256,6 +281,7 @@ struct TaskRow {
   int64_t ended_ms = 0;
   proto::Code code = proto::Code::kOk;
   std::string reason;
+  std::optional<TaskReport> progress;
   std::optional<std::string_view> input;
   std::optional<std::string_view> output;
 };
@@ -274,6 +300,18 @@ struct TaskQuestion {
   std::vector<TaskRow> rows;
   std::vector<proto::Run> inputs;
   std::vector<proto::Bytes> kept;
+  uint64_t watch = 0;  ///< tag of the TaskWatch that asks; 0: none
+  std::string known;   ///< what that one knows
+};
+
+/// A GetLogs, until all executors asked have answered (broker/core/logs.cpp).
+struct LogQuestion {
+  Peer peer;
+  uint64_t request = 0;
+  std::set<std::string> missing;  ///< executors
+  std::string payload;
+  bool cut = false;
+  int64_t until_us = 0;  ///< mono
 };
 
 // ---- all
@@ -334,6 +372,7 @@ struct State {
 
   std::map<std::string, proto::Application> applications;
   std::map<SessionName, proto::SessionUid> names;
+  std::set<SessionName> unreadable;  ///< in Redis, but not as sessions: left alone
   std::map<proto::SessionUid, std::unique_ptr<Session>> sessions;  ///< by uid: oldest first
   std::map<std::string, Executor> executors;                       ///< by id
   std::unordered_map<Peer, std::string> executor_peers;            ///< peer -> id
@@ -385,8 +424,15 @@ struct State {
   };
   std::unordered_map<uint64_t, PendingRead> reads;
   std::unordered_map<uint64_t, TaskQuestion> task_questions;  ///< by tag of the read on its way
+  uint64_t task_watches = 0;                                  ///< of all sessions
+  /// Watched tasks with other letters in the batch that fills, and in the one in flight.
+  std::set<std::pair<proto::SessionUid, proto::TaskId>> watched_filling, watched_in_flight;
+  std::set<proto::SessionUid> progress_due;
+  int64_t progress_due_us = 0;
+  std::map<uint64_t, LogQuestion> log_questions;  ///< by tag
 
   int64_t last_tick_us = 0;
+  bool was_late = false;  ///< the last tick was
   int64_t retention_due_us = 0;
   int64_t demand_due_us = 0;
   int64_t demand_refresh_us = 0;

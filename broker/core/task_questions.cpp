@@ -6,6 +6,7 @@
 
 #include "broker/core/clients.hpp"
 #include "broker/core/delivery.hpp"
+#include "broker/core/task_watches.hpp"
 #include "proto/elements.hpp"
 #include "proto/rows.hpp"
 #include "proto/text.hpp"
@@ -114,8 +115,16 @@ void add_result(const proto::Results& results, std::vector<TaskRow>& rows) {
   }
 }
 
+// Where nothing that a row shows of a task's way became different, it is the same text.
+std::string version_of(const TaskRow& row) {
+  uint64_t reports = row.progress ? row.progress->reports : 0;
+  return std::string(1, static_cast<char>(row.state)) + "." + std::to_string(row.attempt) + "." +
+         std::to_string(reports);
+}
+
 proto::Map map_of(const TaskRow& row, bool input, bool output) {
   proto::Map map = {{"id", row.id}, {"state", std::string(proto::name_of(row.state))}};
+  map.emplace_back("version", version_of(row));
   if (!row.executor.empty()) map.emplace_back("executor", row.executor);
   if (row.attempt > 0) map.emplace_back("attempt", uint64_t{row.attempt});
   if (row.dispatched_ms > 0) map.emplace_back("dispatched", row.dispatched_ms);
@@ -124,6 +133,10 @@ proto::Map map_of(const TaskRow& row, bool input, bool output) {
   if (row.code != Code::kOk) {
     map.emplace_back("code", std::string(proto::name_of(row.code)));
     map.emplace_back("reason", row.reason);
+  }
+  if (row.progress) {
+    map.emplace_back("percent", row.progress->percent);
+    map.emplace_back("progress", row.progress->text);
   }
   if (row.input) map.emplace_back("input_bytes", row.input->size());
   if (row.output) map.emplace_back("output_bytes", row.output->size());
@@ -164,8 +177,19 @@ void fail(State& state, const TaskQuestion& question, const Error& error) {
 
 // ---- the steps: letters, outputs of what is finished, inputs
 
-void end(State& state, const Session& session, TaskQuestion question) {
+void end(State& state, Session& session, TaskQuestion question) {
   add_executors(state, session, question.rows);
+  for (auto& row : question.rows) {
+    auto report = session.progress.find(row.id);
+    bool shown = report != session.progress.end() && row.state == TaskState::kRunning;
+    if (shown) row.progress = report->second;
+  }
+  if (question.watch != 0) {
+    // Not recorded yet: it will be. Final: no news can follow.
+    bool news = !question.rows.empty() && (proto::is_final(question.rows.front().state) ||
+                                           version_of(question.rows.front()) != question.known);
+    if (!end_watch(state, session, question, news)) return;
+  }
   answer(state, question);
 }
 
@@ -212,8 +236,13 @@ Session* resume(State& state, uint64_t tag, const Error& error, TaskQuestion& qu
   auto asked = state.task_questions.extract(tag);
   if (asked.empty()) return nullptr;
   question = std::move(asked.mapped());
-  if (error.code != Code::kOk) return fail(state, question, error), nullptr;
   Session* session = state.session(question.uid);
+  bool watched = question.watch != 0;
+  if (watched && (session == nullptr ||
+                  (error.code != Code::kOk && !end_watch(state, *session, question, true)))) {
+    return nullptr;  // its client left, or was told
+  }
+  if (error.code != Code::kOk) return fail(state, question, error), nullptr;
   if (session == nullptr) {
     fail(state, question, {Code::kGone, "the session was deleted meanwhile"});
   }
@@ -221,6 +250,10 @@ Session* resume(State& state, uint64_t tag, const Error& error, TaskQuestion& qu
 }
 
 }  // namespace
+
+void ask_tasks(State& state, Session& session, TaskQuestion question) {
+  ask_letters(state, session, std::move(question));
+}
 
 void on_get_tasks(State& state, Client& client, const proto::GetTasks& message) {
   auto session = find_session(state, message.session);
@@ -246,10 +279,10 @@ void on_get_tasks(State& state, Client& client, const proto::GetTasks& message) 
   question.limit = message.limit == 0 ? proto::kTaskRowsMax
                                       : std::min<uint64_t>(message.limit, proto::kTaskRowsMax);
   question.next = std::max<TaskId>(1, message.start);
-  ask_letters(state, **session, std::move(question));
+  ask_tasks(state, **session, std::move(question));
 }
 
-void on_states_read(State& state, StatesRead read) {
+void on_states_read(State& state, const StatesRead& read) {
   TaskQuestion question;
   Session* session = resume(state, read.tag, read.error, question);
   if (session == nullptr) return;

@@ -10,7 +10,10 @@
 namespace flame::broker {
 
 void on_get_tasks(State& state, Client& client, const proto::GetTasks& message);
-void on_states_read(State& state, StatesRead read);
+/// Begins with the letters from `next` on. The answer leaves as `tasks`, for a watched task only if
+/// it is not what its client knows.
+void ask_tasks(State& state, Session& session, TaskQuestion question);
+void on_states_read(State& state, const StatesRead& read);
 void on_outputs_found(State& state, OutputsFound read);
 /// True if the read belongs to a question (and was taken), not to a dispatch.
 bool on_question_inputs(State& state, InputsRead& read);

@@ -46,6 +46,9 @@ struct SizeMax {
   size_t operator()(const PutSession& op) const {
     return 3 * (kCommandBytes + op.session.size()) + size_of(op.fields) + op.common.size();
   }
+  size_t operator()(const PutCommon& op) const {
+    return kCommandBytes + op.session.size() + op.value.size();
+  }
   size_t operator()(const PutFields& op) const { return op.session.size() + size_of(op.fields); }
   size_t operator()(const PutInput& op) const {
     size_t size = op.session.size() + kFieldBytes;
@@ -261,10 +264,13 @@ struct PutOne {
     out.number(static_cast<uint64_t>(std::max<int64_t>(0, o.created_ms)));
     out.text(o.session);
     put_fields(proto::session_key(o.session), o.fields, out);
-    if (o.common.empty()) return;
+    if (!o.common.empty()) (*this)(PutCommon{o.session, o.common});
+  }
+  void operator()(const PutCommon& o) const {
+    if (o.value.empty()) return unlink({proto::common_key(o.session)}, out);
     out.command("SET", 3);
     out.text(proto::common_key(o.session));
-    out.text(o.common.view());
+    out.text(o.value.view());
   }
   void operator()(const PutFields& o) const {
     put_fields(proto::session_key(o.session), o.fields, out);

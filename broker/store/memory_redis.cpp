@@ -64,7 +64,14 @@ struct ApplyOp {
   void operator()(const PutSession& op) const {
     at<MemoryZset>(keys, std::string(proto::kSessionsKey))[op.session] = op.created_ms;
     (*this)(PutFields{op.session, op.fields});
-    if (!op.common.empty()) keys[proto::common_key(op.session)] = std::string(op.common.view());
+    if (!op.common.empty()) (*this)(PutCommon{op.session, op.common});
+  }
+  void operator()(const PutCommon& op) const {
+    if (op.value.empty()) {
+      keys.erase(proto::common_key(op.session));
+    } else {
+      keys[proto::common_key(op.session)] = std::string(op.value.view());
+    }
   }
   void operator()(const PutFields& op) const {
     if (op.fields.empty()) return;

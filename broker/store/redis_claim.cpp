@@ -250,7 +250,7 @@ void RedisStore::sync_back(Then then, bool synced) {
   });
 }
 
-void RedisStore::sync_by_looks(Then then, std::shared_ptr<FsyncWatch> watch) {
+void RedisStore::sync_by_looks(Then then, const std::shared_ptr<FsyncWatch>& watch) {
   int64_t asked_us = now_us();
   writer_.send(RedisRequest({"INFO", "persistence"}), kSyncTimeoutUs,
                [this, then, watch, asked_us](RedisReplies&& replies) {

@@ -15,7 +15,6 @@ namespace flame::broker {
 namespace {
 
 using runtime::RedisReplies;
-using runtime::RedisReply;
 using runtime::RedisRequest;
 
 constexpr int64_t kFinalRetryUs = 2 * proto::kUsPerSecond;

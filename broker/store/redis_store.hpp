@@ -128,7 +128,7 @@ class RedisStore : public Store {
   void sync_epoch(Then then);
   void sync_by_config(Then then);
   void sync_back(Then then, bool synced);
-  void sync_by_looks(Then then, std::shared_ptr<FsyncWatch> watch);
+  void sync_by_looks(Then then, const std::shared_ptr<FsyncWatch>& watch);
   void recover();
   void on_recovered(proto::Result<RedisRecovery::Found> found);
   void finish_recovery();

@@ -60,6 +60,11 @@ struct PutInput {
   proto::Run run;
   std::vector<proto::Bytes> pieces;
 };
+/// SET :common; an empty value UNLINKs it.
+struct PutCommon {
+  SessionName session;
+  proto::Bytes value;
+};
 /// HDEL :input:K, :options:K. All runs lie in one segment.
 struct DropInput {
   SessionName session;
@@ -139,10 +144,10 @@ struct PutDemand {
   std::string value;
 };
 
-using StoreOp =
-    std::variant<PutApplication, DropApplication, PutSession, PutFields, PutInput, DropInput,
-                 PutState, PutOutput, DropOutput, TrimDone, PutAttempts, PutSubmits, PutReader,
-                 PutEvent, DropSegments, DropResults, DropSession, PutExecutor, PutDemand>;
+using StoreOp = std::variant<PutApplication, DropApplication, PutSession, PutFields, PutCommon,
+                             PutInput, DropInput, PutState, PutOutput, DropOutput, TrimDone,
+                             PutAttempts, PutSubmits, PutReader, PutEvent, DropSegments,
+                             DropResults, DropSession, PutExecutor, PutDemand>;
 
 /// The session that `op` writes to, or "" where it is none's. Points into `op`.
 inline std::string_view session_of(const StoreOp& op) {

@@ -24,6 +24,7 @@ constexpr std::array kKinds = {
     KindRow{Kind::kSession, "session", {"session", "sessions", "ssn", "s"}},
     KindRow{Kind::kApplication, "application", {"application", "applications", "app", "apps"}},
     KindRow{Kind::kExecutor, "executor", {"executor", "executors", "exec", "e"}},
+    KindRow{Kind::kNode, "node", {"node", "nodes", "n", "n"}},
     KindRow{Kind::kTask, "task", {"task", "tasks", "t", "t"}}};
 
 std::optional<Kind> kind_of(std::string_view word) {
@@ -34,6 +35,9 @@ std::optional<Kind> kind_of(std::string_view word) {
   }
   return std::nullopt;
 }
+
+// One task, or all of a session.
+bool takes_task(const std::string& verb) { return verb == "watch" || verb == "logs"; }
 
 // `S/7` names task 7 of session S.
 void split_task(Target& target) {
@@ -67,8 +71,9 @@ proto::Result<Target> Command::target(Kind otherwise) const {
     if (text == "true") continue;  // list has them as switches
     (kind == Kind::kTask ? target.task : target.id) = text;
   }
-  bool has_words = verb_ == "submit" || verb_ == "cancel";  // behind the session
-  if (!target.rest.empty() && !has_words) {
+  bool has_words = verb_ == "submit" || verb_ == "cancel" || verb_ == "update";  // behind the id
+  bool names_kind = !has_words || verb_ == "update";
+  if (!target.rest.empty() && names_kind) {
     auto kind = kind_of(target.rest.front());
     // `list task -s S` and `view task -s S -t 7` name the kind twice, and the word is the narrower.
     bool narrower = kind == Kind::kTask && target.kind == Kind::kSession &&
@@ -82,8 +87,11 @@ proto::Result<Target> Command::target(Kind otherwise) const {
     target.id = target.rest.front();
     target.rest.erase(target.rest.begin());
   }
-  if (target.kind == Kind::kTask) {
+  if (target.kind == Kind::kTask || (takes_task(verb_) && target.kind == Kind::kSession)) {
     split_task(target);
+    if (!target.task.empty()) target.kind = Kind::kTask;
+  }
+  if (target.kind == Kind::kTask) {
     if (target.task.empty() && !target.rest.empty()) {
       target.task = target.rest.front();
       target.rest.erase(target.rest.begin());
@@ -105,7 +113,8 @@ proto::Result<Target> Command::target_with_id(Kind otherwise) const {
                                         (kind == "session" ? ", or `last`" : "") +
                                         "; flmctl list " + kind + " shows all"};
   }
-  if (found->kind != otherwise && verb_ != "view") {
+  bool any_kind = verb_ == "view" || (found->kind == Kind::kTask && takes_task(verb_));
+  if (found->kind != otherwise && !any_kind) {
     return Error{Code::kBadRequest, verb_ + " takes one " + std::string(name_of(otherwise)) +
                                         ", not one " + std::string(name_of(found->kind))};
   }

@@ -18,7 +18,7 @@
 
 namespace flame::flmctl {
 
-enum class Kind : uint8_t { kSession, kApplication, kExecutor, kTask };
+enum class Kind : uint8_t { kSession, kApplication, kExecutor, kNode, kTask };
 std::string_view name_of(Kind kind);
 
 /// What a verb is about. -s/-a/-e/-t, or KIND ID, or just ID.

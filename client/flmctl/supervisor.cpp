@@ -290,12 +290,12 @@ void Supervisor::probe_starting() {
 void Supervisor::ask(Role role, const std::string& address, const std::string& request,
                      std::function<void(const std::string&)> answered) {
   if (probes_.contains(role)) return;
-  probes_[role] =
-      std::make_unique<Probe>(loop_, address, request, kProbePatienceUs,
-                              [this, role, answered = std::move(answered)](std::string answer) {
-                                probes_.erase(role);
-                                answered(answer);
-                              });
+  probes_[role] = std::make_unique<Probe>(
+      loop_, address, request, kProbePatienceUs,
+      [this, role, answered = std::move(answered)](const std::string& answer) {
+        probes_.erase(role);
+        answered(answer);
+      });
 }
 
 void Supervisor::probe_redis() {

@@ -34,24 +34,6 @@ int64_t ms_of(TaskStatus::Time time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-// Flat keys, only those that are known.
-proto::Map row_of(const TaskStatus& task) {
-  proto::Map row = {{"id", task.task}, {"state", to_string(task.state)}};
-  if (task.attempt > 0) row.emplace_back("attempt", uint64_t{task.attempt});
-  if (!task.executor.empty()) row.emplace_back("executor", task.executor);
-  for (auto [name, time] : {std::pair("dispatched", task.dispatched),
-                            std::pair("started", task.started), std::pair("ended", task.ended)}) {
-    if (ms_of(time) > 0) row.emplace_back(name, ms_of(time));
-  }
-  if (task.code != flame::Code::kOk) {
-    row.emplace_back("code", flame::to_string(task.code));
-    row.emplace_back("reason", task.reason);
-  }
-  if (task.input) row.emplace_back("input", *task.input);
-  if (task.output) row.emplace_back("output", *task.output);
-  return row;
-}
-
 // "failed,cancelled"
 proto::Result<std::vector<TaskState>> states_from(const std::string& words) {
   std::vector<TaskState> states;
@@ -79,6 +61,27 @@ void add_why(Command& command, const Session& session, proto::Map& row) {
 }
 
 }  // namespace
+
+proto::Map row_of(const TaskStatus& task) {
+  proto::Map row = {{"id", task.task}, {"state", to_string(task.state)}};
+  if (task.attempt > 0) row.emplace_back("attempt", uint64_t{task.attempt});
+  if (!task.executor.empty()) row.emplace_back("executor", task.executor);
+  for (auto [name, time] : {std::pair("dispatched", task.dispatched),
+                            std::pair("started", task.started), std::pair("ended", task.ended)}) {
+    if (ms_of(time) > 0) row.emplace_back(name, ms_of(time));
+  }
+  if (task.code != flame::Code::kOk) {
+    row.emplace_back("code", flame::to_string(task.code));
+    row.emplace_back("reason", task.reason);
+  }
+  if (task.percent > 0 || !task.progress.empty()) {
+    row.emplace_back("percent", task.percent);
+    row.emplace_back("progress", task.progress);
+  }
+  if (task.input) row.emplace_back("input", *task.input);
+  if (task.output) row.emplace_back("output", *task.output);
+  return row;
+}
 
 proto::Map row_of(const TaskResult& result) {
   proto::Map row = {{"id", result.task},

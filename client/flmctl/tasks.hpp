@@ -11,6 +11,8 @@ namespace flame::flmctl {
 
 /// id, state, attempt, executor, output or code and reason.
 proto::Map row_of(const TaskResult& result);
+/// Flat keys, only those that are known.
+proto::Map row_of(const TaskStatus& task);
 /// One line: id, state, and the output or the reason, tab separated; or a JSON object.
 std::string show_result(const TaskResult& result, Format format);
 

@@ -51,9 +51,13 @@ const std::vector<Column>& columns_of(Kind kind) {
                                                  {"Version", "version", nullptr, true},
                                                  {"Connected", "connected", time_cell, true},
                                                  {"Seen", "seen", time_cell}};
-  return kind == Kind::kApplication ? kApplications
-         : kind == Kind::kExecutor  ? kExecutors
-                                    : kSessions;
+  static const std::vector<Column> kNodes = {
+      {"ID", "id"},       {"State", "state"}, {"Executors", "executors"}, {"Slots", "slots"},
+      {"Bound", "bound"}, {"Busy", "busy"},   {"Seen", "seen", time_cell}};
+  return kind == Kind::kNode          ? kNodes
+         : kind == Kind::kApplication ? kApplications
+         : kind == Kind::kExecutor    ? kExecutors
+                                      : kSessions;
 }
 
 bool begins_with_id(const proto::Value& row, const std::string& prefix) {

@@ -4,6 +4,7 @@
 
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
+#include "client/tool.hpp"
 
 namespace flame::flmctl {
 
@@ -18,12 +19,15 @@ int run_results(Command& command) {
   auto stream = session.results(options);
   auto format = *command.format();
   tools::Failures failures;
-  while (auto result = stream.next()) {
+  // What is there must come; with --follow nobody knows when the next one is done.
+  std::chrono::milliseconds time(command.timeout_ms());
+  while (auto result = options.follow ? stream.next() : stream.next_for(time)) {
+    if (tools::output_failed()) return tools::kExitFailed;  // no cursor behind what is not written
     std::fputs(show_result(*result, format).c_str(), stdout);
     if (options.follow) std::fflush(stdout);
     if (!result->ok()) failures.add(failure_of(*result));
   }
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0) return tools::kExitFailed;
   std::fprintf(stderr, "Go on from here: flmctl results %s --after %s\n", session.id().c_str(),
                stream.cursor().to_string().c_str());
   return failures.count() > 0 ? tools::kExitTasksFailed : tools::kExitOk;

@@ -83,6 +83,15 @@ std::vector<OptionRow> delete_options() {
 std::vector<OptionRow> register_options() {
   return {{"file", 'f', "FILE", "", "manifests (YAML, several documents); - for stdin"}};
 }
+std::vector<OptionRow> update_options() {
+  return {kApplicationRow,
+          kSessionRow,
+          {"file", 'f', "FILE", "", "the fields that change, or a manifest (YAML); - for stdin"},
+          {"common-data", 'c', "FILE", "", "a session's new common data; - for stdin"}};
+}
+std::vector<OptionRow> task_options() {
+  return of_session({{"task", 't', "N", "", "only the task of that number"}});
+}
 std::vector<OptionRow> recover_options() {
   return {{"accept-loss", 0, "", "", "go on with what Redis has; lost tasks are reported by id"}};
 }
@@ -95,7 +104,7 @@ constexpr std::array kVerbs = {
     Verb{"up", "", "start a local cluster, or what is missing of it", nullptr, nullptr, run_up},
     Verb{"down", "", "stop the local cluster", nullptr, nullptr, run_down},
     Verb{"status", "", "how the local cluster is", nullptr, nullptr, run_status},
-    Verb{"list", "[session|application|executor] [PREFIX]\n       flmctl list task SESSION",
+    Verb{"list", "[session|application|executor|node] [PREFIX]\n       flmctl list task SESSION",
          "list things (sessions without a word)", list_options, run_list},
     Verb{"view", "[session|application|executor] ID\n       flmctl view task SESSION/N",
          "everything about one thing, and why it is so", selectors, run_view},
@@ -105,12 +114,20 @@ constexpr std::array kVerbs = {
     Verb{"wait", "SESSION", "wait until no task is pending or running", wait_options, run_wait},
     Verb{"results", "SESSION", "print results in the order of completion", results_options,
          run_results},
+    Verb{"watch", "SESSION\n       flmctl watch task SESSION/N",
+         "results and progress as they come; or the way of one task",
+         task_options, run_watch},
+    Verb{"logs", "SESSION[/N]", "what its services wrote last (of task N: while that ran)",
+         task_options, run_logs},
     Verb{"cancel", "SESSION [N|FIRST-LAST...]",
          "cancel pending tasks: all, or those of these numbers", cancel_options, run_cancel},
     Verb{"close", "SESSION", "cancel what is pending, let finish what runs", session_options,
          run_close},
     Verb{"delete", "SESSION", "remove a closed session and its data", delete_options, run_delete},
     Verb{"register", "-f FILE", "register applications", register_options, run_register},
+    Verb{"update", "APPLICATION [FIELD=VALUE...]\n       flmctl update session ID -c FILE",
+         "change an application, or a session's common data, while in use", update_options,
+         run_update},
     Verb{"unregister", "APPLICATION", "remove an application", application_options, run_unregister},
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
@@ -121,12 +138,16 @@ constexpr std::array kVerbs = {
          run_limits},
 };
 
+bool waits_for_ever(std::string_view verb) {
+  return verb == "wait" || verb == "submit" || verb == "watch";
+}
+
 std::vector<OptionRow> options_of(const Verb& verb) {
   auto rows = verb.options();
   std::vector<OptionRow> common = {
       {"output", 'o', "FORMAT", "table", "table, wide, json, yaml or name"},
       {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
-      {"timeout", 0, "TIME", verb.name == "wait" || verb.name == "submit" ? "" : "30s",
+      {"timeout", 0, "TIME", waits_for_ever(verb.name) ? "" : "30s",
        "give up after: 500ms, 30s, 5m"},
       {"help", 'h', "", "", "this text"}};
   rows.insert(rows.end(), common.begin(), common.end());
@@ -200,6 +221,9 @@ int run_flmctl(int argc, const char* const* argv) {
   }
   Command command(std::string(name), std::move(*options));
   if (auto format = command.format(); !format) return command.fail_usage(format.error());
+  if (auto wait = command.options().duration_ms("timeout");
+      !wait && command.options().given("timeout"))
+    return command.fail_usage(wait.error());
   try {
     return verb->run(command);
   } catch (const flame::Error& thrown) {  // the public client throws

@@ -8,7 +8,9 @@
 #include "client/flmexec/exec.hpp"
 #include "client/tool.hpp"
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   using namespace flame;
   auto settings = exec::parse_settings(argc, argv);
   if (!settings) return tools::fail_usage("flmexec", settings.error());
@@ -22,3 +24,7 @@ int main(int argc, char** argv) {
   }
   return exec::run(*settings);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return flame::tools::finish("flmexec", run(argc, argv)); }

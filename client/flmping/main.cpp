@@ -10,7 +10,9 @@
 #include "client/flmping/settings.hpp"
 #include "client/tool.hpp"
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   using namespace flame;
   auto settings = ping::parse_settings(argc, argv);
   if (!settings) return tools::fail_usage("flmping", settings.error());
@@ -24,3 +26,7 @@ int main(int argc, char** argv) {
   }
   return ping::run(*settings);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return flame::tools::finish("flmping", run(argc, argv)); }

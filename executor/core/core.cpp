@@ -28,9 +28,11 @@ void Core::on(const Event& event, const proto::Now& now, Actions& out) {
 }
 
 int64_t Core::next_deadline_us() const {
+  if (!outgoing_.empty()) return now_.mono_us;  // something was said after the turn's end
   int64_t next = drain_ == Drain::kStopping ? INT64_MAX : link_.next_deadline_us();
   if (!deadlines_.empty()) next = std::min(next, std::get<0>(*deadlines_.begin()));
   if (drain_ == Drain::kRecording) next = std::min(next, drain_until_us_);
+  if (!reports_.empty()) next = std::min(next, reports_due_us_);
   if (config_.idle_exit_us > 0 && wanted_slots_ == 0 && drain_ == Drain::kNo) {
     next = std::min(next, idle_since_us_ + config_.idle_exit_us);
   }
@@ -118,13 +120,18 @@ void Core::on_message(const proto::SessionContext& message) {
     session->run_time = *session->prior;
     for (const auto& slot : slots_) session->wanted_slots += slot.wanted.uid == message.uid;
   }
+  bool renewed = session->context != 0 && session->context != message.version;
   session->name = message.session;
   session->owner = message.owner;
   session->application = std::move(*application);
   session->common = message.payload;
+  session->context = message.version;
+  if (renewed) renew_instances(*session);
   if (session->wanted_slots == 0) return;
   for (auto& slot : slots_) {
-    if (slot.wanted.uid == message.uid) advance(slot);  // a binding that came before it
+    if (slot.wanted.uid != message.uid) continue;
+    if (renewed) slot.backoff.reset(), set_retry(slot, 0);  // perhaps it starts now
+    advance(slot);                                          // a binding that came before it
   }
 }
 
@@ -232,6 +239,7 @@ void Core::handle(const TurnEnded&) {
   step_drain();
   send_results();
   send_windows();
+  send_progress();
   send_outgoing();
   touched_.clear();
   if (due.hello) send_hello();

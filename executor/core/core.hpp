@@ -49,6 +49,7 @@ class Core {
   void handle(const SendRefused&);
   void handle(const Terminate&);
   void handle(const LeaveIfIdle&);
+  void handle(const LogsRead& logs) { say(proto::Output{logs.request, logs.payload}); }
   void handle(const TurnEnded&);
   void handle(const InstanceEvent& event);
   template <class Other>
@@ -63,6 +64,9 @@ class Core {
   void on_message(const proto::Recorded& message);
   void on_message(const proto::TakeBack& message);
   void on_message(const proto::CancelRuns& message);
+  void on_message(const proto::ReadOutput& message) {
+    out_->push_back(ReadLogs{message.request, message.uid, message.task});
+  }
 
   // turn.cpp: what goes out at the end of a turn
   void fire_deadlines();
@@ -70,6 +74,7 @@ class Core {
   void send_results();
   void send_result(proto::TaskResults message);
   void send_windows();
+  void send_progress();
   void send_hello();
   void send_beat();
   void begin_drain(const std::string& reason);
@@ -90,6 +95,8 @@ class Core {
   Instance* warm_for(Slot& slot, const Session& session);
   Instance& start(Slot& slot, const Session& session);
   void enter(Instance& instance, const Session& session);
+  bool serves(const Instance& instance, const Session* session) const;
+  void renew_instances(Session& session);
   void leave(Instance& instance);
   void stop(Instance& instance);
   void kill(Instance& instance, proto::Code code, std::string because);
@@ -97,6 +104,7 @@ class Core {
   void uncount(Instance& instance);
   void on_instance(Instance& instance, const shims::Entered& entered);
   void on_instance(Instance& instance, const shims::Results& results);
+  void on_instance(Instance& instance, const shims::Progressed& progress);
   void on_instance(Instance& instance, const shims::Left& left);
   void on_instance(Instance& instance, const shims::Exited& exited);
   std::vector<proto::Run> cancel_in_hand(proto::SessionUid uid, const proto::Run& run);
@@ -133,6 +141,9 @@ class Core {
 
   std::vector<proto::SessionUid> touched_;
   std::vector<InstanceId> progressed_;
+  /// What tasks said last and the broker does not know; it leaves every progress_ms.
+  std::map<proto::SessionUid, std::map<proto::TaskId, proto::ProgressReport>> reports_;
+  int64_t reports_due_us_ = 0;
   std::vector<proto::Message> outgoing_;
   using Deadline =
       std::tuple<int64_t, bool, uint64_t>;  ///< at, of a slot (else an instance), which

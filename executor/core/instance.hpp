@@ -35,6 +35,7 @@ struct Instance {
   State state = State::kEntering;
   size_t slot = 0;  ///< not while stopping: the slot is free then
   proto::SessionUid uid = 0;
+  uint64_t context = 0;  ///< version of the session's context that it entered with
   proto::Application application;
   std::string owner;
   bool counted = false;  ///< in its session's `serving`

@@ -52,6 +52,7 @@ struct Session {
   std::string owner;
   proto::Application application;
   proto::Bytes common;
+  uint64_t context = 0;  ///< version of these four
 
   TaskQueue queue;
   uint64_t wanted_slots = 0;     ///< slots whose wanted binding it is

@@ -46,9 +46,7 @@ void Core::want(Slot& slot, const proto::SlotBinding& binding) {
   if (in_it != nullptr) uncount(*in_it);
   if (Session* next = session(binding.uid)) {
     next->wanted_slots++;
-    if (in_it != nullptr && in_it->state == State::kServing && in_it->uid == binding.uid) {
-      count(*in_it, *next);
-    }
+    if (in_it != nullptr && serves(*in_it, next)) count(*in_it, *next);
   }
   if (Session* last = session(before)) last->wanted_slots--;
   advance(slot);
@@ -72,7 +70,7 @@ void Core::advance(Slot& slot) {
   Instance* in_it = instance(slot.instance);
   if (in_it != nullptr && in_it->state != State::kWarm) {
     if (in_it->state != State::kServing) return;  // its answer comes
-    if (in_it->uid == slot.wanted.uid) return answer(slot, Code::kOk, "");
+    if (serves(*in_it, session(slot.wanted.uid))) return answer(slot, Code::kOk, "");
     if (in_it->frames.empty()) leave(*in_it);
     return;
   }
@@ -131,11 +129,26 @@ Instance& Core::start(Slot& slot, const Session& session) {
   return *stored;
 }
 
+// It has entered this session, and nothing of its context has changed since.
+bool Core::serves(const Instance& instance, const Session* session) const {
+  return session != nullptr && instance.state == State::kServing && instance.uid == session->uid &&
+         instance.context == session->context;
+}
+
+// What runs in them ends; then advance() lets them leave, and enter again or end.
+void Core::renew_instances(Session& session) {
+  for (auto& [id, instance] : instances_) {
+    if (instance->uid == session.uid) uncount(*instance);
+  }
+}
+
 void Core::enter(Instance& instance, const Session& session) {
   instance.state = State::kEntering;
   instance.uid = session.uid;
+  instance.context = session.context;
   set_deadline(instance, now_.mono_us + kStartTimeoutUs);
-  out_->push_back(Enter{instance.id, {session.name, session.application.name, session.common}});
+  out_->push_back(
+      Enter{instance.id, {session.name, session.application.name, session.common, session.uid}});
 }
 
 void Core::leave(Instance& instance) {
@@ -192,7 +205,7 @@ void Core::on_instance(Instance& instance, const shims::Entered& entered) {
   instance.state = State::kServing;
   instance.takes_next = entered.takes_next;
   Session* of = session(instance.uid);
-  if (of != nullptr && slot.wanted.uid == instance.uid) count(instance, *of);
+  if (slot.wanted.uid == instance.uid && serves(instance, of)) count(instance, *of);
   advance(slot);
 }
 
@@ -351,6 +364,14 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
     if (!common.empty()) ended.push_back(common);
   }
   say_cancelled(instance.uid, ended);
+}
+
+void Core::on_instance(Instance& instance, const shims::Progressed& progress) {
+  bool runs = std::any_of(instance.frames.begin(), instance.frames.end(),
+                          [&](const auto& frame) { return frame.run.contains(progress.task); });
+  if (!runs) return;
+  reports_[instance.uid][progress.task] = {progress.task, std::min<uint64_t>(progress.percent, 100),
+                                           progress.text};
 }
 
 // The parts of `run` that services have: they are told, and go on until they obey or are killed.

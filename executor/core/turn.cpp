@@ -16,6 +16,9 @@ constexpr int64_t kRecordWaitUs = 5 * proto::kUsPerSecond;
 /// Runs listed in a hello: at most 80 bytes each, within header_bytes_max. Unstarted ones beyond it
 /// are dropped, which gives them back: what is not listed is not here.
 constexpr size_t kHandRunsMax = 2000;
+/// Of one message: below header_bytes_max with the longest texts.
+constexpr size_t kReportsMax = 32;
+static_assert(kReportsMax * 2 * proto::kProgressTextBytesMax < proto::kHeaderBytesMax);
 }  // namespace
 
 void Core::fire_deadlines() {
@@ -110,6 +113,20 @@ void Core::send_windows() {
   if (!changed.windows.empty()) say(std::move(changed));
 }
 
+void Core::send_progress() {
+  if (reports_.empty() || now_.mono_us < reports_due_us_) return;
+  reports_due_us_ = now_.mono_us + int64_t{proto::kProgressMs} * proto::kUsPerMs;
+  for (auto& [uid, reports] : std::exchange(reports_, {})) {
+    proto::TaskProgress message{uid, {}};
+    for (auto& [task, report] : reports) {
+      message.reports.push_back(std::move(report));
+      if (message.reports.size() < kReportsMax) continue;
+      say(std::exchange(message, {uid, {}}));
+    }
+    if (!message.reports.empty()) say(std::move(message));
+  }
+}
+
 void Core::send_outgoing() {
   if (link_.up()) {
     for (auto& message : outgoing_) out_->push_back(Send{link_.next(), std::move(message)});
@@ -160,6 +177,7 @@ void Core::send_hello() {
   }
   if (hello.hand.size() > kHandRunsMax) hello.hand.resize(kHandRunsMax);
   for (auto& [uid, of] : sessions_) {
+    hello.contexts.push_back({uid, of->context});
     of->told = of->window(drain_ != Drain::kNo);
     hello.windows.push_back(of->told);
     while (hello.hand.size() + of->queue.runs().size() > kHandRunsMax && !of->queue.empty()) {

@@ -44,10 +44,16 @@ struct SendRefused {};
 struct Terminate {};
 /// Whoever started it has no more use for it: it leaves if nothing is in hand, else it stays.
 struct LeaveIfIdle {};
+/// The answer to ReadLogs.
+struct LogsRead {
+  uint64_t request = 0;
+  proto::Bytes payload;  ///< as of proto::Logs
+};
 /// All that was ready has been handled: time to act. Also the only event that looks at deadlines.
 struct TurnEnded {};
 
-using Event = std::variant<Received, SendRefused, InstanceEvent, Terminate, LeaveIfIdle, TurnEnded>;
+using Event =
+    std::variant<Received, SendRefused, InstanceEvent, Terminate, LeaveIfIdle, LogsRead, TurnEnded>;
 
 // ---- actions
 // ------------------------------------------------------------------------------------------------
@@ -95,6 +101,13 @@ struct Kill {
   InstanceId instance = 0;
   friend bool operator==(const Kill&, const Kill&) = default;
 };
+/// Gather what instances wrote in this session, ended ones too. Answered by LogsRead.
+struct ReadLogs {
+  uint64_t request = 0;
+  proto::SessionUid uid = 0;
+  proto::TaskId task = 0;
+  friend bool operator==(const ReadLogs&, const ReadLogs&) = default;
+};
 /// For the operator's log.
 struct Note {
   bool warning = false;
@@ -107,8 +120,8 @@ struct Exit {
   friend bool operator==(const Exit&, const Exit&) = default;
 };
 
-using Action =
-    std::variant<Send, Reconnect, Start, Enter, Invoke, Cancel, Leave, Stop, Kill, Note, Exit>;
+using Action = std::variant<Send, Reconnect, Start, Enter, Invoke, Cancel, Leave, Stop, Kill,
+                            ReadLogs, Note, Exit>;
 using Actions = std::vector<Action>;
 
 }  // namespace flame::executor

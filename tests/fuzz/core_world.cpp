@@ -286,6 +286,11 @@ void CoreWorld::request(Input& input) {
     case 3:
       return say(peer, proto::WaitSession{5, session, (which & 16) != 0});
     case 4:
+      if (index % 3 == 1) {
+        return say(peer, proto::UpdateCommon{6, session, (which & 32) != 0 ? index : 0,
+                                             proto::Bytes::copy("other")});
+      }
+      if (index % 3 == 2) return say(peer, proto::GetCommon{6, session});
       return say(peer, proto::OpenSession{6, session});
     case 5:
       return say(peer,
@@ -299,8 +304,16 @@ void CoreWorld::request(Input& input) {
         return say(peer, proto::GetTasks{9, session, index, which, (which & 64) != 0 ? "SF" : "",
                                          (which & 32) != 0});
       }
+      if (index % 3 == 1) {
+        return say(peer, proto::WatchTask{9, session, which, (which & 32) != 0 ? "R.1.0" : "",
+                                          (which & 64) != 0});
+      }
       return say(peer, proto::View{9, "session", index % 2 == 0 ? "last" : session});
     default:
+      if (index % 2 == 1) {
+        return say(peer, proto::UpdateApplication{
+                             10, "echo", proto::Map{{"max_attempts", uint64_t{1} + which % 5}}});
+      }
       return say(peer, proto::UnregisterApplication{10, "echo"});
   }
 }

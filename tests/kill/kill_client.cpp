@@ -185,6 +185,7 @@ class KillClient {
   void perform(Trimmed& t) { wrong("results were trimmed from " + std::to_string(t.from)); }
   void perform(WatchFailed& failed) { wrong("watch failed: " + failed.error.message); }
   void perform(Changed&) {}
+  void perform(Progressed&) {}
   void perform(Lost& lost) {
     if (options_.loss == 0) return wrong("acknowledged tasks are lost: " + to_string(lost.run));
     say("L " + std::to_string(lost.run.first) + " " + std::to_string(lost.run.count));

@@ -312,7 +312,7 @@ def test_every_other_verb(endpoint):
             assert [executor.slots for executor in await connection.list_executors()] == [2]
             spec = flamepy.SessionAttributes("echo", common_data=b"for all")
             made = await connection.open_session("aio-named", spec)
-            assert (await made.run(b"common"), made.common_data()) == (b"for all", b"for all")
+            assert (await made.run(b"common"), await made.common_data()) == (b"for all", b"for all")
             await made.drain()
             again = await connection.get_session("aio-named")
             assert again.succeed == 1 and await again.run(b"x") == b"x"

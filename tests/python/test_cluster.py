@@ -4,6 +4,7 @@
 
 import concurrent.futures as standard
 import itertools
+import signal
 
 import pytest
 
@@ -305,3 +306,24 @@ def test_submits_and_requests_wait_while_the_broker_is_away(running, client):
         assert session.refresh().id == session.id
         assert [future.result(2 * PATIENCE) for future in futures] == numbers(500)
     assert session.refresh().succeed == 1500
+
+
+def test_a_killed_broker_leaves_no_future_of_a_memory_session_waiting(running, client):
+    """What it delivered may never have reached Redis: those places in `done` go to nobody else."""
+    register(client, "echo")
+    session = client.create_session("echo", durability=flamepy.Durability.MEMORY)
+    assert list(session.map(numbers(4))) == numbers(4)
+    lost = [session.run(b"sleep:1"), session.run(b"sleep:1")]
+    wait_until(lambda: session.refresh().running == 2, "both are dispatched")
+    running.kill("redis", signal.SIGSTOP)
+    try:
+        assert [future.result(PATIENCE) for future in lost] == [b"sleep:1"] * 2
+        running.kill("broker")
+    finally:
+        running.kill("redis", signal.SIGCONT)
+    # More than were delivered and lost: their results would take those places.
+    after = [session.run(b"after%d" % i) for i in range(20)]
+    assert [future.result(PATIENCE) for future in after] == [b"after%d" % i for i in range(20)]
+    found = [result for result in client.open_session(session.id).results() if result.ok]
+    ids = [result.task_id for result in found]
+    assert len(ids) == len(set(ids)) and {future.task_id for future in after} <= set(ids)

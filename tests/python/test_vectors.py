@@ -95,7 +95,7 @@ def header(*fields):
 
 
 def test_fields_of_a_newer_minor_are_ignored():
-    assert codec.decode([header(3, 0, "new", [1])]).message == m.Beat(3)
+    assert codec.decode([header(3, 0, 0, "new", [1])]).message == m.Beat(3)
 
 
 @pytest.mark.parametrize(

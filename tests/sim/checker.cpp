@@ -79,7 +79,8 @@ void Checker::acknowledged(proto::SessionUid uid, const proto::Run& run,
 }
 
 // A result names the input it was made from.
-void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task) {
+void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran) {
+  const Task& task = ran.task;
   std::string name = "id " + std::to_string(id);
   if (task.number >= tasks_.size())
     return fail(log, name + ": a result of a task that nobody submitted");
@@ -93,6 +94,10 @@ void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, co
     return fail(log, name + ": the output belongs to another input");
   }
   if (task.kind != 'n') return fail(log, name + ": succeeded, but it can not");
+  if (ran.serial < task.common) {
+    return fail(log, name + ": ran with common data " + std::to_string(ran.serial) +
+                         ", and was submitted after " + std::to_string(task.common));
+  }
   of.id = id;
   log.number_of[id] = task.number;
 }
@@ -110,7 +115,7 @@ bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
     if (code == Code::kLostByStore && !store_lost_)
       fail(log, "id " + std::to_string(id) + " is lost by the store");
     if (code != Code::kOk) continue;
-    auto task = output ? task_of_output(*output) : std::nullopt;
+    auto task = output ? ran_of_output(*output) : std::nullopt;
     if (!task) {
       fail(log, "id " + std::to_string(id) + " has no output that a service made");
       return false;
@@ -145,7 +150,7 @@ void Checker::listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t 
     if (entry != log.entry_of.end() && entry->second < seen && !is_done)
       fail(log, name + " was delivered and is listed as " + state);
     if (!output) continue;
-    auto task = task_of_output(*output);
+    auto task = ran_of_output(*output);
     if (!task) return fail(log, name + " is listed with an output that no service made");
     trace(log, uid, id, *task);
   }

@@ -90,7 +90,7 @@ class Checker {
     world_.fail("session " + log.name + ": " + what);
   }
   bool check_outcomes(SessionLog& log, const proto::Results& results);
-  void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task);
+  void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran);
   void compare(SessionLog& log, const broker::MemoryKeys& keys);
 
   World& world_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "proto/codec.hpp"
 #include "proto/elements.hpp"
 
 namespace flame::sim {
@@ -12,7 +13,7 @@ using proto::Code;
 
 bool ClientNode::Job::done() const {
   if (step == Step::kGone) return true;
-  if (step != Step::kOpen || !tickets.empty()) return false;
+  if (step != Step::kOpen || !tickets.empty() || following != 0) return false;
   if (!finished_submits()) return false;
   if (plan.deletes) return false;  // gone is its end
   return !(plan.closes || plan.closes_early) || end == End::kClosed;
@@ -57,7 +58,9 @@ void ClientNode::crash(bool new_id) {
   for (auto& job : jobs_) {
     job.tickets.clear();  // unknown from now on
     if (job.step != Step::kGone) job.step = Step::kIdle;
-    job.watching = job.cancelling = false;
+    job.watching = job.cancelling = job.updating = false;
+    job.questioned.reset();
+    job.common_version = job.following = 0;
     if (job.end != Job::End::kClosed) job.end = Job::End::kNot;
   }
 }
@@ -173,7 +176,8 @@ void ClientNode::perform(client::Action& action) {
   } else if (auto trimmed = std::get_if<Trimmed>(&action)) {
     Job* job = job_of(trimmed->uid);
     if (job == nullptr) return;
-    if (trimmed->to > checker_.entries_end(trimmed->uid)) {
+    // Those of a `memory` session are counted anew by another broker.
+    if (trimmed->to > checker_.entries_end(trimmed->uid) && !checker_.forgives(trimmed->uid)) {
       cluster_.world.fail(name_ + ": entries were dropped that nobody has read");
     }
     job->next = job->consumed = trimmed->to;
@@ -248,6 +252,8 @@ void ClientNode::perform(client::Answer& answer) {
     job.questioned.reset();
     return;
   }
+  if (what == Ask::kFollow) return followed(index, answer);
+  if (what == Ask::kUpdate || what == Ask::kCommon) return updated(job, answer, what);
   if (!answer.result) {
     Code code = answer.result.error().code;
     cluster_.world.say(name_, "refused: " + answer.result.error().message);
@@ -313,6 +319,12 @@ void ClientNode::pump(size_t index) {
   submit(index);
   if (job.step == Step::kOpen) cancel(index);
   if (job.step == Step::kOpen) question(index);
+  if (job.step == Step::kOpen && job.plan.updates > 0) update(index);
+  if (job.step == Step::kOpen && job.plan.follows > 0 && job.following == 0 && job.last > 0 &&
+      cluster_.world.rng().chance(job.plan.follows)) {
+    job.following = 1 + cluster_.world.rng().below(job.last);
+    follow(index, "");
+  }
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -340,6 +352,7 @@ void ClientNode::submit(size_t index) {
     for (uint64_t i = 0; i < count; i++) {
       Task task;
       task.number = checker_.attempt(job.uid);
+      task.common = job.serial_known;
       task.run_us = static_cast<uint64_t>(rng.between(0, job.plan.run_us_max));
       if (job.plan.lasting > 0 && rng.chance(job.plan.lasting)) {
         task.run_us = static_cast<uint64_t>(rng.between(1'000'000, 9'000'000));
@@ -383,6 +396,51 @@ void ClientNode::question(size_t index) {
   if (rng.chance(0.3)) message.states = rng.chance(0.5) ? "SF" : "PRC";
   job.questioned = job.next;
   ask(index, Ask::kTasks, std::move(message));
+}
+
+// Another version than it knows: somebody else's, or its own of an earlier life.
+void ClientNode::update(size_t index) {
+  Job& job = jobs_[index];
+  if (job.updating || !cluster_.world.rng().chance(job.plan.updates)) return;
+  job.updating = true;
+  if (job.common_version == 0)
+    return ask(index, Ask::kCommon, proto::GetCommon{0, job.plan.session});
+  ask(index, Ask::kUpdate,
+      proto::UpdateCommon{0, job.plan.session, job.common_version,
+                          proto::Bytes::own(common_text(++job.serial))});
+}
+
+void ClientNode::updated(Job& job, const client::Answer& answer, Ask what) {
+  job.updating = false;
+  job.common_version = 0;
+  auto common = answer.result ? std::get_if<proto::CommonData>(&*answer.result) : nullptr;
+  if (common == nullptr) return;  // a conflict, or a session that is over
+  job.common_version = common->version;
+  if (what == Ask::kUpdate) job.serial_known = job.serial;
+}
+
+// Whatever happens, the end of an acknowledged task is told to who waits for it.
+void ClientNode::follow(size_t index, const std::string& known) {
+  Job& job = jobs_[index];
+  ask(index, Ask::kFollow, proto::WatchTask{0, job.plan.session, job.following, known, false});
+}
+
+void ClientNode::followed(size_t index, const client::Answer& answer) {
+  Job& job = jobs_[index];
+  proto::TaskId task = std::exchange(job.following, 0);
+  if (!answer.result) return;
+  auto tasks = std::get_if<proto::Tasks>(&*answer.result);
+  if (tasks == nullptr) return cluster_.world.fail(name_ + ": an answer of another kind");
+  checker_.listed(job.uid, *tasks, job.next);
+  proto::ElementReader elements(tasks->payload.view());
+  auto element = elements.next();
+  auto row = element ? proto::decode_value(*element) : proto::Error{Code::kBadFrame, "", 0};
+  if (!row || row->number_at("id") != static_cast<int64_t>(task))
+    return cluster_.world.fail(name_ + ": was told of another task than it follows");
+  auto state = row->text_at("state");
+  if (state != "Pending" && state != "Running") return;
+  job.following = task;
+  follow(index, std::string(row->text_at("version")));
 }
 
 void ClientNode::end(size_t index) {

@@ -34,6 +34,8 @@ struct JobPlan {
   bool deletes = false;       ///< after it closed
   double cancels = 0;         ///< chance of a cancel each time it looks at the session
   double lasting = 0;         ///< part of its tasks that run for many seconds
+  double updates = 0;  ///< it replaces the common data now and again; one client of a session does
+  double follows = 0;  ///< it asks for the end of single tasks
 };
 
 class ClientNode : public Dialer {
@@ -68,12 +70,28 @@ class ClientNode : public Dialer {
     bool watching = false;
     bool cancelling = false;             ///< asked, not answered
     std::optional<uint64_t> questioned;  ///< entries delivered when it asked for tasks
+    bool updating = false;               ///< asked, not answered
+    uint64_t common_version = 0;         ///< as it was told last; 0: not known
+    uint64_t serial = 0;                 ///< of its last update; tasks that follow ask for
+    uint64_t serial_known = 0;           ///< ... the last one that was answered
+    proto::TaskId following = 0;         ///< a task that it wants to see finished
     enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
     bool done() const;
   };
   bool has_all_entries(const Job& job) const;
-  enum class Ask : uint8_t { kCreate, kClose, kWait, kDelete, kCancel, kTasks, kLook };
+  enum class Ask : uint8_t {
+    kCreate,
+    kClose,
+    kWait,
+    kDelete,
+    kCancel,
+    kTasks,
+    kLook,
+    kUpdate,
+    kCommon,
+    kFollow
+  };
 
   void feed(client::Event event);
   void perform(client::Action& action);
@@ -84,6 +102,10 @@ class ClientNode : public Dialer {
   void submit(size_t index);
   void cancel(size_t index);
   void question(size_t index);
+  void update(size_t index);
+  void follow(size_t index, const std::string& known);
+  void followed(size_t index, const client::Answer& answer);
+  void updated(Job& job, const client::Answer& answer, Ask what);
   void end(size_t index);
   void create(size_t index);
   void opened(size_t index, const proto::SessionInfo& info);

@@ -109,6 +109,7 @@ void ExecutorNode::perform(executor::Action& action) {
     if (cluster_.world.rng().chance(plan_.start_failure))
       exit(start->instance, "no such file", 100);
   } else if (auto entered = std::get_if<Enter>(&action)) {
+    services_[entered->instance].serial = serial_of(entered->session.common.view());
     enter(entered->instance);
   } else if (auto invoke = std::get_if<Invoke>(&action)) {
     auto service = services_.find(invoke->instance);
@@ -177,7 +178,7 @@ void ExecutorNode::work(executor::InstanceId instance) {
     if (dies) break;
     bool fails = task->kind == 'f';
     if (fails) results.failures.push_back({results.count, proto::Code::kTaskFailed, "as asked"});
-    proto::append_element(outputs, fails ? "" : output_of(*input));
+    proto::append_element(outputs, fails ? "" : output_of(*input, service.serial));
     results.count++;
   }
   if (dies) {

@@ -43,6 +43,7 @@ class ExecutorNode : public Dialer {
  private:
   struct Service {
     std::deque<shims::Frame> frames;
+    uint64_t serial = 0;  ///< of the common data that it entered with
     bool working = false, ends = false;
   };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace flame::sim {
 
@@ -148,6 +149,18 @@ void Scenario::draw_cancels(Rng rng) {
       job.cancels = pick(rng, {0.02, 0.2, 0.5});
       // Each holds a slot for seconds: a few of them, or the others would never come through.
       if (rng.chance(0.5)) job.lasting = 4.0 / static_cast<double>(job.tasks + 4);
+    }
+  }
+}
+
+void Scenario::draw_follows(Rng rng) {
+  if (!rng.chance(0.3)) return;
+  std::set<std::string> updated;
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (rng.chance(0.6)) job.follows = pick(rng, {0.05, 0.5});
+      if (rng.chance(0.4) && updated.insert(job.session).second)
+        job.updates = pick(rng, {0.05, 0.3});
     }
   }
 }

@@ -58,6 +58,8 @@ struct Scenario {
   void draw_levels(Rng rng);
   /// As draw_levels: who cancels, and tasks that run long enough to be killed for it.
   void draw_cancels(Rng rng);
+  /// As draw_levels: who changes common data, and who follows single tasks.
+  void draw_follows(Rng rng);
   bool has(Fault fault) const;
   std::string text() const;
 };

@@ -174,6 +174,55 @@ def too_large_a_frame(to):
     peer.receive()
 
 
+def test_slow_http_connections_keep_no_probe_waiting(running):
+    """Each says a byte of its request now and then, and never all of it."""
+    host, port = running.file["http"].removeprefix("http://").rsplit(":", 1)
+    slow = [socket.create_connection((host, int(port)), PATIENCE) for _ in range(16)]
+    try:
+        for each in slow:
+            each.sendall(b"GET /livez HTTP/1.1\r\nX")
+        with urllib.request.urlopen(running.file["http"] + "/livez", timeout=PATIENCE) as answer:
+            assert answer.read() == b"ok\n"
+        pid = running.file["pids"]["broker"]
+        assert running.flmctl("down", "--data", running.data).code == 0
+        assert not alive(pid)
+    finally:
+        for each in slow:
+            each.close()
+
+
+def executor_hello(name, slots):
+    """An array of 16: envelope, then protocol_minor, cluster, executor, nonce, application, slots,
+    address, version, bindings, windows, hand, contexts."""
+    envelope = b"\x01\x50\xce" + random.randrange(1, 1 << 31).to_bytes(4, "big") + b"\x01"
+    names = b"\0\xa0" + bytes([0xA0 + len(name)]) + name + b"\xa4test\xa0"
+    rest = b"\xce" + slots.to_bytes(4, "big") + b"\xa4host\xa41.00" + b"\x90" * 4
+    return b"\xdc\0\x10" + envelope + names + rest
+
+
+def test_one_connection_is_one_executor_and_slots_have_a_bound(running):
+    port = ports(running)[1]
+
+    def strangers():
+        rows = running.flmctl("list", "executor", "-o", "json").json
+        return [row["id"] for row in rows if row["id"].startswith("x")]
+
+    with Peer(port) as peer:
+        for i in range(200):
+            peer.send(executor_hello(b"x%d" % i, 4096))
+        wait_until(lambda: strangers() == ["x199"], "the last one is the only one")
+    peers = [Peer(port) for _ in range(80)]
+    for i, peer in enumerate(peers):
+        peer.send(executor_hello(b"xx%d" % i, 4096))
+    wait_until(lambda: len(strangers()) >= 60, "there is room for 63 of them")
+    assert len(strangers()) <= 64
+    works(running)
+    for peer in peers:
+        peer.socket.close()
+    wait_until(lambda: strangers() == [], "they count as lost")
+
+
+
 @pytest.mark.parametrize("world", [{"client": False, "executors": 0}], indirect=True)
 @pytest.mark.parametrize("lie", [http_answer, wrong_frames, too_large_a_frame])
 def test_who_met_a_liar_finds_the_broker_that_comes_after_it(world, lie):

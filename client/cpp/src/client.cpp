@@ -187,6 +187,35 @@ void Client::register_application(const ApplicationOptions& options) {
   impl_->ask<proto::Ok>(proto::RegisterApplication{0, proto::to_value(application_of(options))});
 }
 
+void Client::update_application(const std::string& name, const ApplicationChanges& changes) {
+  proto::Map map;
+  auto add = [&](const char* field, const auto& value) {
+    if (value) map.emplace_back(field, proto::Value(*value));
+  };
+  auto add_texts = [&](const char* field, const auto& texts) {
+    if (texts) map.emplace_back(field, proto::List(texts->begin(), texts->end()));
+  };
+  auto add_ms = [&](const char* field, const auto& time) {
+    if (time) map.emplace_back(field, proto::Value(time->count()));
+  };
+  add("command", changes.command);
+  add_texts("arguments", changes.arguments);
+  if (changes.environment) {
+    map.emplace_back("environments",
+                     proto::Map(changes.environment->begin(), changes.environment->end()));
+  }
+  add("working_directory", changes.working_directory);
+  add("image", changes.image);
+  add("description", changes.description);
+  add_texts("labels", changes.labels);
+  add("max_instances", changes.max_instances);
+  add("max_attempts", changes.max_attempts);
+  add_ms("task_timeout_ms", changes.task_timeout);
+  add_ms("delay_release_ms", changes.delay_release);
+  if (changes.reuse) map.emplace_back("reuse", *changes.reuse ? "always" : "never");
+  impl_->ask<proto::Ok>(proto::UpdateApplication{0, name, proto::Value(std::move(map))});
+}
+
 void Client::unregister_application(const std::string& name) {
   impl_->ask<proto::Ok>(proto::UnregisterApplication{0, name});
 }

@@ -29,6 +29,12 @@ class ClientImpl {
   Reply ask(proto::Message message) {
     return value_or_raise(connection->ask<Reply>(std::move(message), request_ms));
   }
+  /// What is answered when something happens: as long as the caller likes.
+  template <class Reply>
+  Reply ask(proto::Message message, std::chrono::milliseconds time) {
+    auto ms = static_cast<uint64_t>(std::max<int64_t>(0, time.count()));
+    return value_or_raise(connection->ask<Reply>(std::move(message), ms));
+  }
 
   std::unique_ptr<client::Connection> connection;
   uint64_t request_ms;

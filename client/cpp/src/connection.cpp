@@ -147,6 +147,7 @@ class Connection::Loop {
   void perform(Trimmed& trimmed);
   void perform(WatchFailed& failed);
   void perform(Changed& changed);
+  void perform(Progressed& progressed);
   void perform(Lost& lost);
   void perform(LinkUp& link);
   void perform(LinkDown&);
@@ -348,6 +349,10 @@ void Connection::Loop::perform(WatchFailed& failed) {
 }
 void Connection::Loop::perform(Changed& changed) {
   if (auto listener = listener_of(changed.change.uid)) listener->on_changed(changed.change);
+}
+void Connection::Loop::perform(Progressed& progressed) {
+  const auto& progress = progressed.progress;
+  if (auto listener = listener_of(progress.uid)) listener->on_progress(progress);
 }
 void Connection::Loop::perform(Lost& lost) {
   if (auto listener = listener_of(lost.uid)) listener->on_lost(lost.run);

@@ -42,6 +42,7 @@ class SessionListener {
   virtual void on_trimmed(uint64_t /*from*/, uint64_t /*to*/) {}
   virtual void on_watch_failed(const proto::Error&) {}
   virtual void on_changed(const proto::SessionChanged&) {}
+  virtual void on_progress(const proto::Progress&) {}
   /// Acknowledged tasks that the broker no longer knows. Their ids may be given to later submits.
   virtual void on_lost(const proto::Run&) {}
   /// Nothing follows: the session was detached or the connection ends.

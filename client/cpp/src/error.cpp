@@ -27,6 +27,7 @@ constexpr std::array kPublic = {
     std::pair(Code::kRefused, proto::Code::kRefused),
     std::pair(Code::kDuplicate, proto::Code::kDuplicate),
     std::pair(Code::kForgotten, proto::Code::kForgotten),
+    std::pair(Code::kConflict, proto::Code::kConflict),
     std::pair(Code::kBadFrame, proto::Code::kBadFrame),
     std::pair(Code::kVersion, proto::Code::kVersion),
     std::pair(Code::kCluster, proto::Code::kCluster),

@@ -27,10 +27,6 @@ void check_size(std::string_view input) {
   }
 }
 
-uint64_t to_ms(std::chrono::milliseconds time) {
-  return static_cast<uint64_t>(std::max<int64_t>(0, time.count()));
-}
-
 }  // namespace
 
 // ---- values
@@ -142,6 +138,8 @@ ResultStream Session::results(ResultsOptions options) {
   auto now = handle.client->ask<proto::SessionInfo>(proto::OpenSession{0, id()});
   auto welcome =
       detail::value_or_raise(handle.connection().wait_until_up(handle.client->request_ms));
+  bool from_first = options.after.lineage.empty() && options.after.index == 0;
+  if (from_first) options.after.index = now.done_first;
   if (options.after.lineage.empty()) options.after.lineage = welcome.lineage;
   if (options.only_new) options.after.index = now.done_end;
   auto* connection = &handle.connection();
@@ -193,9 +191,9 @@ SessionStatus Session::status() const {
 }
 
 SessionStatus Session::wait(std::chrono::milliseconds time) const {
-  auto& handle = checked(handle_);
-  return detail::status_of(detail::value_or_raise(handle.connection().ask<proto::SessionInfo>(
-      proto::WaitSession{0, id(), false}, to_ms(time))));
+  auto& client = *checked(handle_).client;
+  return detail::status_of(
+      client.ask<proto::SessionInfo>(proto::WaitSession{0, id(), false}, time));
 }
 
 CancelledTasks Session::cancel(std::span<const TaskRange> tasks, bool running) {
@@ -203,6 +201,20 @@ CancelledTasks Session::cancel(std::span<const TaskRange> tasks, bool running) {
   for (const auto& range : tasks) message.runs.push_back({range.first, range.count});
   auto answer = checked(handle_).client->ask<proto::Cancelled>(std::move(message));
   return {answer.pending, answer.running};
+}
+
+void Session::on_progress(std::function<void(const TaskProgress&)> callback) {
+  checked(handle_).impl->set_on_progress(std::move(callback));
+}
+
+CommonData Session::common_data() const {
+  auto answer = checked(handle_).client->ask<proto::CommonData>(proto::GetCommon{0, id()});
+  return {std::string(answer.payload.view()), answer.version};
+}
+
+uint64_t Session::update_common_data(std::string_view data, uint64_t if_version) {
+  proto::UpdateCommon message{0, id(), if_version, proto::Bytes::copy(data)};
+  return checked(handle_).client->ask<proto::CommonData>(std::move(message)).version;
 }
 
 SessionStatus Session::close() {

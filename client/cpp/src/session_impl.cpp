@@ -75,8 +75,22 @@ void SessionImpl::on_watch_failed(const proto::Error& error) {
 }
 
 void SessionImpl::on_changed(const proto::SessionChanged& change) {
-  if (auto stream = stream_.lock()) {
+  auto stream = stream_.lock();
+  if (stream != nullptr && change.state == proto::SessionState::kSuspended) {
+    stream->fail({Code::kWrongState, "the session is suspended: " + change.reason});
+  } else if (stream != nullptr) {
     stream->set_end(change.done_end, change.state == proto::SessionState::kClosed);
+  }
+}
+
+void SessionImpl::on_progress(const proto::Progress& progress) {
+  std::lock_guard lock(progress_mutex_);
+  if (!on_progress_) return;
+  for (const auto& report : progress.reports) {
+    try {
+      on_progress_({report.task, report.percent, report.text});
+    } catch (...) {  // a user's; as with callbacks of futures, it must not end the thread
+    }
   }
 }
 

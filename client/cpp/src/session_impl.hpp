@@ -28,6 +28,7 @@ class SessionImpl : public client::SessionListener {
   void on_trimmed(uint64_t from, uint64_t to) override;
   void on_watch_failed(const proto::Error& error) override;
   void on_changed(const proto::SessionChanged& change) override;
+  void on_progress(const proto::Progress& progress) override;
   void on_lost(const proto::Run& run) override;
   void on_detached() override;
 
@@ -38,6 +39,10 @@ class SessionImpl : public client::SessionListener {
     unanswered_++;
   }
   std::vector<TaskRange> flush();
+  void set_on_progress(std::function<void(const TaskProgress&)> callback) {
+    std::lock_guard lock(progress_mutex_);
+    on_progress_ = std::move(callback);
+  }
 
   // On the I/O thread.
 
@@ -69,6 +74,9 @@ class SessionImpl : public client::SessionListener {
   uint64_t next_index_ = 0;  ///< behind the last entry that came
   uint64_t stream_from_ = 0;
   std::weak_ptr<ResultQueue> stream_;
+
+  std::mutex progress_mutex_;
+  std::function<void(const TaskProgress&)> on_progress_;
 
   std::mutex flush_mutex_;
   std::condition_variable flushed_;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
 
-// Session::tasks(): pages of rows become values.
+// Session::tasks(), watch() and logs(): rows become values.
 
 #include <algorithm>
+#include <tuple>
 
 #include "client/cpp/src/client_impl.hpp"
 #include "flame/session.hpp"
@@ -50,6 +51,9 @@ TaskStatus status_of(const proto::Value& row, proto::ElementReader& elements) {
   task.ended = time_of(row, "ended");
   task.code = static_cast<Code>(proto::code_named(row.text_at("code")));
   task.reason = row.text_at("reason");
+  task.percent = static_cast<uint64_t>(row.number_at("percent"));
+  task.progress = row.text_at("progress");
+  task.version = row.text_at("version");
   task.input = behind(row, "input", elements);
   task.output = behind(row, "output", elements);
   return task;
@@ -77,6 +81,36 @@ std::vector<TaskStatus> Session::tasks(const TaskQuery& query) const {
     ask.start = page.next;
   }
   return tasks;
+}
+
+TaskStatus Session::watch(uint64_t number, const std::optional<TaskStatus>& known,
+                          std::chrono::milliseconds time) const {
+  proto::WatchTask ask{0, id(), number, known ? known->version : "", true};
+  auto answer = handle_->client->ask<proto::Tasks>(std::move(ask), time);
+  proto::ElementReader elements(answer.payload.view());
+  auto row = elements.next();
+  if (!row) throw Error(Code::kBadFrame, "the broker's answer about a task is empty");
+  return status_of(detail::value_or_raise(proto::decode_value(*row)), elements);
+}
+
+std::vector<InstanceLog> Session::logs(uint64_t task) const {
+  auto answer = handle_->client->ask<proto::Logs>(proto::GetLogs{0, id(), task});
+  std::vector<InstanceLog> logs;
+  proto::ElementReader elements(answer.payload.view());
+  while (auto element = elements.next()) {
+    auto row = detail::value_or_raise(proto::decode_value(*element));
+    auto text = elements.next();
+    if (!text) throw Error(Code::kBadFrame, "the broker's answer about logs is cut");
+    auto running = row.find("running");
+    logs.push_back({std::string(row.text_at("executor")),
+                    static_cast<uint64_t>(row.number_at("instance")),
+                    running != nullptr && running->data == proto::Value(true).data,
+                    std::string(*text), std::string(row.text_at("error"))});
+  }
+  std::stable_sort(logs.begin(), logs.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.executor, a.instance) < std::tie(b.executor, b.instance);
+  });
+  return logs;
 }
 
 TaskStatus Session::task(uint64_t number) const {

@@ -9,6 +9,7 @@
 
 #include "broker/core/core.hpp"
 #include "broker/core/durability.hpp"
+#include "broker/core/scheduler.hpp"
 #include "proto/codec.hpp"
 #include "proto/rows.hpp"
 
@@ -146,6 +147,85 @@ TEST_F(RequestsTest, NothingIsGoneUntilALossIsAccepted) {
               undecided);
   EXPECT_THAT(hear(proto::Watch{++request, 77, 5}), undecided);
   EXPECT_THAT(hear(create()), undecided);
+}
+
+TEST_F(RequestsTest, AbsurdAttributesAreRefusedByName) {
+  start();
+  hello();
+  auto refused = [&](auto change) {
+    auto message = create(Durability::kStored);
+    change(message.spec);
+    return hear(std::move(message));
+  };
+  EXPECT_THAT(refused([](auto& spec) { spec.min_instances = UINT64_MAX; }),
+              ElementsAre(HasSubstr("bad_request: min_instances is 18446744073709551615")));
+  EXPECT_THAT(refused([](auto& spec) { spec.max_instances = 1ull << 63; }),
+              ElementsAre(HasSubstr("max_instances")));
+  EXPECT_THAT(refused([](auto& spec) { spec.priority = UINT64_MAX; }),
+              ElementsAre(HasSubstr("priority")));
+  EXPECT_THAT(refused([](auto& spec) { spec.results_ttl_ms = UINT64_MAX; }),
+              ElementsAre(HasSubstr("results_ttl_ms")));
+  EXPECT_THAT(refused([](auto& spec) { spec.resources = std::string(200'000, 'r'); }),
+              ElementsAre(HasSubstr("resources is 200000")));
+}
+
+TEST_F(RequestsTest, NearItsLimitTheStoreKeepsTheRoomForResults) {
+  start();
+  hello();
+  on(StoreHealth{.writable = true, .busy = true, .error = {Code::kOk, "memory is at 90 %"}});
+  EXPECT_THAT(hear(create()), ElementsAre("busy: memory is at 90 %"));
+  EXPECT_THAT(hear(proto::UnregisterApplication{++request, "echo"}),
+              ElementsAre(HasSubstr("busy")));
+}
+
+TEST_F(RequestsTest, WhoAsksAndNeverReadsIsBounded) {
+  start();
+  hello();
+  for (size_t i = 0; i < 100; i++) {
+    auto message = create(Durability::kStored);
+    message.session = "s" + std::to_string(i);
+    message.spec.resources = std::string(1000, 'r');
+    hear(std::move(message));
+  }
+  auto list = [&] { return hear(proto::ListKind{++request, "session", false}).at(0); };
+  uint64_t asked = 0;
+  while (list() == "listing") ASSERT_LT(asked++, 10'000u);
+  uint64_t unread = core.state().clients.at("c").unread_bytes;
+  EXPECT_GE(unread, proto::kUnreadAnswerBytesMax);
+  EXPECT_LT(unread, 2 * proto::kUnreadAnswerBytesMax);
+  EXPECT_THAT(list(), HasSubstr("busy: answers of"));
+  EXPECT_THAT(hear(create(Durability::kStored)), ElementsAre("session_info")) << "small";
+  hear(proto::Beat{0, 0, UINT64_MAX});
+  EXPECT_EQ(core.state().clients.at("c").unread_bytes, 0u);
+  EXPECT_EQ(list(), "listing");
+}
+
+TEST_F(RequestsTest, ReadersAreBoundedAndForgotten) {
+  start();
+  hello();
+  hear(create(Durability::kStored));
+  const auto& session = *core.state().sessions.begin()->second;
+  auto watch = [&](const std::string& reader) {
+    return hear(proto::Watch{++request, session.uid, 0, 1, reader, ""}).at(0);
+  };
+  for (size_t i = 0; i < proto::kReadersMax; i++)
+    ASSERT_EQ(watch("reader" + std::to_string(i)), "watching");
+  EXPECT_THAT(watch("one more"), HasSubstr("bad_request: session 's' has 1000 readers"));
+  EXPECT_EQ(watch("reader7"), "watching");
+  EXPECT_EQ(watch(""), "watching");
+  now.wall_us += static_cast<int64_t>(proto::kReaderTtlMs + 1) * proto::kUsPerMs;
+  now.mono_us += 2 * proto::kUsPerSecond;
+  core.tick(now, /*drained=*/false);
+  turn();
+  EXPECT_THAT(session.readers, IsEmpty());
+}
+
+TEST(Scheduler, AMinimumBeyondEverySlotIsMetWithThoseThatThereAre) {
+  std::vector<PlanSession> sessions(2);
+  sessions[0] = {.uid = 1, .application = "a", .wanted = 2, .min = UINT64_MAX};
+  sessions[1] = {.uid = 2, .application = "a", .wanted = 2};
+  auto plan = plan_slots(sessions, std::vector<PlanSlot>(3), 1);
+  EXPECT_THAT(plan.wanted, testing::UnorderedElementsAre(1u, 1u, 2u));
 }
 
 TEST_F(RequestsTest, AListingOfManyLongRowsFitsTheWire) {

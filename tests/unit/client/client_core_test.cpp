@@ -102,6 +102,9 @@ class ClientCoreTest : public testing::Test {
   std::string tell(const Changed& c) {
     return "state " + std::string(proto::name_of(c.change.state));
   }
+  std::string tell(const Progressed& p) {
+    return "progress of " + std::to_string(p.progress.reports.size());
+  }
   std::string tell(const Lost& l) { return "lost " + to_string(l.run); }
   std::string tell(const LinkUp&) { return "up"; }
   std::string tell(const LinkDown&) { return "down"; }

@@ -83,6 +83,7 @@ inline std::string text_of(const Invoke& a) {
 inline std::string text_of(const Leave& a) { return "leave " + std::to_string(a.instance); }
 inline std::string text_of(const Stop& a) { return "stop " + std::to_string(a.instance); }
 inline std::string text_of(const Kill& a) { return "kill " + std::to_string(a.instance); }
+inline std::string text_of(const ReadLogs& a) { return "logs of " + std::to_string(a.task); }
 inline std::string text_of(const Note&) { return ""; }
 inline std::string text_of(const Exit& a) { return "exit " + std::to_string(a.code); }
 
@@ -147,9 +148,9 @@ class CoreTest : public ::testing::Test {
 
   void say(proto::Message message) { feed(Received{broker_link_.next(), std::move(message)}); }
   void welcome() { say(proto::ExecutorWelcome{}); }
-  void context(proto::SessionUid uid, const std::string& owner = "") {
+  void context(proto::SessionUid uid, const std::string& owner = "", uint64_t version = 1) {
     say(proto::SessionContext{
-        uid, "s" + std::to_string(uid), proto::to_value(application_), owner, {}});
+        uid, "s" + std::to_string(uid), proto::to_value(application_), owner, version, {}});
   }
   void bind(uint64_t slot, uint64_t generation, proto::SessionUid uid) {
     say(proto::Bind{{{slot, generation, uid}}});

@@ -379,6 +379,88 @@ TEST_F(CoreTest, WithoutReuseAProcessEndsWithItsSession) {
   EXPECT_THAT(turn(), ElementsAre("stop 1", "bound 0=0.2 ok"));
 }
 
+TEST_F(CoreTest, OtherCommonDataIsEnteredOnceNothingRunsInTheInstance) {
+  serve_session();
+  dispatch(7, {1, 1});
+  turn();
+  context(7, "", 2);
+  dispatch(7, {2, 1});
+  EXPECT_THAT(turn(), ElementsAre("window 7:0")) << "task 1 runs with the old one";
+  answer(1, {1, 1});
+  EXPECT_THAT(turn(), ElementsAre("leave 1", "results 1 window 0"));
+  left(1);
+  EXPECT_THAT(turn(), ElementsAre("enter 1 s7"));
+  entered(1);
+  EXPECT_THAT(turn(), Contains("invoke 1 2"));
+  context(7, "", 2);
+  EXPECT_THAT(turn(), Not(Contains("leave 1"))) << "said again";
+}
+
+TEST_F(CoreTest, AContextThatChangesWhileItIsEnteredIsEnteredAgain) {
+  turn();
+  welcome();
+  context(7);
+  bind(0, 1, 7);
+  EXPECT_THAT(turn(), ElementsAre("start 1 app", "enter 1 s7"));
+  context(7, "", 2);
+  entered(1);
+  EXPECT_THAT(turn(), ElementsAre("leave 1"));
+  left(1);
+  EXPECT_THAT(turn(), ElementsAre("enter 1 s7"));
+  entered(1);
+  EXPECT_THAT(turn(), Contains("bound 0=7.1 ok"));
+}
+
+TEST_F(CoreTest, AnotherApplicationIsAnotherProcess) {
+  serve_session();
+  application_.arguments = {"--new"};
+  context(7, "", 2);
+  EXPECT_THAT(turn(), Contains("leave 1"));
+  left(1);
+  EXPECT_THAT(turn(), ElementsAre("stop 1", "start 2 app", "enter 2 s7"));
+}
+
+TEST_F(CoreTest, AChangedApplicationIsTriedAtOnce) {
+  turn();
+  welcome();
+  context(7);
+  bind(0, 1, 7);
+  turn();
+  exited(1, "no such file");
+  EXPECT_THAT(turn(), ElementsAre("bound 0=7.1 task_service_failed"));
+  application_.command = "right";
+  context(7, "", 2);
+  EXPECT_THAT(turn(), ElementsAre("start 2 app", "enter 2 s7"));
+}
+
+TEST_F(CoreTest, AHelloSaysWhichContextsItHas) {
+  serve_session();
+  context(7, "", 5);
+  say(proto::Resync{"test"});
+  turn();
+  EXPECT_THAT(after(10 * kMs), ElementsAre("hello slot 0=7 hand"));
+  EXPECT_EQ(last<proto::ExecutorHello>().contexts, (std::vector<proto::HeldContext>{{7, 5}}));
+}
+
+TEST_F(CoreTest, TheLastProgressOfEachTaskLeavesEveryTenthOfASecond) {
+  serve_session();
+  dispatch(7, {1, 1});
+  turn();
+  auto progress = [&](proto::TaskId task, uint64_t percent) {
+    feed(InstanceEvent{1, shims::Progressed{task, percent, "text"}});
+  };
+  progress(1, 5);
+  progress(1, 10);
+  progress(99, 50);
+  EXPECT_THAT(turn(), ElementsAre("task_progress")) << "99 is not here";
+  EXPECT_EQ(last<proto::TaskProgress>().reports,
+            (std::vector<proto::ProgressReport>{{1, 10, "text"}}));
+  progress(1, 250);
+  EXPECT_THAT(turn(), IsEmpty());
+  EXPECT_THAT(after(100 * kMs), ElementsAre("task_progress"));
+  EXPECT_EQ(last<proto::TaskProgress>().reports.at(0).percent, 100u);
+}
+
 TEST_F(CoreTest, TheLastUnbindReturnsWhatWasNotStarted) {
   serve_session();
   dispatch(7, {1, 10});

@@ -79,7 +79,7 @@ class FakeBroker {
   }
   void bind(std::vector<proto::SlotBinding> bindings) { send(proto::Bind{std::move(bindings)}); }
   void send_context(proto::SessionUid to, const std::string& name) {
-    send(proto::SessionContext{to, name, proto::to_value(application_), "",
+    send(proto::SessionContext{to, name, proto::to_value(application_), "", 1,
                                proto::Bytes::copy(common)});
   }
   void dispatch_run(proto::Run run, proto::Attempt attempt = 1) {

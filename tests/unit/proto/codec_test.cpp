@@ -140,8 +140,9 @@ TEST(Codec, AnotherMajorVersionIsSaidToBeThat) {
 }
 
 TEST(Codec, FieldsOfANewerMinorAreIgnored) {
-  auto decoded = decode(
-      header({kV1, type(MessageType::kBeat), kZero, kZero, "\x05", kZero, "\xa3new", "\xc0"}), {});
+  auto decoded = decode(header({kV1, type(MessageType::kBeat), kZero, kZero, "\x05", kZero, kZero,
+                                "\xa3new", "\xc0"}),
+                        {});
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(std::get<Beat>(decoded->message).status, 5u);
 }
@@ -185,7 +186,7 @@ TEST(Codec, RunsThatWouldWrapAreRefused) {
 }
 
 TEST(Codec, UnknownTypesNameTheirNumber) {
-  for (int number : {0, 5, 15, 31, 47, 60, 79, 103, 111, 127}) {
+  for (int number : {0, 5, 15, 31, 47, 62, 79, 103, 111, 127}) {
     auto text = refusal(header({kV1, std::string(1, static_cast<char>(number)), kZero, kZero}));
     EXPECT_NE(text.find(std::to_string(number)), std::string::npos) << text;
   }

@@ -36,7 +36,7 @@ Value application() {
 Message make(Of<ErrorReply>) {
   return ErrorReply{12, Code::kBusy, "Redis is at 86 % of maxmemory; try again", 250, kUid, 9};
 }
-Message make(Of<Beat>) { return Beat{3, 10'000}; }
+Message make(Of<Beat>) { return Beat{3, 10'000, 41}; }
 Message make(Of<Resync>) { return Resync{"sequence 8 came, 6 was expected"}; }
 Message make(Of<Bye>) { return Bye{"done"}; }
 Message make(Of<ClientHello>) {
@@ -63,6 +63,28 @@ Message make(Of<Cancelled>) { return Cancelled{11, kUid, 64, 1}; }
 Message make(Of<GetTasks>) { return GetTasks{12, "echo-a8Kx02", 1025, 100, "FC", true}; }
 Message make(Of<Tasks>) {
   return Tasks{12, 1026, elements({encode_value(Map{{"id", 1025}, {"output", true}}), "out"})};
+}
+Message make(Of<UpdateApplication>) {
+  return UpdateApplication{13, "echo", Map{{"image", "registry/echo:2"}, {"max_attempts", 5}}};
+}
+Message make(Of<UpdateCommon>) {
+  return UpdateCommon{14, "echo-a8Kx02", 2, Bytes::copy("new common data")};
+}
+Message make(Of<GetCommon>) { return GetCommon{15, "echo-a8Kx02"}; }
+Message make(Of<CommonData>) { return CommonData{15, 3, Bytes::copy("new common data")}; }
+Message make(Of<WatchTask>) { return WatchTask{16, "echo-a8Kx02", 1025, "R.1.4", true}; }
+Message make(Of<Progress>) { return Progress{kUid, {{1025, 40, "two of five files"}}}; }
+Message make(Of<TaskProgress>) {
+  return TaskProgress{kUid, {{1025, 40, "two of five files"}, {1026, 100, ""}}};
+}
+Message make(Of<GetLogs>) { return GetLogs{17, "echo-a8Kx02", 1025}; }
+Message make(Of<Logs>) {
+  return Logs{17, true,
+              elements({encode_value(Map{{"executor", "exec-1"}, {"instance", 3}}), "a line\n"})};
+}
+Message make(Of<ReadOutput>) { return ReadOutput{4, kUid, 1025}; }
+Message make(Of<Output>) {
+  return Output{4, elements({encode_value(Map{{"executor", "exec-1"}, {"instance", 3}}), "a\xff"})};
 }
 Message make(Of<View>) { return View{8, "session", "last"}; }
 Message make(Of<RegisterApplication>) { return RegisterApplication{9, application()}; }
@@ -123,7 +145,8 @@ Message make(Of<ExecutorHello>) {
                        "0.1.0",
                        {{0, 3, kUid}, {1, 4, 0}},
                        {{kUid, 512, 65'536}},
-                       {{kUid, {1030, 5}, ticket()}}};
+                       {{kUid, {1030, 5}, ticket()}},
+                       {{kUid, 1ull << 32 | 7}}};
 }
 Message make(Of<Window>) { return Window{{{kUid, 512, 65'536}, {kUid + 1, 0, 0}}}; }
 Message make(Of<TaskResults>) {
@@ -150,7 +173,8 @@ Message make(Of<ExecutorWelcome>) {
                          500, 2000};
 }
 Message make(Of<SessionContext>) {
-  return SessionContext{kUid, "echo-a8Kx02", application(), "local", Bytes::copy("common data")};
+  return SessionContext{kUid,    "echo-a8Kx02",  application(),
+                        "local", 1ull << 32 | 7, Bytes::copy("common data")};
 }
 Message make(Of<Bind>) { return Bind{{{0, 3, kUid}, {1, 5, 0}}}; }
 Message make(Of<Dispatch>) { return Dispatch{kUid, ticket(), elements({"a", "b", "c"})}; }

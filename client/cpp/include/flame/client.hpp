@@ -50,6 +50,22 @@ struct ApplicationOptions {
   bool reuse = true;  ///< false: a process serves one session only
 };
 
+/// What becomes different; the rest stays as it is.
+struct ApplicationChanges {
+  std::optional<std::string> command = {};
+  std::optional<std::vector<std::string>> arguments = {};
+  std::optional<std::vector<std::pair<std::string, std::string>>> environment = {};
+  std::optional<std::string> working_directory = {};
+  std::optional<std::string> image = {};
+  std::optional<std::string> description = {};
+  std::optional<std::vector<std::string>> labels = {};
+  std::optional<uint64_t> max_instances = {};
+  std::optional<uint64_t> max_attempts = {};
+  std::optional<std::chrono::milliseconds> task_timeout = {};
+  std::optional<std::chrono::milliseconds> delay_release = {};
+  std::optional<bool> reuse = {};
+};
+
 struct ExecutorStatus {
   std::string id = {};
   std::string state = {};
@@ -80,6 +96,9 @@ class Client {
 
   /// An equal one is fine; another one under an open session is refused.
   void register_application(const ApplicationOptions& application);
+  /// Also while sessions of it are open: each of their instances is started anew once nothing runs
+  /// in it.
+  void update_application(const std::string& name, const ApplicationChanges& changes);
   void unregister_application(const std::string& name);
 
   const std::string& endpoint() const;

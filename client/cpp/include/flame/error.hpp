@@ -27,6 +27,7 @@ enum class Code : uint16_t {
   kRefused = 11,
   kDuplicate = 12,
   kForgotten = 13,
+  kConflict = 14,
   kBadFrame = 32,
   kVersion = 33,
   kCluster = 34,

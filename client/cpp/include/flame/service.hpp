@@ -17,8 +17,9 @@
 //   on_session_enter, on_task_invoke for each task, on_session_leave, perhaps on_session_enter for
 //   another session of the same application and owner, ... and SIGTERM when it is no longer needed.
 //
-// What the program writes to stdout and stderr goes to the executor; the last 2 KiB are shown when
-// it crashes.
+// What the program writes to stdout and stderr goes to the executor, which keeps the last 64 KiB of
+// each instance: `flmctl logs` and Session::logs() show them, and a crash its last 2 KiB. The
+// program finds the cluster that runs it in FLAME_ENDPOINT: Client::connect() without arguments.
 
 #include <cstdint>
 #include <optional>
@@ -39,7 +40,8 @@ struct SessionContext {
 
 namespace service {
 class Cancellations;
-}
+class Connection;
+}  // namespace service
 
 /// Valid during the call.
 struct TaskContext {
@@ -52,7 +54,12 @@ struct TaskContext {
   /// step.
   bool cancelled() const;
 
+  /// How far the task is, 0 to 100 %, and a line of at most 1 KiB: whoever watches the session or
+  /// the task sees the last one. Costs a system call; more than ten a second are not passed on.
+  void progress(unsigned percent, std::string_view text = "") const;
+
   service::Cancellations* cancellations = nullptr;  ///< the SDK's own
+  service::Connection* connection = nullptr;        ///< the SDK's own
 };
 
 /// The output of a task, at most 64 MiB, or why it failed.

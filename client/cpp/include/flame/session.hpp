@@ -106,8 +106,34 @@ struct TaskStatus {
   Time ended = {};
   Code code = Code::kOk;  ///< why it failed
   std::string reason = {};
+  uint64_t percent = 0;                    ///< what a running task said of itself last, 0 to 100
+  std::string progress = {};               ///< ... and its text
   std::optional<std::string> input = {};   ///< asked for, and kept: until it is done, if it failed
   std::optional<std::string> output = {};  ///< asked for, and kept
+  std::string version = {};                ///< another one where any of the above is different
+
+  bool finished() const { return state != TaskState::kPending && state != TaskState::kRunning; }
+};
+
+/// What the session's services need beside their tasks.
+struct CommonData {
+  std::string data = {};
+  uint64_t version = 0;  ///< 1 at the session's creation, one more with every update
+};
+
+/// What one instance of a service wrote to stdout and stderr last, at most 64 KiB.
+struct InstanceLog {
+  std::string executor = {};
+  uint64_t instance = 0;  ///< counts the executor's instances
+  bool running = false;   ///< false: it ended
+  std::string text = {};
+  std::string error = {};  ///< why there is no text: the executor did not answer
+};
+
+struct TaskProgress {
+  uint64_t task = 0;
+  uint64_t percent = 0;
+  std::string text = {};
 };
 
 struct TaskQuery {
@@ -134,7 +160,7 @@ class Run {
 };
 
 struct ResultsOptions {
-  Cursor after = {};
+  Cursor after = {};  ///< where an earlier stream stood; without it the first that is kept
   /// Begin behind what is done now, instead of `after`.
   bool only_new = false;
   /// False: end with what is done now. True: go on until the session is closed.
@@ -219,6 +245,23 @@ class Session {
   std::vector<TaskStatus> tasks(const TaskQuery& query = {}) const;
   /// One with input and output. Throws not_found.
   TaskStatus task(uint64_t task) const;
+  /// One task with input and output, as soon as it is not what `known` says any more; without
+  /// `known` at once. What happened between two calls is not told. Throws timeout, not_found.
+  ///   for (auto task = session.watch(7); !task.finished(); task = session.watch(7, task)) ...
+  TaskStatus watch(uint64_t task, const std::optional<TaskStatus>& known = {},
+                   std::chrono::milliseconds time = std::chrono::milliseconds::max()) const;
+  /// Called on the library's own thread, for each task that said something since, ten times a
+  /// second at most, while futures or a stream are waited for. It must return soon, and must not
+  /// call the session.
+  void on_progress(std::function<void(const TaskProgress&)> callback);
+
+  CommonData common_data() const;
+  /// Tasks submitted after it returned run with the new data: services leave the session and enter
+  /// it again. With `if_version` not 0 only if that is the present version, else throws
+  /// conflict. Returns the new version.
+  uint64_t update_common_data(std::string_view data, uint64_t if_version = 0);
+  /// By executor and instance; with `task` only what was written while that task may have run.
+  std::vector<InstanceLog> logs(uint64_t task = 0) const;
   /// Cancels tasks of these ranges (at most 1,024 of them; none: all that are acknowledged). They
   /// end as cancelled at once and their futures throw task_cancelled. Pending ones never run; with
   /// `running` those in a service too: it is told (TaskContext::cancelled), and killed if it is in

@@ -79,7 +79,7 @@ void ClientCore::flush() {
   }
   if (now_.mono_us >= beat_at_us_) {
     beat_at_us_ = now_.mono_us + beat_us_;
-    send(proto::Beat{});
+    send(proto::Beat{0, 0, link_.received()});
   }
 }
 
@@ -228,10 +228,10 @@ void ClientCore::answer(RequestTable::Id id, proto::Result<proto::Message> resul
   if (ticket && *ticket != 0) actions_->push_back(Answer{*ticket, std::move(result)});
 }
 
-void ClientCore::answer_all(RequestTable::Failed failed) {
+void ClientCore::answer_all(const RequestTable::Failed& failed) {
   if (!failed.empty()) waiting_.goes_on(WaitingReasons::kRequests);
-  for (auto& [ticket, error] : failed) {
-    if (ticket != 0) actions_->push_back(Answer{ticket, std::move(error)});
+  for (const auto& [ticket, error] : failed) {
+    if (ticket != 0) actions_->push_back(Answer{ticket, error});
   }
 }
 

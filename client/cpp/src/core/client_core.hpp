@@ -81,12 +81,15 @@ class ClientCore {
   void receive(const proto::SubmitAck& ack);
   void receive(proto::Results& results);
   void receive(const proto::SessionChanged& change);
+  void receive(proto::Progress& progress) { actions_->push_back(Progressed{std::move(progress)}); }
   void receive(proto::SessionInfo& info);
   void receive(proto::Watching& watching);
   void receive(proto::Ok& reply) { pass_on(reply); }
   void receive(proto::Listing& reply) { pass_on(reply); }
   void receive(proto::Cancelled& reply) { pass_on(reply); }
   void receive(proto::Tasks& reply) { pass_on(reply); }
+  void receive(proto::CommonData& reply) { pass_on(reply); }
+  void receive(proto::Logs& reply) { pass_on(reply); }
   template <class Reply>
   void pass_on(Reply& reply) {
     auto request = reply.request;  // arguments are evaluated in any order: not in the call
@@ -100,7 +103,7 @@ class ClientCore {
   void send(proto::Message message);
   void ask(const proto::Message& message, RequestTable::Id& id_out);
   void answer(RequestTable::Id id, proto::Result<proto::Message> result);
-  void answer_all(RequestTable::Failed failed);
+  void answer_all(const RequestTable::Failed& failed);
   void open_again(Session& session);
   void watch(proto::SessionUid uid, Session& session);
   void session_opened(proto::SessionUid uid, Session& session, const proto::SessionInfo& info);

@@ -141,6 +141,11 @@ struct Changed {
   proto::SessionChanged change;
 };
 
+/// What running tasks of a watched session said of themselves.
+struct Progressed {
+  proto::Progress progress;
+};
+
 /// Tasks that were acknowledged and that the broker does not know any more. Their ids may be given
 /// out again.
 struct Lost {
@@ -165,8 +170,9 @@ struct Waiting {
   proto::Error reason;
 };
 
-using Action = std::variant<OpenSocket, Send, Answer, Submitted, SubmitFailed, Deliver, Trimmed,
-                            WatchFailed, Changed, Lost, LinkUp, LinkDown, Rejected, Waiting>;
+using Action =
+    std::variant<OpenSocket, Send, Answer, Submitted, SubmitFailed, Deliver, Trimmed, WatchFailed,
+                 Changed, Progressed, Lost, LinkUp, LinkDown, Rejected, Waiting>;
 using Actions = std::vector<Action>;
 
 }  // namespace flame::client

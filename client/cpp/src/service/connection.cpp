@@ -65,7 +65,25 @@ void Connection::entered(bool ok, std::string_view message) {
 
 void Connection::left() { native::put_head(out_, native::kLeft, 0); }
 
+void Connection::progress(uint64_t task, unsigned percent, std::string_view text) {
+  // Nothing answered in between: the time since then is still that of the next answer.
+  bool answering = answering_, none = count_ == 0;
+  int64_t began_us = began_us_;
+  if (answering) end_results();
+  text = text.substr(0, proto::kProgressTextBytesMax);
+  size_t size = sizeof task + 1 + sizeof(uint32_t) + text.size();
+  native::put_head(out_, native::Type::kProgress, size);
+  native::put(out_, task);
+  native::put(out_, static_cast<uint8_t>(std::min(percent, 100u)));
+  native::put_text(out_, text);
+  write_out();
+  if (!answering) return;
+  begin_results(first_ + count_);
+  if (none) began_us_ = began_us;
+}
+
 void Connection::begin_results(uint64_t first) {
+  answering_ = true;
   first_ = first;
   count_ = failure_count_ = 0;
   failures_.clear();
@@ -83,6 +101,7 @@ void Connection::add_failure(std::string_view reason) {
 }
 
 void Connection::end_results() {
+  answering_ = false;
   if (count_ == 0) {
     out_.resize(results_at_);
     return;

@@ -44,6 +44,8 @@ class Connection {
   void end_results();
   /// What was answered so far leaves now.
   void flush() { write_out(); }
+  /// Leaves at once, behind the answers so far.
+  void progress(uint64_t task, unsigned percent, std::string_view text);
 
  private:
   static constexpr size_t kFlushBytes = 256 * 1024;
@@ -72,7 +74,8 @@ class Connection {
   size_t filled_ = 0, parsed_ = 0;
   std::string out_;
   std::string failures_;
-  size_t results_at_ = 0;  ///< where the head of the results that are being written begins in out_
+  bool answering_ = false;  ///< between begin_results() and end_results()
+  size_t results_at_ = 0;   ///< where the head of the results that are being written begins in out_
   uint64_t first_ = 0;
   uint32_t count_ = 0, failure_count_ = 0;
   int64_t flush_at_ms_ = 0;

@@ -48,6 +48,8 @@ class Server {
         return on_invoke(reader);
       case Type::kLeave:
         return on_leave();
+      case Type::kProgress:
+        break;  // only from us
     }
     return false;
   }
@@ -76,6 +78,7 @@ class Server {
   bool on_invoke(Reader& reader) {
     TaskContext task;
     task.cancellations = &cancellations_;
+    task.connection = &connection_;
     task.task = reader.number<uint64_t>();
     auto count = reader.number<uint32_t>();
     task.attempt = reader.number<uint32_t>();
@@ -154,6 +157,10 @@ class Server {
 
 bool TaskContext::cancelled() const {
   return cancellations != nullptr && cancellations->contains(task);
+}
+
+void TaskContext::progress(unsigned percent, std::string_view text) const {
+  if (connection != nullptr) connection->progress(task, percent, text);
 }
 
 int run(Service& service) {

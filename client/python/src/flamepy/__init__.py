@@ -24,10 +24,12 @@ from flamepy._client import (
     get_session,
     list_applications,
     list_executors,
+    list_nodes,
     list_sessions,
     open_session,
     register_application,
     unregister_application,
+    update_application,
 )
 from flamepy._completed import as_completed, wait
 from flamepy._executor import Executor
@@ -48,6 +50,8 @@ from flamepy._types import (
     ApplicationAttributes,
     CommonData,
     Durability,
+    InstanceLog,
+    Node,
     ResourceRequirement,
     SessionAttributes,
     SessionID,
@@ -57,6 +61,7 @@ from flamepy._types import (
     TaskID,
     TaskInput,
     TaskOutput,
+    TaskProgress,
     TaskState,
 )
 from flamepy._version import __version__
@@ -95,7 +100,9 @@ __all__ = [
     "FlameService",
     "FlameTimeoutError",
     "Future",
+    "InstanceLog",
     "NoBrokerError",
+    "Node",
     "ResourceRequirement",
     "ResultStream",
     "Session",
@@ -114,6 +121,7 @@ __all__ = [
     "TaskID",
     "TaskInput",
     "TaskOutput",
+    "TaskProgress",
     "TaskResult",
     "TaskState",
     "TooLargeError",
@@ -127,11 +135,13 @@ __all__ = [
     "get_session",
     "list_applications",
     "list_executors",
+    "list_nodes",
     "list_sessions",
     "open_session",
     "register_application",
     "run",
     "unregister_application",
+    "update_application",
     "wait",
 ]
 

@@ -21,6 +21,7 @@ from flamepy._types import (
     ApplicationAttributes,
     Durability,
     Executor,
+    Node,
     ResourceRequirement,
     SessionAttributes,
 )
@@ -122,7 +123,7 @@ class Connection:
     def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
         message = verbs.create_session(attributes, open_or_create)
         info, attached = self._open(message, drawn_name=not attributes.id)
-        return Session(self, info, attached, attributes.common_data)
+        return Session(self, info, attached)
 
     def _open(
         self, message: Any, drawn_name: bool = False
@@ -163,6 +164,11 @@ class Connection:
         closed."""
         self._ask(verbs.register_application(name, app_attrs))
 
+    def update_application(self, name: str, **changes: Any) -> None:
+        """Changes fields of ApplicationAttributes (None: the default again), also while sessions of
+        it are open: each instance is started anew once nothing runs in it."""
+        self._ask(verbs.update_application(name, changes))
+
     def unregister_application(self, name: str) -> None:
         self._ask(verbs.unregister_application(name))
 
@@ -174,6 +180,10 @@ class Connection:
 
     def list_executors(self) -> list[Executor]:
         return self._ask(verbs.list_executors())
+
+    def list_nodes(self) -> list[Node]:
+        """The machines of the connected executors."""
+        return self._ask(verbs.list_nodes())
 
     def _ask(self, ask: verbs.Ask[T], timeout: float | None = -1.0) -> T:
         """`timeout` None waits for ever; without one it is the connection's."""
@@ -259,6 +269,10 @@ def register_application(name: str, app_attrs: ApplicationAttributes | dict[str,
     default_connection().register_application(name, app_attrs)
 
 
+def update_application(name: str, **changes: Any) -> None:
+    default_connection().update_application(name, **changes)
+
+
 def unregister_application(name: str) -> None:
     default_connection().unregister_application(name)
 
@@ -273,3 +287,7 @@ def list_applications() -> list[Application]:
 
 def list_executors() -> list[Executor]:
     return default_connection().list_executors()
+
+
+def list_nodes() -> list[Node]:
+    return default_connection().list_nodes()

@@ -37,6 +37,7 @@ from flamepy._core.events import (
     LinkUp,
     Lost,
     OpenSocket,
+    Progressed,
     Received,
     Rejected,
     Request,
@@ -55,6 +56,7 @@ from flamepy._proto.codec import BadFrame, decode, encode
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
     Durability,
+    Progress,
     Results,
     Run,
     SessionChanged,
@@ -99,6 +101,7 @@ class SessionListener:
     def on_trimmed(self, begin: int, end: int) -> None: ...
     def on_watch_failed(self, error: Error) -> None: ...
     def on_changed(self, change: SessionChanged) -> None: ...
+    def on_progress(self, progress: Progress) -> None: ...
     def on_lost(self, run: Run) -> None: ...
     def on_detached(self, error: Error) -> None:
         """Nothing follows: the session was detached or the connection ends."""
@@ -544,6 +547,11 @@ class Connection:
         if listener is not None:
             listener.on_changed(changed.change)
 
+    def _progressed(self, progressed: Progressed) -> None:
+        listener = self._listener(progressed.progress.uid)
+        if listener is not None:
+            listener.on_progress(progressed.progress)
+
     def _lost(self, lost: Lost) -> None:
         listener = self._listener(lost.uid)
         if listener is not None:
@@ -580,6 +588,7 @@ class Connection:
         Trimmed: _trimmed,
         WatchFailed: _watch_failed,
         Changed: _changed,
+        Progressed: _progressed,
         Lost: _lost,
         LinkUp: _link_up,
         LinkDown: _link_down,

@@ -69,6 +69,13 @@ class TaskContext(NamedTuple):
     def task_id(self) -> str:
         return str(self.number)
 
+    def progress(self, percent: int, text: str = "") -> None:
+        """How far the task is, 0 to 100 %, and a line to it: whoever watches the session or the
+        task sees the last one. On the thread that serves; more than ten a second are not passed
+        on."""
+        if _server is not None:
+            _server.progress(self.number, percent, text)
+
 
 class BatchContext(NamedTuple):
     first: int
@@ -125,8 +132,10 @@ def run(service: FlameService) -> None:
     except OSError:
         sys.exit(_not_started())
     connection.set_inheritable(False)
+    global _server
     with connection:
-        _Server(service, _Frames(connection)).serve()
+        _server = _Server(service, _Frames(connection))
+        _server.serve()
 
 
 def _not_started() -> int:
@@ -142,12 +151,13 @@ def _not_started() -> int:
 # ---- frames: u32 size, u8 type, body; see shims/native_protocol.hpp ------------------------------
 
 _ENTER, _INVOKE, _LEAVE = _ENTERED, _RESULTS, _LEFT = 1, 2, 3
-_NEXT = 4
+_NEXT, _PROGRESS = 4, 5
 # Bits of ENTERED's `ok`: the second says that NEXT is known.
 _OK_AND_NEXT = b"\x03"
 _HEAD = struct.Struct("<IB")
 _INVOKE_HEAD = struct.Struct("<QII")
 _RESULTS_HEAD = struct.Struct("<QIQI")
+_PROGRESS_HEAD = struct.Struct("<QB")
 _U32 = struct.Struct("<I")
 _READ_BYTES = 256 * 1024
 _FLUSH_BYTES = 128 * 1024
@@ -216,6 +226,10 @@ class _Frames:
 CANCELLED = TaskFailure("the task was cancelled")
 
 
+_server: _Server | None = None
+"""Of run(), for TaskContext.progress."""
+
+
 class _Server:
     def __init__(self, service: FlameService, frames: _Frames) -> None:
         self._cancellations = Cancellations()
@@ -224,6 +238,12 @@ class _Server:
         self._session = ""
         self._batches = type(service).on_batch is not FlameService.on_batch
         self._async = _async_calls(service, self._cancellations)
+
+    def progress(self, task: int, percent: int, text: str) -> None:
+        told = text.encode(errors="replace")[: limits.PROGRESS_TEXT_BYTES_MAX]
+        head = _PROGRESS_HEAD.pack(task, max(0, min(int(percent), 100)))
+        self._frames.write(_PROGRESS, head, _text(told))
+        self._frames.flush()
 
     def serve(self) -> None:
         try:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime, timezone
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
 from flamepy._future import Future
@@ -23,8 +23,9 @@ from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
-from flamepy._types import Task, TaskState
+from flamepy._types import InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
+from flamepy.errors import Code, FlameError
 
 if TYPE_CHECKING:
     from flamepy._client import Connection
@@ -42,13 +43,11 @@ class Session(SessionView):
         connection: Connection,
         info: m.SessionInfo,
         attached: AttachedSession | None = None,
-        common_data: bytes | None = None,
     ) -> None:
         self.connection = connection
         self._decode: Decode | None = None
         self._rebuild: Rebuild | None = None
         self._attached = attached
-        self._common_data = common_data
         super().__init__(info)
 
     # ---- submit ----------------------------------------------------------------------------------
@@ -173,9 +172,11 @@ class Session(SessionView):
         if attached is None or attached.detached:
             attached = self._attach()
         welcome = self.connection.wait_until_up()
+        info = self.connection._ask(verbs.session_info(self.id))
+        if cursor == Cursor():
+            cursor = cursor._replace(index=info.done_first)
         if not cursor.lineage:
             cursor = cursor._replace(lineage=welcome.lineage)
-        info = self.connection._ask(verbs.session_info(self.id))
         uid, io = attached.uid, attached.connection
         queue = ResultQueue(cursor, follow, lambda index: io.consumed(uid, index))
         queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)
@@ -186,9 +187,54 @@ class Session(SessionView):
     # ---- life ------------------------------------------------------------------------------------
 
     def common_data(self) -> bytes | None:
-        """What the session was created with, where this client created it. The broker does not give
-        it back yet."""
-        return self._common_data
+        """The session's common data as it is now; None where it has none."""
+        return self.connection._ask(verbs.get_common(self.id)).data
+
+    def update_common_data(
+        self, data: bytes | None | Callable[[bytes | None], bytes | None]
+    ) -> int:
+        """Other common data: tasks submitted after this returned run with it; services leave the
+        session and enter it again. `data` may be a function of what is there now; it is called
+        again where somebody else was faster. Returns the data's new version."""
+        if not callable(data):
+            return self.connection._ask(verbs.update_common(self.id, data, 0))
+        while True:
+            known = self.connection._ask(verbs.get_common(self.id))
+            try:
+                update = verbs.update_common(self.id, data(known.data), known.version)
+                return self.connection._ask(update)
+            except FlameError as error:
+                if error.kind is not Code.CONFLICT:
+                    raise
+
+    def on_progress(self, call: Callable[[TaskProgress], object] | None) -> None:
+        """`call` gets what running tasks say of themselves (TaskContext.progress), the last of each
+        ten times a second at most, on the library's own thread: it must return soon and must not
+        wait for the session."""
+        attached = self._ready()
+
+        def tell(report: m.ProgressReport) -> None:
+            assert call is not None
+            call(TaskProgress(*report))
+
+        attached.tell_progress = None if call is None else tell
+
+    def watch_task(self, task_id: int | str, timeout: float | None = None) -> Iterator[Task]:
+        """The task now, and again whenever something of it changed, until it is finished. States
+        that it had between two steps are not told. FlameTimeoutError where it stays as it is for
+        `timeout` seconds."""
+        known = ""
+        while True:
+            task = self.connection._ask(verbs.watch_task(self.id, task_id, known), timeout)
+            yield task
+            if task.is_completed():
+                return
+            known = task.version
+
+    def logs(self, task_id: int | str | None = None) -> list[InstanceLog]:
+        """What the session's service instances wrote to stdout and stderr last, 64 KiB of each; of
+        a task only what was written while it may have run."""
+        return self.connection._ask(verbs.get_logs(self.id, task_id))
 
     def refresh(self) -> Session:
         """Asks for state and counters."""

@@ -5,6 +5,7 @@ futures and to the stream."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from typing import Callable
@@ -15,6 +16,8 @@ from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
     CancelTasks,
     Durability,
+    Progress,
+    ProgressReport,
     Results,
     Run,
     SessionChanged,
@@ -31,6 +34,7 @@ class AttachedSession(SessionListener):
         self.info = info
         self.uid = info.uid
         self.reader = ""
+        self.tell_progress: Callable[[ProgressReport], object] | None = None
         self.queue = SubmitQueue(
             lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
         )
@@ -168,7 +172,10 @@ class AttachedSession(SessionListener):
 
     def on_changed(self, change: SessionChanged) -> None:
         stream = self._live_stream()
-        if stream is not None:
+        if stream is not None and change.state is SessionState.SUSPENDED:
+            text = f"the session is suspended: {change.reason}"
+            stream.fail(Error(Code.WRONG_STATE, text))
+        elif stream is not None:
             stream.set_end(change.done_end, change.state is SessionState.CLOSED)
         if change.state is SessionState.CLOSED:
             self._closed_at = change.done_end
@@ -185,6 +192,16 @@ class AttachedSession(SessionListener):
 
     def _is_idle(self) -> bool:
         return len(self.queue) == 0 and not self._taking and not self._futures
+
+    def on_progress(self, progress: Progress) -> None:
+        call = self.tell_progress
+        if call is None:
+            return
+        for report in progress.reports:
+            try:
+                call(report)
+            except Exception:  # a user's; as with callbacks of futures
+                logging.getLogger("flamepy").exception("a callback of on_progress raised")
 
     def on_lost(self, run: Run) -> None:
         self._futures.lose(run)

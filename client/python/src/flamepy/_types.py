@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from flamepy._html import html_of
 from flamepy._proto import messages as m
@@ -113,6 +113,17 @@ class ApplicationAttributes:
             value["shim"] = self.shim.name.capitalize()
         return value
 
+    @classmethod
+    def changes(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Of an update: only these; None is the default again."""
+        unknown = set(fields) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise TypeError(f"an application has no {', '.join(sorted(unknown))}")
+        value = dict(fields)
+        if isinstance(value.get("shim"), Shim):
+            value["shim"] = value["shim"].name.capitalize()
+        return value
+
 
 class _Shown:
     """What of a data class is set, as a table in a notebook."""
@@ -169,6 +180,46 @@ class Executor(_Shown):
 
 
 @dataclass
+class Node(_Shown):
+    """A machine that executors run on."""
+
+    id: str
+    state: str
+    executors: int = 0
+    slots: int = 0
+    bound: int = 0
+    busy: int = 0
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Node:
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
+
+
+@dataclass
+class InstanceLog(_Shown):
+    """What one instance of a service wrote to stdout and stderr last, at most 64 KiB."""
+
+    executor: str
+    instance: int = 0
+    running: bool = False
+    text: str = ""
+    error: str = ""
+    """Why there is no text: the executor did not answer."""
+
+
+class TaskProgress(NamedTuple):
+    task: int
+    percent: int
+    text: str
+
+
+class VersionedData(NamedTuple):
+    data: bytes | None
+    version: int
+    """1 at the session's creation, one more with every update."""
+
+
+@dataclass
 class Task(_Shown):
     id: TaskID
     session_id: SessionID
@@ -183,6 +234,11 @@ class Task(_Shown):
     start_time: datetime | None = None
     code: Code = Code.OK
     reason: str = ""
+    percent: int = 0
+    """What a running task said of itself last, and the text to it."""
+    progress: str = ""
+    version: str = ""
+    """Another one where anything of the above is different."""
 
     @classmethod
     def from_row(
@@ -201,6 +257,9 @@ class Task(_Shown):
             start_time=time_of(row["started"]) if row.get("started") else None,
             code=Code[row["code"].upper()] if row.get("code") else Code.OK,
             reason=row.get("reason", ""),
+            percent=row.get("percent", 0),
+            progress=row.get("progress", ""),
+            version=row.get("version", ""),
         )
 
     def is_completed(self) -> bool:

@@ -14,14 +14,17 @@ from typing import Any, Callable, Generic, NamedTuple, TypeVar
 from flamepy._html import Rows
 from flamepy._proto import limits
 from flamepy._proto import messages as m
-from flamepy._proto.rows import decode_rows, decode_tasks
+from flamepy._proto.rows import decode_logs, decode_rows, decode_tasks
 from flamepy._types import (
     Application,
     ApplicationAttributes,
     Executor,
+    InstanceLog,
+    Node,
     SessionAttributes,
     Task,
     TaskState,
+    VersionedData,
 )
 from flamepy.errors import Code, FlameError, TooLargeError
 
@@ -48,7 +51,12 @@ class CancelledTasks(NamedTuple):
 
 
 def create_session(attributes: SessionAttributes, open_or_create: bool) -> m.CreateSession:
-    common = attributes.common_data
+    common = checked_common(attributes.common_data)
+    name = attributes.id or _drawn_name(attributes.application)
+    return m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+
+
+def checked_common(common: bytes | None) -> bytes:
     if common is not None and not isinstance(common, (bytes, bytearray, memoryview)):
         text = f"common data is bytes, not {type(common).__name__}"
         raise FlameError(Code.BAD_REQUEST, text)
@@ -58,8 +66,7 @@ def create_session(attributes: SessionAttributes, open_or_create: bool) -> m.Cre
             Code.TOO_LARGE,
             f"common data of {len(common)} bytes; at most {limits.COMMON_BYTES_MAX}",
         )
-    name = attributes.id or _drawn_name(attributes.application)
-    return m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+    return common
 
 
 def _drawn_name(application: str) -> str:
@@ -145,6 +152,42 @@ def get_task(session_id: str, task_id: int | str) -> Ask[Task]:
     return Ask(ask.message, lambda answer: only(ask.meaning(answer)))
 
 
+def watch_task(session_id: str, task_id: int | str, known: str) -> Ask[Task]:
+    def only(answer: m.Tasks) -> Task:
+        return Task.from_row(session_id, *decode_tasks(answer.payload)[0])
+
+    return Ask(m.WatchTask(0, session_id, int(task_id), known, True), only)
+
+
+def get_common(session_id: str) -> Ask[VersionedData]:
+    def meaning(answer: m.CommonData) -> VersionedData:
+        return VersionedData(answer.payload or None, answer.version)
+
+    return Ask(m.GetCommon(0, session_id), meaning)
+
+
+def update_common(session_id: str, data: bytes | None, if_version: int) -> Ask[int]:
+    message = m.UpdateCommon(0, session_id, if_version, checked_common(data))
+    return Ask(message, lambda answer: int(answer.version))
+
+
+def get_logs(session_id: str, task_id: int | str | None) -> Ask[list[InstanceLog]]:
+    def meaning(answer: m.Logs) -> list[InstanceLog]:
+        logs = [
+            InstanceLog(
+                row.get("executor", ""),
+                row.get("instance", 0),
+                row.get("running", False),
+                text.decode(errors="replace"),
+                row.get("error", ""),
+            )
+            for row, text in decode_logs(answer.payload)
+        ]
+        return sorted(logs, key=lambda log: (log.executor, log.instance))
+
+    return Ask(m.GetLogs(0, session_id, int(task_id or 0)), meaning)
+
+
 def _run_of(tasks: int | range) -> m.Run:
     if isinstance(tasks, range):
         if tasks.step != 1 or not tasks:
@@ -188,8 +231,16 @@ def list_applications() -> Ask[Rows[Application]]:
     return _list("application", Application.from_row)
 
 
+def update_application(name: str, changes: dict[str, Any]) -> Ask[None]:
+    return Ask(m.UpdateApplication(0, name, ApplicationAttributes.changes(changes)), _nothing)
+
+
 def list_executors() -> Ask[Rows[Executor]]:
     return _list("executor", Executor.from_row)
+
+
+def list_nodes() -> Ask[Rows[Node]]:
+    return _list("node", Node.from_row)
 
 
 def _list(kind: str, from_row: Callable[[dict[str, Any]], T]) -> Ask[Rows[T]]:

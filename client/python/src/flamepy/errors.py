@@ -45,6 +45,7 @@ _COARSE = {
     Code.GONE: FlameErrorCode.NOT_FOUND,
     Code.ALREADY_EXISTS: FlameErrorCode.ALREADY_EXISTS,
     Code.WRONG_STATE: FlameErrorCode.INVALID_STATE,
+    Code.CONFLICT: FlameErrorCode.INVALID_STATE,
     Code.VERSION: FlameErrorCode.INVALID_CONFIG,
     Code.CLUSTER: FlameErrorCode.INVALID_CONFIG,
     Code.NO_BROKER: FlameErrorCode.INVALID_CONFIG,

@@ -43,6 +43,7 @@ class FlameInstance(FlameService):
         self._function: Callable[..., Any] | None = None
         self._takes_input = True
         self._context: bytes | None = None
+        self._session_id = ""
 
     def entrypoint(self, function: F) -> F:
         """A decorator: the function gets what invoke() was called with, or nothing, and returns the
@@ -63,13 +64,10 @@ class FlameInstance(FlameService):
         return None if self._context is None else pickle.loads(self._context)
 
     def update_context(self, data: Any) -> None:
-        """Not in this version: raises FlameError."""
-        raise FlameError(
-            Code.UNSUPPORTED,
-            "the context of an open session cannot be changed yet: it is the session's common "
-            "data, which this broker takes at creation only. Return what changes with the answer, "
-            "or create a session with the new context",
-        )
+        """Replaces the session's context, for everybody: here at once, in other instances before
+        their next task. Needs a broker that the service can reach, as FLAME_ENDPOINT says."""
+        self._context = _dumps(data)
+        _client.get_session(self._session_id).update_common_data(self._context)
 
     def run(self) -> None:
         """Serves, where an executor started the program."""
@@ -79,6 +77,7 @@ class FlameInstance(FlameService):
 
     def on_session_enter(self, context: SessionContext) -> None:
         self._context = context.common_data()
+        self._session_id = context.session_id
 
     def on_session_leave(self) -> None:
         self._context = None
@@ -116,8 +115,6 @@ class Session:
     ) -> None:
         if (name is None) == (session_id is None):
             raise ValueError("a session has a name (of its application) or a session_id, not both")
-        self._ours = session_id is None
-        self._context = ctx
         if session_id is not None:
             self._session = _client.open_session(session_id)
         else:
@@ -130,13 +127,9 @@ class Session:
         return pickle.loads(output) if output else None
 
     def context(self) -> Any:
-        if not self._ours:
-            raise FlameError(
-                Code.UNSUPPORTED,
-                "the broker does not give a session's context back yet; who created it has it, and "
-                "its service",
-            )
-        return self._context
+        """The session's context as it is now."""
+        data = self._session.common_data()
+        return None if data is None else pickle.loads(data)
 
     def id(self) -> str:
         return self._session.id

@@ -32,6 +32,7 @@ from flamepy._core.events import (
     LinkUp,
     Lost,
     OpenSocket,
+    Progressed,
     Received,
     Rejected,
     Request,
@@ -191,7 +192,7 @@ class ClientCore:
                 self._send(m.ResultsAck(uid, session.results.take_ack()))
         if now_us >= self._beat_at_us:
             self._beat_at_us = now_us + self._beat_us
-            self._send(m.Beat())
+            self._send(m.Beat(0, 0, self._link.received))
 
     def _say_hello(self) -> None:
         if not self._socket_open or self._hellos_unanswered >= _HELLOS_PER_SOCKET:
@@ -518,6 +519,10 @@ class ClientCore:
             error = Error(Code.GONE, f"session '{session.name}' was deleted")
             self._session_gone(change.uid, session, error)
 
+    def _receive_progress(self, progress: m.Progress) -> None:
+        if progress.uid in self._sessions:
+            self._actions.append(Progressed(progress))
+
     _HANDLERS = cast(
         "dict[type[Event], Callable[[ClientCore, Any], None]]",
         {
@@ -547,6 +552,9 @@ class ClientCore:
             m.Results: _receive_results,
             m.Cancelled: _pass_on,
             m.Tasks: _pass_on,
+            m.CommonData: _pass_on,
+            m.Logs: _pass_on,
+            m.Progress: _receive_progress,
             m.Listing: _pass_on,
             m.SessionChanged: _receive_changed,
         },

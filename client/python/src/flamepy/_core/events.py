@@ -13,6 +13,7 @@ from flamepy._proto.messages import (
     Durability,
     Envelope,
     Message,
+    Progress,
     Results,
     Run,
     SessionChanged,
@@ -151,6 +152,12 @@ class Changed(NamedTuple):
     change: SessionChanged
 
 
+class Progressed(NamedTuple):
+    """What running tasks of a watched session said of themselves."""
+
+    progress: Progress
+
+
 class Lost(NamedTuple):
     """Tasks that were acknowledged and that the broker does not know any more. Their ids may be
     given out again."""
@@ -183,6 +190,7 @@ Action = Union[
     Trimmed,
     WatchFailed,
     Changed,
+    Progressed,
     Lost,
     LinkUp,
     LinkDown,

@@ -25,6 +25,7 @@ class Code(IntEnum):
     REFUSED = 11
     DUPLICATE = 12
     FORGOTTEN = 13
+    CONFLICT = 14
     BAD_FRAME = 32
     VERSION = 33
     CLUSTER = 34

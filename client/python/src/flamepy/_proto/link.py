@@ -23,6 +23,11 @@ class Link:
         self._sent = 0
         self._received = 0
 
+    @property
+    def received(self) -> int:
+        """The number of the last accepted message."""
+        return self._received
+
     def next(self) -> Envelope:
         """The envelope of the next message to send."""
         self._sent += 1

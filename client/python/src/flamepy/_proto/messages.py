@@ -76,6 +76,8 @@ class Beat(NamedTuple):
 
     status: int = 0
     idle_ms: int = 0
+    heard: int = 0
+    """A client's: the broker's last message that it has received."""
 
 
 class Resync(NamedTuple):
@@ -360,6 +362,11 @@ class HandRun(NamedTuple):
     ticket: Ticket = Ticket()
 
 
+class HeldContext(NamedTuple):
+    uid: int = 0
+    version: int = 0
+
+
 class ExecutorHello(NamedTuple):
     protocol_minor: int = PROTOCOL_MINOR
     cluster: str = ""
@@ -372,6 +379,7 @@ class ExecutorHello(NamedTuple):
     bindings: list[SlotBinding] = []
     windows: list[SessionWindow] = []
     hand: list[HandRun] = []
+    contexts: list[HeldContext] = []
 
 
 class Window(NamedTuple):
@@ -422,6 +430,7 @@ class SessionContext(NamedTuple):
     session: str = ""
     application: Value = None
     owner: str = ""
+    version: int = 0
     payload: bytes = b""
 
 
@@ -494,6 +503,96 @@ class Cancelled(NamedTuple):
     running: int = 0
 
 
+class UpdateApplication(NamedTuple):
+    """Changes fields of an application, also while sessions of it are open. Answer: Ok."""
+
+    request: int = 0
+    name: str = ""
+    changes: Value = None
+
+
+class UpdateCommon(NamedTuple):
+    """Other common data for a session that takes tasks. Answer: CommonData without payload;
+    conflict if `if_version` is not 0 and not the present one."""
+
+    request: int = 0
+    session: str = ""
+    if_version: int = 0
+    payload: bytes = b""
+
+
+class GetCommon(NamedTuple):
+    """Answer: CommonData."""
+
+    request: int = 0
+    session: str = ""
+
+
+class CommonData(NamedTuple):
+    """`version` counts 1, 2, 3 ... from the session's creation on."""
+
+    request: int = 0
+    version: int = 0
+    payload: bytes = b""
+
+
+class WatchTask(NamedTuple):
+    """One task, as soon as it is not any more what the client knows: `version` of the row that it
+    has, or none. Answer: Tasks."""
+
+    request: int = 0
+    session: str = ""
+    task: int = 0
+    known: str = ""
+    payloads: bool = False
+
+
+class ProgressReport(NamedTuple):
+    task: int = 0
+    percent: int = 0
+    text: str = ""
+
+
+class Progress(NamedTuple):
+    """What running tasks said of themselves last; to watchers of their session."""
+
+    uid: int = 0
+    reports: list[ProgressReport] = []
+
+
+class TaskProgress(NamedTuple):
+    uid: int = 0
+    reports: list[ProgressReport] = []
+
+
+class GetLogs(NamedTuple):
+    """What the instances of a session wrote to stdout and stderr last; `task` 0: all. Answer:
+    Logs."""
+
+    request: int = 0
+    session: str = ""
+    task: int = 0
+
+
+class Logs(NamedTuple):
+    """payload: rows (rows.py), each followed by its text. `cut`: some were left out."""
+
+    request: int = 0
+    cut: bool = False
+    payload: bytes = b""
+
+
+class ReadOutput(NamedTuple):
+    request: int = 0
+    uid: int = 0
+    task: int = 0
+
+
+class Output(NamedTuple):
+    request: int = 0
+    payload: bytes = b""
+
+
 Message = tuple[Any, ...]
 """Any of those below."""
 
@@ -518,6 +617,11 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     29: ("recover", Recover),
     30: ("cancel_tasks", CancelTasks),
     33: ("get_tasks", GetTasks),
+    34: ("update_application", UpdateApplication),
+    35: ("update_common", UpdateCommon),
+    36: ("watch_task", WatchTask),
+    39: ("get_common", GetCommon),
+    40: ("get_logs", GetLogs),
     48: ("welcome", Welcome),
     49: ("ok", Ok),
     50: ("session_info", SessionInfo),
@@ -526,14 +630,19 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     53: ("results", Results),
     54: ("listing", Listing),
     55: ("session_changed", SessionChanged),
+    56: ("progress", Progress),
     58: ("cancelled", Cancelled),
     59: ("tasks", Tasks),
+    60: ("common_data", CommonData),
+    61: ("logs", Logs),
     80: ("executor_hello", ExecutorHello),
     81: ("window", Window),
     82: ("task_results", TaskResults),
     83: ("returned", Returned),
     84: ("bound", Bound),
     85: ("draining", Draining),
+    86: ("task_progress", TaskProgress),
+    87: ("output", Output),
     104: ("executor_welcome", ExecutorWelcome),
     105: ("session_context", SessionContext),
     106: ("bind", Bind),
@@ -541,6 +650,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     108: ("recorded", Recorded),
     109: ("take_back", TakeBack),
     110: ("cancel_runs", CancelRuns),
+    113: ("read_output", ReadOutput),
 }
 """The permanent numbers."""
 

@@ -34,6 +34,15 @@ def decode_tasks(payload: bytes) -> list[tuple[dict[str, Any], bytes | None, byt
     return tasks
 
 
+def decode_logs(payload: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """Rows with the text behind each. Raises BadFrame."""
+    try:
+        elements = iter(_elements(payload))
+        return [(_row(element), next(elements)) for element in elements]
+    except Exception as error:
+        raise BadFrame(f"logs that are none: {error!r}") from None
+
+
 def _elements(payload: bytes) -> list[bytes]:
     unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(payload)))
     unpacker.feed(payload)

@@ -19,6 +19,7 @@ from flamepy._types import (
     ApplicationAttributes,
     Durability,
     Executor,
+    Node,
     ResourceRequirement,
     SessionAttributes,
 )
@@ -185,7 +186,7 @@ class Connection:
     async def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
         message = verbs.create_session(attributes, open_or_create)
         info, attached = await self._open(message, drawn_name=not attributes.id)
-        return Session(self, info, attached, attributes.common_data)
+        return Session(self, info, attached)
 
     async def _get(self, session_id: str) -> Session:
         return Session(self, *await self._open_session(session_id))
@@ -214,6 +215,11 @@ class Connection:
         closed."""
         await self._ask(verbs.register_application(name, app_attrs))
 
+    async def update_application(self, name: str, **changes: Any) -> None:
+        """Changes fields of ApplicationAttributes (None: the default again), also while sessions of
+        it are open: each instance is started anew once nothing runs in it."""
+        await self._ask(verbs.update_application(name, changes))
+
     async def unregister_application(self, name: str) -> None:
         await self._ask(verbs.unregister_application(name))
 
@@ -225,3 +231,7 @@ class Connection:
 
     async def list_executors(self) -> list[Executor]:
         return await self._ask(verbs.list_executors())
+
+    async def list_nodes(self) -> list[Node]:
+        """The machines of the connected executors."""
+        return await self._ask(verbs.list_nodes())

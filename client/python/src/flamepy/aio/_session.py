@@ -21,7 +21,7 @@ from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
-from flamepy._types import Task, TaskState
+from flamepy._types import InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
 from flamepy.aio._completed import wait_and_show
 from flamepy.aio._results import ResultStream
@@ -58,11 +58,9 @@ class Session(SessionView):
         connection: Connection,
         info: m.SessionInfo,
         attached: AttachedSession | None = None,
-        common_data: bytes | None = None,
     ) -> None:
         super().__init__(info)
         self.connection = connection
-        self._common_data = common_data
         self._latest: RunTasks | None = None
         self._forks = _forks
         self._attach(attached)
@@ -189,9 +187,11 @@ class Session(SessionView):
             _, attached = await self.connection._open_session(self.id)
             self._attach(attached)
         welcome = await self.connection._up(self.connection.request_timeout)
+        info = await self.connection._ask(verbs.session_info(self.id))
+        if cursor == Cursor():
+            cursor = cursor._replace(index=info.done_first)
         if not cursor.lineage:
             cursor = cursor._replace(lineage=welcome.lineage)
-        info = await self.connection._ask(verbs.session_info(self.id))
         uid, io, known = attached.uid, attached.connection, attached
         post = self.connection._delivery.post
         queue = ResultQueue(
@@ -203,9 +203,56 @@ class Session(SessionView):
 
     # ---- life ------------------------------------------------------------------------------------
 
-    def common_data(self) -> bytes | None:
-        """What the session was created with, where this client created it."""
-        return self._common_data
+    async def common_data(self) -> bytes | None:
+        """The session's common data as it is now; None where it has none."""
+        return (await self.connection._ask(verbs.get_common(self.id))).data
+
+    async def update_common_data(
+        self, data: bytes | None | Callable[[bytes | None], bytes | None]
+    ) -> int:
+        """As the synchronous one: new data, or a function of what is there now."""
+        if not callable(data):
+            return await self.connection._ask(verbs.update_common(self.id, data, 0))
+        while True:
+            known = await self.connection._ask(verbs.get_common(self.id))
+            try:
+                update = verbs.update_common(self.id, data(known.data), known.version)
+                return await self.connection._ask(update)
+            except FlameError as error:
+                if error.kind is not Code.CONFLICT:
+                    raise
+
+    def on_progress(self, call: Callable[[TaskProgress], object] | None) -> None:
+        """`call` gets what running tasks say of themselves, the last of each ten times a second at
+        most, in the loop."""
+        attached, post = self._ready(), self.connection._delivery.post
+
+        def tell(report: m.ProgressReport) -> None:
+            assert call is not None
+            told, progress = call, TaskProgress(*report)
+
+            def in_loop() -> None:
+                told(progress)
+
+            post(in_loop)
+
+        attached.tell_progress = None if call is None else tell
+
+    async def watch_task(
+        self, task_id: int | str, timeout: float | None = None
+    ) -> AsyncIterator[Task]:
+        """`async for task in session.watch_task(7)`: as the synchronous one."""
+        known = ""
+        while True:
+            task = await self.connection._ask(verbs.watch_task(self.id, task_id, known), timeout)
+            yield task
+            if task.is_completed():
+                return
+            known = task.version
+
+    async def logs(self, task_id: int | str | None = None) -> list[InstanceLog]:
+        """As the synchronous one."""
+        return await self.connection._ask(verbs.get_logs(self.id, task_id))
 
     async def refresh(self) -> Session:
         """Asks for state and counters."""

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "broker/core/applications.hpp"
+
+#include "broker/core/contexts.hpp"
+#include "proto/codec.hpp"
+#include "proto/text.hpp"
+#include "runtime/assert.hpp"
+
+namespace flame::broker {
+
+using proto::Code;
+using proto::Error;
+
+namespace {
+
+Error not_found(const std::string& name) {
+  return {Code::kNotFound,
+          "no application '" + proto::printable(name, 60) + "'; flmctl list application shows all"};
+}
+
+void put(State& state, proto::Application application) {
+  state.ops.push_back(
+      PutApplication{application.name, proto::encode_value(proto::to_value(application))});
+  std::string name = application.name;
+  state.applications[name] = std::move(application);
+}
+
+}  // namespace
+
+proto::Status register_application(State& state, const proto::Value& value) {
+  auto application = proto::application_from(value);
+  if (!application) return application.error();
+  auto found = state.applications.find(application->name);
+  if (found != state.applications.end()) {
+    if (found->second == *application) return {};
+    for (const auto& [uid, session] : state.sessions) {
+      if (session->spec.application != application->name || session->finished()) continue;
+      return Error{Code::kWrongState, "application '" + application->name +
+                                          "' is in use by session '" + session->name +
+                                          "'; close it first, or change single fields with "
+                                          "flmctl update"};
+    }
+  }
+  put(state, std::move(*application));
+  return {};
+}
+
+proto::Status update_application(State& state, const std::string& name,
+                                 const proto::Value& changes) {
+  auto found = state.applications.find(name);
+  if (found == state.applications.end()) return not_found(name);
+  if (changes.map() == nullptr) {
+    return Error{Code::kBadRequest, "changes of an application must be a map of fields"};
+  }
+  proto::Map fields = *proto::to_value(found->second).map();
+  for (const auto& [field, value] : *changes.map()) {
+    if (field == "name" && value.data != proto::Value(name).data) {
+      return Error{Code::kBadRequest, "an application keeps its name; register another one"};
+    }
+    std::erase_if(fields, [&](const auto& entry) { return entry.first == field; });
+    if (!value.is_null()) fields.emplace_back(field, value);
+  }
+  auto application = proto::application_from(proto::Value(std::move(fields)));
+  if (!application) return application.error();
+  if (*application == found->second) return {};
+  put(state, std::move(*application));
+  for (auto& [uid, session] : state.sessions) {
+    if (session->spec.application == name && !session->finished()) renew_context(state, *session);
+  }
+  state.plan_due = true;  // max_instances and the like
+  return {};
+}
+
+proto::Status unregister_application(State& state, const std::string& name) {
+  if (!state.applications.contains(name)) return not_found(name);
+  for (const auto& [uid, session] : state.sessions) {
+    if (session->spec.application != name || session->finished()) continue;
+    return Error{Code::kWrongState, "application '" + name + "' is in use by session '" +
+                                        session->name + "'; close it first"};
+  }
+  state.ops.push_back(DropApplication{name});
+  state.applications.erase(name);
+  state.demand_written.erase(name);
+  state.run_times.erase(name);
+  return {};
+}
+
+void register_builtins(State& state) {
+  auto native = [](std::string name, std::string text) {
+    proto::Application a;
+    a.name = std::move(name);
+    a.command = "flame-service";
+    a.arguments = {a.name};
+    a.description = std::move(text);
+    return a;
+  };
+  auto shell = [](std::string name, std::string command, std::vector<std::string> arguments,
+                  std::string text) {
+    proto::Application a;
+    a.name = std::move(name);
+    a.shim = "shell";
+    a.command = std::move(command);
+    a.arguments = std::move(arguments);
+    a.description = std::move(text);
+    return a;
+  };
+  const proto::Application builtins[] = {
+      native("echo", "gives back its input"),
+      native("flmping", "the service of flmping"),
+      shell("flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
+      shell("flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
+  };
+  for (const auto& application : builtins) {
+    if (!state.applications.contains(application.name)) {
+      auto status = register_application(state, proto::to_value(application));
+      FLAME_ASSERT(status.has_value());
+    }
+  }
+}
+
+}  // namespace flame::broker

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include <cstdio>
+
+#include "client/flmctl/tasks.hpp"
+#include "client/flmctl/verbs.hpp"
+#include "proto/text.hpp"
+
+namespace flame::flmctl {
+
+namespace {
+
+std::string show_progress(const TaskProgress& progress, Format format) {
+  if (format == Format::kJson) {
+    return to_json_line(proto::Map{{"id", progress.task},
+                                   {"state", "Running"},
+                                   {"percent", progress.percent},
+                                   {"progress", progress.text}});
+  }
+  return std::to_string(progress.task) + "\tRunning\t" + std::to_string(progress.percent) + " % " +
+         progress.text + "\n";
+}
+
+int watch_session(Command& command, const Target& target) {
+  auto session = command.client().open_session(target.id);
+  auto format = *command.format();
+  session.on_progress([format](const TaskProgress& progress) {
+    std::fputs(show_progress(progress, format).c_str(), stdout);
+    std::fflush(stdout);
+  });
+  auto stream = session.results({.only_new = true, .follow = true});
+  tools::Failures failures;
+  while (auto result = stream.next()) {
+    std::fputs(show_result(*result, format).c_str(), stdout);
+    std::fflush(stdout);
+    if (!result->ok()) failures.add(failure_of(*result));
+  }
+  return failures.count() > 0 ? tools::kExitTasksFailed : tools::kExitOk;
+}
+
+std::string show_change(const TaskStatus& task, Format format) {
+  if (format == Format::kJson) return to_json_line(row_of(task));
+  std::string line = std::string(to_string(task.state));
+  if (!task.executor.empty()) line += " on " + task.executor;
+  if (task.attempt > 1) line += ", attempt " + std::to_string(task.attempt);
+  if (!task.progress.empty() || task.percent > 0) {
+    line += ": " + std::to_string(task.percent) + " % " + proto::printable(task.progress, 1000);
+  }
+  if (!task.reason.empty()) line += ": " + proto::printable(task.reason, 4096);
+  return line + "\n";
+}
+
+int watch_task(Command& command, const Target& target) {
+  auto id = proto::parse_number<uint64_t>(target.task);
+  if (!id || *id == 0) {
+    return command.fail_usage(
+        {proto::Code::kBadRequest, "which task? flmctl watch SESSION/7, or -s SESSION -t 7"});
+  }
+  auto session = command.client().open_session(target.id);
+  auto format = *command.format();
+  std::optional<TaskStatus> task;
+  do {
+    task = session.watch(*id, task);
+    std::fputs(show_change(*task, format).c_str(), stdout);
+    std::fflush(stdout);
+  } while (!task->finished());
+  return task->state == TaskState::kSucceed ? tools::kExitOk : tools::kExitTasksFailed;
+}
+
+}  // namespace
+
+int run_watch(Command& command) {
+  auto target = command.target_with_id(Kind::kSession);
+  if (!target) return command.fail_usage(target.error());
+  return target->kind == Kind::kTask ? watch_task(command, *target)
+                                     : watch_session(command, *target);
+}
+
+}  // namespace flame::flmctl
