@@ -15,6 +15,7 @@
 #include "runtime/event_loop.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/socket.hpp"
+#include "shims/grpc/client.hpp"
 #include "shims/launch.hpp"
 #include "shims/shim.hpp"
 
@@ -58,6 +59,7 @@ class App {
   Core core_;
   Actions actions_;
   shims::Events events_;
+  std::unique_ptr<shims::GrpcClient> grpc_;  ///< null: built without
   std::unordered_map<InstanceId, std::unique_ptr<shims::Shim>> shims_;
   runtime::EventLoop::TimerId timer_ = 0;
   int64_t timer_at_us_ = 0;

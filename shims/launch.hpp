@@ -17,6 +17,7 @@ struct LaunchPlace {
   std::string work_directory;  ///< of the executor; an application without one of its own gets a
                                ///< folder in it
   Guard* guard = nullptr;      ///< told of what is started; null: nobody
+  GrpcClient* grpc = nullptr;  ///< for services behind the grpc shim; null: none can be started
 };
 
 /// Fails where the command is not found or the directory cannot be made; the text says where was

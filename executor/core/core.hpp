@@ -104,6 +104,8 @@ class Core {
   void keep_answer(const Instance& instance, const HandedFrame& frame,
                    const shims::Results& results);
   void serve(Session& session);
+  bool hand_one(Session& session);
+  void answered_one(Instance& instance);
   void serve_busy(Session& session);
   void hand(Instance& instance, Session& session, uint64_t tasks);
   void offer_next(Instance& instance, Session& session);
