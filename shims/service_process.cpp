@@ -51,11 +51,11 @@ void ServiceProcess::kill_for(std::string fault) {
   if (process_) process_->signal(SIGKILL);
 }
 
-void ServiceProcess::expect_exit() {
+void ServiceProcess::expect_exit(const std::string& why) {
   if (exit_timer_ != 0) return;
-  exit_timer_ = loop_.call_at(loop_.now().mono_us + kExitGraceUs, [this] {
+  exit_timer_ = loop_.call_at(loop_.now().mono_us + kExitGraceUs, [this, why] {
     exit_timer_ = 0;
-    kill_for("closed its connection and went on running");
+    kill_for("closed its connection and went on running" + (why.empty() ? "" : "; " + why));
   });
 }
 

@@ -37,8 +37,9 @@ class ServiceProcess {
   void kill();
   /// SIGKILL, and `fault` ("broke the protocol: ...") is the reason instead of how it ended.
   void kill_for(std::string fault);
-  /// Its connection is closed: it may still run its exit handlers for a moment.
-  void expect_exit();
+  /// Its connection is closed, `why` if that is known: it may still run its exit handlers for a
+  /// moment.
+  void expect_exit(const std::string& why = "");
 
   /// The reason of Exited. Nothing is read of it any more.
   std::string explain_exit();

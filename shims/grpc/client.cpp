@@ -33,6 +33,9 @@ namespace {
 /// An output at its limit with its message around it.
 constexpr int kReceiveBytesMax = static_cast<int>(proto::kPayloadBytesMax + 64 * proto::KiB);
 
+/// gRPC gives the calls back before it hangs up on a service that does not speak HTTP/2.
+constexpr int64_t kHangUpUs = 10'000;
+
 constexpr std::array<const char*, 3> kMethods = {"/flame.v1.Instance/OnSessionEnter",
                                                  "/flame.v1.Instance/OnTaskInvoke",
                                                  "/flame.v1.Instance/OnSessionLeave"};
@@ -45,6 +48,13 @@ constexpr std::array<std::string_view, 17> kStatusNames = {
 
 std::string_view view_of(const grpc_slice& slice) {
   return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
+}
+
+// These come from a service, or from gRPC about the connection: the socket knows which. UNKNOWN is
+// an exception in a service, and `Stream removed`.
+bool may_be_the_connection(grpc_status_code status) {
+  return status == GRPC_STATUS_INTERNAL || status == GRPC_STATUS_UNAVAILABLE ||
+         status == GRPC_STATUS_CANCELLED || status == GRPC_STATUS_UNKNOWN;
 }
 
 class Connection;
@@ -85,6 +95,7 @@ class Client final : public GrpcClient {
   std::unique_ptr<GrpcConnection> connect(Descriptor socket,
                                           GrpcConnection::OnAnswer on_answer) override;
   grpc_completion_queue* queue() const { return queue_; }
+  runtime::EventLoop& loop() { return loop_; }
 
  private:
   void start();
@@ -108,13 +119,15 @@ class Connection final : public GrpcConnection {
   void invoke(proto::TaskId task, const std::string& session, std::string_view input) override;
   void leave() override;
   void close() override;
-  void finish(Call& call);
+  void finish(std::unique_ptr<Call> call);
 
  private:
   template <class Message>
   void start(const GrpcCall& what, const Message& message);
+  void decide();
   bool hung_up() const;
   GrpcAnswer answer_of(const Call& call) const;
+  GrpcAnswer no_answer(const Call& call) const;
 
   Client& client_;
   OnAnswer on_answer_;
@@ -122,6 +135,9 @@ class Connection final : public GrpcConnection {
   grpc_channel* channel_ = nullptr;
   std::array<void*, kMethods.size()> methods_{};
   std::unordered_set<Call*> open_;
+  /// Came with a status that may be about the connection, which stands so far.
+  std::vector<std::unique_ptr<Call>> undecided_;
+  runtime::EventLoop::TimerId decide_timer_ = 0;
 };
 
 // ---- the client
@@ -173,7 +189,7 @@ void Client::take() {
   }
   for (auto* given_back : done) {
     std::unique_ptr<Call> call(given_back);
-    if (call->connection != nullptr) call->connection->finish(*call);
+    if (call->connection != nullptr) call->connection->finish(std::move(call));
   }
 }
 
@@ -205,6 +221,7 @@ Connection::Connection(Client& client, Descriptor socket, OnAnswer on_answer)
 }
 
 Connection::~Connection() {
+  if (decide_timer_ != 0) client_.loop().cancel(decide_timer_);
   for (auto* call : open_) {
     call->connection = nullptr;
     grpc_call_cancel(call->call, nullptr);
@@ -281,9 +298,20 @@ bool Connection::hung_up() const {
   return poll(&at, 1, 0) > 0 && (at.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
 
-void Connection::finish(Call& call) {
-  open_.erase(&call);
-  on_answer_(call.what, answer_of(call));
+void Connection::finish(std::unique_ptr<Call> call) {
+  open_.erase(call.get());
+  if (!may_be_the_connection(call->status) || hung_up()) {
+    return on_answer_(call->what, answer_of(*call));
+  }
+  undecided_.push_back(std::move(call));
+  if (decide_timer_ != 0) return;
+  auto& loop = client_.loop();
+  decide_timer_ = loop.call_at(loop.now().mono_us + kHangUpUs, [this] { decide(); });
+}
+
+void Connection::decide() {
+  decide_timer_ = 0;
+  for (auto& call : std::exchange(undecided_, {})) on_answer_(call->what, answer_of(*call));
 }
 
 template <class Message>
@@ -298,31 +326,41 @@ bool parse(grpc_byte_buffer* buffer, Message& message) {
   return parsed;
 }
 
+template <class Message>
+GrpcAnswer unreadable(const Message& message) {
+  return {GrpcAnswer::Kind::kUnreadable, 0,
+          "it answered with bytes that are no " + message.GetTypeName(), ""};
+}
+
 GrpcAnswer Connection::answer_of(const Call& call) const {
   using Kind = GrpcAnswer::Kind;
-  if (call.status == GRPC_STATUS_OK && call.what.method == GrpcCall::Method::kTaskInvoke) {
+  if (call.status != GRPC_STATUS_OK) return no_answer(call);
+  if (call.what.method == GrpcCall::Method::kTaskInvoke) {
     flame::v1::TaskResult result;
-    if (!parse(call.received, result)) return {Kind::kUnreadable, 0, "flame.v1.TaskResult", ""};
+    if (!parse(call.received, result)) return unreadable(result);
     return {Kind::kAnswered, result.return_code(), std::move(*result.mutable_message()),
             std::move(*result.mutable_output())};
   }
-  if (call.status == GRPC_STATUS_OK) {
-    flame::v1::Result result;
-    if (!parse(call.received, result)) return {Kind::kUnreadable, 0, "flame.v1.Result", ""};
-    return {Kind::kAnswered, result.return_code(), std::move(*result.mutable_message()), ""};
-  }
+  flame::v1::Result result;
+  if (!parse(call.received, result)) return unreadable(result);
+  return {Kind::kAnswered, result.return_code(), std::move(*result.mutable_message()), ""};
+}
+
+GrpcAnswer Connection::no_answer(const Call& call) const {
+  using Kind = GrpcAnswer::Kind;
   std::string details(view_of(call.details));
   // gRPC's own words for it; its number is ours.
   bool too_large = call.status == GRPC_STATUS_RESOURCE_EXHAUSTED &&
                    details.find("vs. " + std::to_string(kReceiveBytesMax)) != std::string::npos;
   if (too_large) return {Kind::kTooLarge, 0, details, ""};
-  bool may_be_closed = call.status == GRPC_STATUS_UNAVAILABLE ||
-                       call.status == GRPC_STATUS_INTERNAL || call.status == GRPC_STATUS_CANCELLED;
-  auto kind = may_be_closed && hung_up() ? Kind::kClosed : Kind::kStatus;
   auto number = static_cast<size_t>(call.status);
   std::string name =
       number < kStatusNames.size() ? std::string(kStatusNames[number]) : std::to_string(number);
-  return {kind, 0, "gRPC status " + name + ": " + details, ""};
+  std::string text = "gRPC status " + name + ": " + details;
+  if (!may_be_the_connection(call.status) || !hung_up()) return {Kind::kStatus, 0, text, ""};
+  // INTERNAL it says where it hung up itself, as what came is not HTTP/2.
+  bool garbage = call.status == GRPC_STATUS_INTERNAL;
+  return {garbage ? Kind::kUnreadable : Kind::kClosed, 0, text, ""};
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct GrpcAnswer {
     kAnswered,    ///< the service's own words: return_code, text, output
     kStatus,      ///< a gRPC status instead of an answer, in `text`; the connection goes on
     kTooLarge,    ///< the answer is above the limit of what is received
-    kUnreadable,  ///< not the message that the contract has here
+    kUnreadable,  ///< not what the contract has here; `text` says how
     kClosed,      ///< the connection is gone, and every later call with it
   };
   Kind kind = Kind::kAnswered;

@@ -190,18 +190,17 @@ void GrpcShim::on_answer(const GrpcCall& call, GrpcAnswer answer) {
 
 bool GrpcShim::broken(const GrpcAnswer& answer) {
   bool closed = answer.kind == Kind::kClosed, unreadable = answer.kind == Kind::kUnreadable;
-  if (closed && !exited_) service_.expect_exit();
+  if (closed && !exited_) service_.expect_exit(answer.text);
   if (unreadable && !exited_) {
-    service_.kill_for("broke the protocol: it answered with bytes that are no " + answer.text);
+    service_.kill_for("broke the protocol: " + answer.text);
   }
   return closed || unreadable;
 }
 
 void GrpcShim::on_entered(const GrpcAnswer& answer) {
   if (broken(answer)) return;
-  bool ok = answer.ok();
-  events_.push_back(
-      {instance_, Entered{ok, ok ? "" : words_of(answer), application_.concurrency == 1}});
+  if (!answer.ok()) return events_.push_back({instance_, Entered{false, words_of(answer)}});
+  events_.push_back({instance_, Entered{true, "", application_.concurrency == 1}});
 }
 
 void GrpcShim::on_invoked(proto::TaskId task, GrpcAnswer answer) {

@@ -125,12 +125,12 @@ def close_if_socket(number):
         pass
 
 
-def garbage(path):
+def garbage(path, noise):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         connection, _ = listener.accept()
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" * 10)
+        connection.sendall(noise)
         signal.pause()
 
 
@@ -138,7 +138,9 @@ def silent(path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        signal.pause()
+        connection, _ = listener.accept()
+        with connection, open("accepted", "w"):
+            signal.pause()
 
 
 def serve():
@@ -175,7 +177,13 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if MODE == "never listens":
         signal.pause()
-    {"garbage": garbage, "silent": silent}.get(MODE, lambda _: serve())(ENDPOINT)
+    if MODE == "another protocol":
+        garbage(ENDPOINT, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    if MODE == "noise":
+        garbage(ENDPOINT, bytes(range(256)) * 40)
+    if MODE == "silent":
+        silent(ENDPOINT)
+    serve()
 
 
 if __name__ == "__main__":
