@@ -19,7 +19,7 @@ ENDPOINT = os.environ["FLAME_INSTANCE_ENDPOINT"]
 
 
 class Unreadable:
-    def SerializeToString(self):  # noqa: N802 (protobuf's name)
+    def SerializeToString(self):
         return b"\xff"
 
 
@@ -89,8 +89,13 @@ class Odd:
         sys.stderr.flush()
         os._exit(3)
 
-    def do_hang(self, _request, _):
-        signal.pause()
+    def do_hang(self, _request, _, begun=""):
+        """For ever; with the path of a file only the first time."""
+        if begun and os.path.exists(begun):
+            return pb.TaskResult(output=b"the second time")
+        if begun:
+            open(begun, "w", encoding="utf-8").close()
+        threading.Event().wait()
 
     def do_close(self, _request, _):
         for name in os.listdir("/proc/self/fd"):
