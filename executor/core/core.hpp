@@ -67,6 +67,7 @@ class Core {
   // turn.cpp: what goes out at the end of a turn
   void fire_deadlines();
   void measure_progress();
+  bool more_answers_come() const;
   void send_results();
   void send_result(proto::TaskResults message);
   void send_windows();
@@ -129,6 +130,7 @@ class Core {
   std::unordered_map<InstanceId, std::unique_ptr<Instance>> instances_;
   InstanceId last_instance_ = 0;
   ResultBox results_;
+  int64_t results_due_us_ = INT64_MAX;  ///< when what is gathered is sent, at the latest
   proto::NewestEpoch newest_epoch_;
   /// Attempts to be charged that could not be said: they are, after the next welcome.
   std::vector<proto::Returned> unsaid_;

@@ -64,6 +64,9 @@ struct Instance {
   std::string killed_because;
 };
 
+/// It answers one by one. A native service gathers by itself, a shell has longer tasks than that.
+inline bool gathered_here(const Instance& instance) { return instance.application.shim == "grpc"; }
+
 struct Slot {
   size_t number = 0;
   proto::SlotBinding wanted;

@@ -24,6 +24,8 @@ constexpr size_t kFramesInHandMax = 64;
 /// Answers are gathered by the service for some ms; a task's time-out must not count the wait of
 /// the one before.
 constexpr int64_t kGatherSlackUs = 20 * proto::kUsPerMs;
+/// Answers that come one by one wait so long for each other.
+constexpr int64_t kGatherUs = 2 * proto::kUsPerMs;
 }  // namespace
 
 // ---- bindings
@@ -380,6 +382,8 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
                                  failure.reason.substr(0, proto::kReasonBytesMax)});
   }
   results_.add(std::move(answer));
+  int64_t gather_us = gathered_here(instance) ? kGatherUs : 0;
+  results_due_us_ = std::min(results_due_us_, now_.mono_us + gather_us);
   if (frame.cancelled.empty()) return;
   std::vector<proto::Run> ended;
   for (const auto& run : frame.cancelled) {

@@ -20,9 +20,6 @@ namespace {
 using Kind = GrpcAnswer::Kind;
 using Method = GrpcCall::Method;
 
-/// Answers of short tasks are told together; none waits longer. Part of the executor's
-/// kGatherSlackUs.
-constexpr int64_t kGatherUs = 2'000;
 /// How often a starting service is tried: a sixteenth of the time it has had, within these.
 constexpr int64_t kConnectUsMin = 1'000, kConnectUsMax = 50'000;
 
@@ -80,9 +77,7 @@ GrpcShim::GrpcShim(const proto::Application& application, GrpcClient& client, In
       started_us_(loop.now().mono_us) {}
 
 GrpcShim::~GrpcShim() {
-  for (auto timer : {connect_timer_, tell_timer_}) {
-    if (timer != 0) loop_.cancel(timer);
-  }
+  if (connect_timer_ != 0) loop_.cancel(connect_timer_);
 }
 
 // ---- towards the service
@@ -147,7 +142,7 @@ void GrpcShim::start_next(Given& given) {
       auto input = proto::ElementReader(given.inputs.view()).next().value_or("");
       return connection_->invoke(given.next, session_, input);
     }
-    keep(given, std::nullopt, "");
+    tell(given, std::nullopt, "");
   }
 }
 
@@ -211,15 +206,15 @@ void GrpcShim::on_invoked(proto::TaskId task, GrpcAnswer answer) {
   });
   found->running = false;
   if (answer.ok() && answer.output.size() <= proto::kPayloadBytesMax) {
-    keep(*found, std::nullopt, answer.output);
+    tell(*found, std::nullopt, answer.output);
   } else if (answer.ok() || answer.kind == Kind::kTooLarge) {
-    keep(*found,
+    tell(*found,
          Failure{0, proto::Code::kTaskOutputTooLarge,
                  "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) +
                      " bytes"},
          "");
   } else {
-    keep(*found, Failure{0, proto::Code::kTaskFailed, words_of(answer)}, "");
+    tell(*found, Failure{0, proto::Code::kTaskFailed, words_of(answer)}, "");
   }
   if (found->left == 0) frames_.erase(found);
   start_calls();
@@ -235,40 +230,18 @@ void GrpcShim::on_left(const GrpcAnswer& answer) {
 // ---- answers
 // ------------------------------------------------------------------------------------------------
 
-void GrpcShim::keep(Given& given, std::optional<Failure> failure, std::string_view output) {
-  auto& untold = given.untold;
-  if (untold.count == 0) untold.first = given.next;
-  if (failure) {
-    failure->index = untold.count;
-    untold.failures.push_back(std::move(*failure));
-  }
-  proto::append_element(given.outputs, output);
-  untold.count++;
+// One by one: the executor gathers what it tells the broker.
+void GrpcShim::tell(Given& given, std::optional<Failure> failure, std::string_view output) {
+  std::string element;
+  element.reserve(proto::element_size(output.size()));
+  proto::append_element(element, output);
+  Results results{given.next, 1, {}, proto::Bytes::own(std::move(element))};
+  if (failure) results.failures.push_back(std::move(*failure));
   size_t taken = proto::skip_elements(given.inputs.view(), 1).value_or(given.inputs.size());
   given.inputs = given.inputs.slice(taken, given.inputs.size() - taken);
   given.next++;
   given.left--;
-  bool large = given.outputs.size() >= proto::kRunBytesMax;
-  given.left == 0 || large ? tell(given) : tell_soon();
-}
-
-void GrpcShim::tell(Given& given) {
-  if (given.untold.count == 0) return;
-  given.untold.elements = proto::Bytes::own(std::move(given.outputs));
-  given.outputs.clear();
-  events_.push_back({instance_, std::exchange(given.untold, {})});
-}
-
-void GrpcShim::tell_soon() {
-  if (tell_timer_ != 0) return;
-  tell_timer_ = loop_.call_at(loop_.now().mono_us + kGatherUs, [this] {
-    tell_timer_ = 0;
-    tell_all();
-  });
-}
-
-void GrpcShim::tell_all() {
-  for (auto& given : frames_) tell(given);
+  events_.push_back({instance_, std::move(results)});
 }
 
 // ---- the end
@@ -282,9 +255,6 @@ void GrpcShim::on_exit() {
   if (calls_ == 0) gone();
 }
 
-void GrpcShim::gone() {
-  tell_all();
-  events_.push_back({instance_, Exited{service_.explain_exit()}});
-}
+void GrpcShim::gone() { events_.push_back({instance_, Exited{service_.explain_exit()}}); }
 
 }  // namespace flame::shims

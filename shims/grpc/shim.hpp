@@ -37,7 +37,7 @@ class GrpcShim final : public Shim {
   void kill() override;
 
  private:
-  /// What is not answered of a frame, and the answers that were not told yet.
+  /// What is not answered of a frame.
   struct Given {
     proto::TaskId next = 0;  ///< the first task without an answer
     uint32_t left = 0;
@@ -45,8 +45,6 @@ class GrpcShim final : public Shim {
     bool waits = false;   ///< Frame::next
     bool running = false;
     std::vector<proto::Run> cancelled;
-    Results untold;
-    std::string outputs;  ///< of `untold`
   };
 
   GrpcShim(const proto::Application& application, GrpcClient& client, InstanceId instance,
@@ -62,10 +60,7 @@ class GrpcShim final : public Shim {
   void on_left(const GrpcAnswer& answer);
   /// True if there was no answer, and never will be one.
   bool broken(const GrpcAnswer& answer);
-  void keep(Given& given, std::optional<Failure> failure, std::string_view output);
-  void tell(Given& given);
-  void tell_soon();
-  void tell_all();
+  void tell(Given& given, std::optional<Failure> failure, std::string_view output);
   void on_exit();
   void gone();
 
@@ -79,7 +74,7 @@ class GrpcShim final : public Shim {
   std::unique_ptr<GrpcConnection> connection_;
   std::string not_connected_because_;
   int64_t started_us_;
-  runtime::EventLoop::TimerId connect_timer_ = 0, tell_timer_ = 0;
+  runtime::EventLoop::TimerId connect_timer_ = 0;
 
   std::optional<EnterSession> to_enter_;  ///< not called yet: nobody listens
   std::string session_;
