@@ -18,3 +18,7 @@ find_path(MSGPACK_INCLUDE msgpack.hpp REQUIRED)
 add_library(flame_msgpack INTERFACE)
 target_include_directories(flame_msgpack SYSTEM INTERFACE ${MSGPACK_INCLUDE})
 target_compile_definitions(flame_msgpack INTERFACE MSGPACK_NO_BOOST)
+
+if(FLAME_GRPC)
+  find_program(PROTOC protoc REQUIRED)
+endif()

@@ -16,6 +16,7 @@
 #include "runtime/event_loop.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/socket.hpp"
+#include "shims/grpc/client.hpp"
 #include "shims/launch.hpp"
 #include "shims/shim.hpp"
 
@@ -61,6 +62,7 @@ class App {
   Core core_;
   Actions actions_;
   shims::Events events_;
+  std::unique_ptr<shims::GrpcClient> grpc_;  ///< null: built without
   std::unordered_map<InstanceId, std::unique_ptr<shims::Shim>> shims_;
   std::deque<std::pair<InstanceId, shims::OutputLog>> ended_;  ///< the last that wrote something
   runtime::EventLoop::TimerId timer_ = 0;

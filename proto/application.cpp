@@ -2,6 +2,7 @@
 // Copyright The Flame Authors
 #include "proto/application.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "proto/ids.hpp"
@@ -11,9 +12,14 @@ namespace flame::proto {
 
 namespace {
 
-constexpr std::array<std::string_view, 2> kShims = {"native", "shell"};
-constexpr std::array<std::string_view, 7> kShimsLater = {"grpc", "host",  "Host",   "Grpc",
-                                                         "rest", "stdio", "library"};
+constexpr std::array<std::string_view, 3> kShims = {"native", "shell", "grpc"};
+/// `grpc`, and the original's words for it.
+constexpr std::array<std::string_view, 4> kGrpc = {"grpc", "Grpc", "Host", "host"};
+constexpr std::array<std::string_view, 3> kShimsLater = {"rest", "stdio", "library"};
+
+bool is_grpc(std::string_view shim) {
+  return std::find(kGrpc.begin(), kGrpc.end(), shim) != kGrpc.end();
+}
 
 Error wrong(std::string_view field, std::string_view expected) {
   return Error{Code::kBadRequest,
@@ -69,16 +75,17 @@ Status read_reuse(const Value& value, std::string_view field, bool& out) {
 Status read_shim(const Value& value, std::string_view field, std::string& out) {
   auto status = read(value, field, out);
   if (!status) return status;
+  if (is_grpc(out)) out = "grpc";
   for (auto shim : kShims) {
     if (out == shim) return {};
   }
   for (auto shim : kShimsLater) {
     if (out == shim) {
       return Error{Code::kUnsupported,
-                   "shim '" + out + "' is not in this version; it has native and shell"};
+                   "shim '" + out + "' is not in this version; it has native, shell and grpc"};
     }
   }
-  return wrong(field, "native or shell, not '" + printable(out, 40) + "'");
+  return wrong(field, "native, shell or grpc, not '" + printable(out, 40) + "'");
 }
 
 // One row per field: reading and the known names come from the same table.
@@ -115,6 +122,7 @@ const std::array kFields = {
           [](auto& v, auto f, auto& a) { return read(v, f, a.task_timeout_ms); }},
     Field{"max_attempts", [](auto& v, auto f, auto& a) { return read(v, f, a.max_attempts); }},
     Field{"reuse", [](auto& v, auto f, auto& a) { return read_reuse(v, f, a.reuse); }},
+    Field{"concurrency", [](auto& v, auto f, auto& a) { return read(v, f, a.concurrency); }},
     Field{"results_ttl_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.results_ttl_ms); }},
     Field{"summary_ttl_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.summary_ttl_ms); }},
 };
@@ -145,11 +153,19 @@ Status validate(const Application& a) {
     return wrong("working_directory", "an absolute path");
   }
   if (a.max_instances == 0) return wrong("max_instances", "at least 1");
+  if (a.concurrency == 0 || a.concurrency > kConcurrencyMax) {
+    return wrong("concurrency", "from 1 to " + std::to_string(kConcurrencyMax));
+  }
+  if (a.concurrency > 1 && a.shim != "grpc") {
+    return wrong("concurrency", "1 unless the shim is grpc: others get a frame of tasks at a time");
+  }
   if (a.max_attempts == 0 || a.max_attempts > 1000) return wrong("max_attempts", "from 1 to 1000");
   return {};
 }
 
 }  // namespace
+
+bool reuses_by_default(std::string_view shim) { return !is_grpc(shim); }
 
 Value to_value(const Application& a) {
   auto texts = [](const std::vector<std::string>& items) {
@@ -173,6 +189,7 @@ Value to_value(const Application& a) {
              {"reuse", a.reuse ? "always" : "never"},
              {"results_ttl_ms", a.results_ttl_ms},
              {"summary_ttl_ms", a.summary_ttl_ms}};
+  if (a.concurrency != 1) map.emplace_back("concurrency", a.concurrency);
   if (auto extra = a.extra.map()) map.insert(map.end(), extra->begin(), extra->end());
   return map;
 }
@@ -183,6 +200,8 @@ Result<Application> application_from(const Value& value) {
   for (const auto& [name, field] : *value.map()) {
     if (auto status = read_field(name, field, application); !status) return status.error();
   }
+  auto reuse = value.find("reuse");
+  if (!reuse || reuse->is_null()) application.reuse = reuses_by_default(application.shim);
   if (auto status = validate(application); !status) return status.error();
   return application;
 }

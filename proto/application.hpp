@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,9 +20,8 @@ namespace flame::proto {
 
 struct Application {
   std::string name;
-  std::string shim =
-      "native";         ///< native | shell (host, grpc, rest, stdio, library: named, refused)
-  std::string command;  ///< executable; looked up in PATH; no shell
+  std::string shim = "native";  ///< native | shell | grpc (rest, stdio, library: named, refused)
+  std::string command;          ///< executable; looked up in PATH; no shell
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string working_directory;  ///< absolute, or "" for a folder of the executor's
@@ -32,13 +32,18 @@ struct Application {
   uint64_t delay_release_ms = kDelayReleaseMs;
   uint64_t task_timeout_ms = 0;  ///< 0: none
   uint64_t max_attempts = kMaxAttempts;
-  bool reuse = true;  ///< false: the process ends with its session
+  bool reuse = true;         ///< false: the process ends with its session; the default of grpc
+  uint64_t concurrency = 1;  ///< tasks that an instance has at the same time; only grpc
   uint64_t results_ttl_ms = kResultsTtlMs;
   uint64_t summary_ttl_ms = kSummaryTtlMs;
   Value extra;  ///< schema, url, installer, resources, kubernetes: kept and shown, not acting yet
 
   friend bool operator==(const Application&, const Application&) = default;
 };
+
+/// What `reuse` is where nothing is said. The original starts a process for each session, and the
+/// services that were written for it may rely on that.
+bool reuses_by_default(std::string_view shim);
 
 /// As a map with the manifest's field names; the form in Redis, in listings and in `-o yaml`.
 Value to_value(const Application& application);

@@ -73,6 +73,7 @@ inline constexpr uint64_t kProgressMs = 100;
 inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
 inline constexpr uint64_t kClusterSlotsMax = 262'144;
+inline constexpr uint64_t kConcurrencyMax = 256;
 inline constexpr uint64_t kDemandIntervalMs = 200;
 inline constexpr uint64_t kLogBytesMax = 16 * MiB;
 inline constexpr uint64_t kDecisionsKept = 1000;
@@ -215,6 +216,8 @@ inline constexpr std::array kLimits = {
     LimitRow{"slots_max", kSlotsMax, "slots", "the executor is refused", "one process, one loop"},
     LimitRow{"cluster_slots_max", kClusterSlotsMax, "slots", "a further executor is answered busy",
              "every plan looks at every slot"},
+    LimitRow{"concurrency_max", kConcurrencyMax, "tasks", "the application is refused",
+             "calls that one grpc service has at a time; above, another instance serves better"},
     LimitRow{"demand_interval_ms", kDemandIntervalMs, "ms", "flame:demand is written again",
              "at most five times a second"},
     LimitRow{"log_bytes_max", kLogBytesMax, "bytes", "a local cluster's log becomes NAME.log.1",

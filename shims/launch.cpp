@@ -120,6 +120,8 @@ proto::Result<Launch> make_launch(const proto::Application& application, const L
   if (!directory) return directory.error();
   launch.directory = *directory;
   launch.guard = place.guard;
+  launch.socket_parent = place.work_directory;
+  launch.grpc = place.grpc;
   launch.environment = make_environment(application, place);
   auto program = find_program(application.command, launch.environment, place, launch.directory);
   if (!program) return program.error();

@@ -14,10 +14,11 @@ namespace flame::shims {
 struct LaunchPlace {
   std::string
       program_directory;  ///< of our own executable: the services that come with Flame are there
-  std::string endpoint;   ///< FLAME_ENDPOINT of services: where clients find the broker
   std::string work_directory;  ///< of the executor; an application without one of its own gets a
                                ///< folder in it
   Guard* guard = nullptr;      ///< told of what is started; null: nobody
+  GrpcClient* grpc = nullptr;  ///< for services behind the grpc shim; null: none can be started
+  std::string endpoint = {};   ///< FLAME_ENDPOINT of services: where clients find the broker
 };
 
 /// Fails where the command is not found or the directory cannot be made; the text says where was

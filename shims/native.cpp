@@ -2,7 +2,6 @@
 // Copyright The Flame Authors
 #include "shims/native.hpp"
 
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -28,20 +27,14 @@ constexpr size_t kTakeOverBytes = 1024 * 1024;
 constexpr size_t kReadBytesMax = 4 * 1024 * 1024;
 constexpr int kSocketBufferBytes = 1024 * 1024;
 constexpr size_t kPiecesMax = 32;
-/// Between closing its connection and its end a process may still run its exit handlers.
-constexpr int64_t kCloseGraceUs = 2'000'000;
 
 }  // namespace
 
 proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, InstanceId instance,
                                                        runtime::EventLoop& loop, Events& events) {
   std::array<int, 2> ends;
-  Pipe output, errors, cancels;
-  auto no_descriptors = [] {
-    return proto::Error{proto::Code::kTaskServiceFailed,
-                        std::string("no descriptors for a service: ") + std::strerror(errno)};
-  };
-  if (!open_pipe(output) || !open_pipe(errors) || !open_pipe(cancels)) return no_descriptors();
+  Pipe cancels;
+  if (!open_pipe(cancels)) return no_descriptors();
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return no_descriptors();
   Descriptor ours(ends[0]), theirs(ends[1]);
   set_nonblocking(cancels.read.get());
@@ -58,18 +51,11 @@ proto::Result<std::unique_ptr<Shim>> NativeShim::start(const Launch& launch, Ins
   native.environment.emplace_back(native::kInstanceFdName, std::to_string(native::kInstanceFd));
   native.environment.emplace_back(native::kCancelFdName, std::to_string(native::kCancelFd));
   auto self = shim.get();
-  auto process =
-      ChildProcess::spawn(native,
-                          {{output.write.get(), 1},
-                           {errors.write.get(), 2},
-                           {theirs.get(), native::kInstanceFd},
-                           {cancels.read.get(), native::kCancelFd}},
-                          loop, [self](bool, const std::string& how) { self->on_exit(how); });
-  if (!process) return process.error();
+  auto started = shim->service_.start(
+      native, {{theirs.get(), native::kInstanceFd}, {cancels.read.get(), native::kCancelFd}},
+      [self] { self->on_exit(); });
+  if (!started) return started.error();
   shim->cancels_ = std::move(cancels.write);
-  shim->process_ = std::move(*process);
-  shim->output_.watch(std::move(output.read));
-  shim->errors_.watch(std::move(errors.read));
   return std::unique_ptr<Shim>(std::move(shim));
 }
 
@@ -79,8 +65,7 @@ NativeShim::NativeShim(InstanceId instance, runtime::EventLoop& loop, Events& ev
       loop_(loop),
       events_(events),
       socket_(std::move(socket)),
-      output_(loop, log_),
-      errors_(loop, log_),
+      service_(loop, log_),
       buffer_(kBufferBytes, '\0') {
   loop_.add_fd(socket_.get(), true, false, [this](runtime::EventLoop::Ready ready) {
     if (ready.writable) write_some();
@@ -88,10 +73,7 @@ NativeShim::NativeShim(InstanceId instance, runtime::EventLoop& loop, Events& ev
   });
 }
 
-NativeShim::~NativeShim() {
-  close_socket();
-  if (close_timer_ != 0) loop_.cancel(close_timer_);
-}
+NativeShim::~NativeShim() { close_socket(); }
 
 // ---- towards the service
 // ------------------------------------------------------------------------------------
@@ -144,8 +126,8 @@ void NativeShim::cancel(const proto::Run& run) {
   (void)!::write(cancels_.get(), record.data(), record.size());
 }
 
-void NativeShim::terminate() { process_->signal(SIGTERM); }
-void NativeShim::kill() { process_->signal(SIGKILL); }
+void NativeShim::terminate() { service_.terminate(); }
+void NativeShim::kill() { service_.kill(); }
 
 void NativeShim::queue(proto::Bytes bytes) {
   if (!bytes.empty()) outgoing_.push_back(std::move(bytes));
@@ -355,7 +337,7 @@ void NativeShim::answered(uint32_t count) {
   auto& expected = expected_.front();
   // What it wrote in these tasks is read before the next ones count: nothing, for a service that
   // writes nothing.
-  if (!log_.empty() || expected.count == 1) output_.read(), errors_.read();
+  if (!log_.empty() || expected.count == 1) service_.read_output();
   expected.first += count;
   expected.count -= count;
   if (expected.count == 0) expected_.pop_front();
@@ -373,9 +355,8 @@ void NativeShim::note_tasks() {
 // ------------------------------------------------------------------------------------------------
 
 bool NativeShim::violation(const std::string& what) {
-  violation_ = "broke the protocol: it sent " + what;
   close_socket();
-  if (process_) process_->signal(SIGKILL);
+  service_.kill_for("broke the protocol: it sent " + what);
   return false;
 }
 
@@ -387,23 +368,13 @@ void NativeShim::close_socket() {
 
 void NativeShim::peer_closed() {
   close_socket();
-  close_timer_ = loop_.call_at(loop_.now().mono_us + kCloseGraceUs, [this] {
-    close_timer_ = 0;
-    violation_ = "closed its connection and went on running";
-    process_->signal(SIGKILL);
-  });
+  service_.expect_exit();
 }
 
-void NativeShim::on_exit(const std::string& how) {
+void NativeShim::on_exit() {
   read_some();  // what it answered before it died counts
   close_socket();
-  output_.close();
-  errors_.close();
-  if (close_timer_ != 0) loop_.cancel(close_timer_);
-  close_timer_ = 0;
-  std::string reason =
-      violation_.empty() ? "the service ended: " + how : "the service " + violation_;
-  events_.push_back({instance_, Exited{(errors_.empty() ? output_ : errors_).explain(reason)}});
+  events_.push_back({instance_, Exited{service_.explain_exit()}});
 }
 
 }  // namespace flame::shims

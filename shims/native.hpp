@@ -11,9 +11,9 @@
 #include <string_view>
 
 #include "proto/bytes.hpp"
-#include "shims/child_process.hpp"
+#include "shims/descriptor.hpp"
 #include "shims/native_protocol.hpp"
-#include "shims/output_tail.hpp"
+#include "shims/service_process.hpp"
 #include "shims/shim.hpp"
 
 namespace flame::shims {
@@ -56,17 +56,14 @@ class NativeShim final : public Shim {
   bool violation(const std::string& what);
   void close_socket();
   void peer_closed();
-  void on_exit(const std::string& how);
+  void on_exit();
 
   InstanceId instance_;
   runtime::EventLoop& loop_;
   Events& events_;
   Descriptor socket_;
   Descriptor cancels_;  ///< writing end of the pipe behind FLAME_CANCEL_FD
-  OutputTail output_,
-      errors_;  ///< two, because a buffered stdout comes after the last words on stderr
-  std::unique_ptr<ChildProcess> process_;
-  runtime::EventLoop::TimerId close_timer_ = 0;
+  ServiceProcess service_;
 
   std::deque<proto::Bytes> outgoing_;
   std::string buffer_;     ///< as large as the message that is being received needs
@@ -75,7 +72,6 @@ class NativeShim final : public Shim {
   uint64_t skipping_ = 0;  ///< bytes of an answer that is too large still to come
   std::deque<Expected> expected_;
   bool entering_ = false, leaving_ = false;
-  std::string violation_;
 };
 
 }  // namespace flame::shims

@@ -2,6 +2,7 @@
 // Copyright The Flame Authors
 #include "shims/shim.hpp"
 
+#include "shims/grpc/shim.hpp"
 #include "shims/native.hpp"
 #include "shims/shell.hpp"
 
@@ -15,8 +16,11 @@ proto::Result<std::unique_ptr<Shim>> make_shim(const proto::Application& applica
     return std::unique_ptr<Shim>(
         std::make_unique<ShellShim>(std::move(launch), instance, loop, events));
   }
-  return proto::Error{proto::Code::kUnsupported,
-                      "this executor has no shim `" + application.shim + "`: use native or shell"};
+  if (application.shim == "grpc") {
+    return GrpcShim::start(application, launch, instance, loop, events);
+  }
+  return proto::Error{proto::Code::kUnsupported, "this executor has no shim `" + application.shim +
+                                                     "`: use native, shell or grpc"};
 }
 
 }  // namespace flame::shims

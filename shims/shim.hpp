@@ -25,6 +25,8 @@
 
 namespace flame::shims {
 
+class GrpcClient;
+
 // ---- what a shim is told
 // ------------------------------------------------------------------------------------
 
@@ -112,7 +114,9 @@ struct Launch {
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;  ///< all of it
   std::string directory;
-  Guard* guard = nullptr;  ///< told of the process group; null: nobody
+  Guard* guard = nullptr;      ///< told of the process group; null: nobody
+  std::string socket_parent;   ///< where a service's socket may get a folder
+  GrpcClient* grpc = nullptr;  ///< null: this executor has none
 };
 
 class Shim {

@@ -45,8 +45,14 @@ ONE_FILE = {
     "msgpack": ["proto/codec.cpp"],
     "spdlog": ["runtime/log.cpp"],
     "boost": ["runtime/options.cpp"],
+    # gRPC and protobuf: each file that includes one of them takes seconds to compile.
+    "grpc": ["shims/grpc/client.cpp"],
+    "grpcpp": [],
+    "google": ["shims/grpc/client.cpp"],
 }
 ONE_PER_FOLDER = ["yaml-cpp", "nlohmann", "httplib", "prometheus"]
+# What protoc generates includes google's.
+VENDOR_INCLUDE = r'^#include (?:<([\w-]+)(?:/[^>]*|\.h(?:pp)?)>|"[^"]*\.pb\.h")'
 VENDOR_EXCEPTIONS = {
     # The ready file and the HTTP answers: two threads, two shapes, three lines each.
     "broker/app.cpp": "nlohmann",
@@ -262,11 +268,12 @@ def check_vendors(sources):
     for path, text in sources.items():
         if is_test(path):
             continue
-        for match in re.finditer(r"^#include <([\w-]+)(?:/[^>]*|\.h(?:pp)?)>", text, re.M):
-            vendor = match[1]
+        for match in re.finditer(VENDOR_INCLUDE, text, re.M):
+            vendor = match[1] or "google"
             line = text[: match.start()].count("\n") + 1
             if vendor in ONE_FILE and path not in ONE_FILE[vendor]:
-                report(path, line, f"<{vendor}> belongs to {', '.join(ONE_FILE[vendor])} alone")
+                files = ", ".join(ONE_FILE[vendor]) or "no file"
+                report(path, line, f"<{vendor}> belongs to {files} alone")
             if vendor not in ONE_PER_FOLDER:
                 continue
             if path.endswith(HPP):

@@ -10,6 +10,7 @@ from harness import processes
 from harness.ceiling import Ceiling
 from harness.cluster import Cluster, Failed, wait_for
 from harness.crowd import Crowd
+from harness.grpc import grpc_shim
 from harness.pairs import Pairs, median_cpu
 from harness.report import Row
 
@@ -318,5 +319,6 @@ SHORT = (
     small_behind_large,
     payloads,
     busy_slots,
+    grpc_shim,
     idle_executors,
 )

@@ -31,6 +31,7 @@ int64_t Core::next_deadline_us() const {
   if (!outgoing_.empty()) return now_.mono_us;  // something was said after the turn's end
   int64_t next = drain_ == Drain::kStopping ? INT64_MAX : link_.next_deadline_us();
   if (!deadlines_.empty()) next = std::min(next, std::get<0>(*deadlines_.begin()));
+  next = std::min(next, results_due_us_);
   if (drain_ == Drain::kRecording) next = std::min(next, drain_until_us_);
   if (!reports_.empty()) next = std::min(next, reports_due_us_);
   if (config_.idle_exit_us > 0 && wanted_slots_ == 0 && drain_ == Drain::kNo) {

@@ -71,6 +71,7 @@ class Core {
   // turn.cpp: what goes out at the end of a turn
   void fire_deadlines();
   void measure_progress();
+  bool more_answers_come() const;
   void send_results();
   void send_result(proto::TaskResults message);
   void send_windows();
@@ -112,6 +113,8 @@ class Core {
   void keep_answer(const Instance& instance, const HandedFrame& frame,
                    const shims::Results& results);
   void serve(Session& session);
+  bool hand_one(Session& session);
+  void answered_one(Instance& instance);
   void serve_busy(Session& session);
   void hand(Instance& instance, Session& session, uint64_t tasks);
   void offer_next(Instance& instance, Session& session);
@@ -135,6 +138,7 @@ class Core {
   std::unordered_map<InstanceId, std::unique_ptr<Instance>> instances_;
   InstanceId last_instance_ = 0;
   ResultBox results_;
+  int64_t results_due_us_ = INT64_MAX;  ///< when what is gathered is sent, at the latest
   proto::NewestEpoch newest_epoch_;
   /// Attempts to be charged that could not be said: they are, after the next welcome.
   std::vector<proto::Returned> unsaid_;

@@ -21,7 +21,8 @@ struct HandedFrame {
   proto::Ticket ticket;
   proto::Run run;
   std::vector<proto::Run> cancelled;  ///< parts whose results nobody wants
-  bool next = false;  ///< neither it nor what follows is begun before all earlier are answered
+  bool next = false;   ///< neither it nor what follows is begun before all earlier are answered
+  proto::Now began{};  ///< its oldest unanswered task, at the latest; of `next` ones not yet
 };
 
 //   (start) ─▶ Entering ─Entered▶ Serving ─leave▶ Leaving ─Left▶ Warm ─enter▶ Entering
@@ -40,13 +41,19 @@ struct Instance {
   std::string owner;
   bool counted = false;  ///< in its session's `serving`
 
+  /// Works on several tasks at the same time, each a frame of its own, answered in any order.
+  bool concurrent() const { return application.concurrency > 1; }
+  /// Has room for one more; a task that was in hand when somebody died stays alone.
+  bool has_room() const {
+    if (frames.empty()) return true;
+    return frames.size() < application.concurrency && frames.front().ticket.attempt == 1;
+  }
+
   bool takes_next = false;     ///< as it said when it entered
   bool has_next = false;       ///< a `next` frame is behind the front of `frames`
   bool may_have_next = false;  ///< listed in its session's `busy`
 
   std::deque<HandedFrame> frames;
-  int64_t progress_mono_us = 0;  ///< when the oldest unanswered task began, at the latest
-  int64_t progress_wall_us = 0;
   int64_t measured_from_us = 0;
   uint64_t answered_tasks = 0;  ///< in this turn, not measured yet
   uint64_t answered_bytes = 0;
@@ -57,6 +64,9 @@ struct Instance {
   proto::Code killed_code = proto::Code::kOk;
   std::string killed_because;
 };
+
+/// It answers one by one. A native service gathers by itself, a shell has longer tasks than that.
+inline bool gathered_here(const Instance& instance) { return instance.application.shim == "grpc"; }
 
 struct Slot {
   size_t number = 0;

@@ -79,8 +79,10 @@ std::vector<QueuedRun> TaskQueue::take_all() {
 }
 
 uint64_t Session::frame_tasks() const {
-  // A process per task gains nothing from a frame, and its tasks could not be taken back.
-  return application.shim == "shell" ? 1 : run_time.frame_tasks();
+  // A process per task gains nothing from a frame, and its tasks could not be taken back; a service
+  // that has several at a time gets the next as soon as one is done.
+  bool alone = application.shim == "shell" || application.concurrency > 1;
+  return alone ? 1 : run_time.frame_tasks();
 }
 
 bool Session::may_queue_in_service() const {
@@ -89,7 +91,7 @@ bool Session::may_queue_in_service() const {
 
 proto::SessionWindow Session::window(bool draining) const {
   if (draining || serving == 0) return {uid, 0, 0};
-  uint64_t each = frame_tasks() + run_time.ahead_tasks();
+  uint64_t each = tasks_in_hand() + run_time.ahead_tasks();
   return {uid, std::min(serving * each, proto::kWindowTasksMax), proto::kWindowBytesMax};
 }
 

@@ -4,6 +4,7 @@
 
 // A session on this executor: what an instance of it needs, and the queue that its slots share.
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -55,9 +56,10 @@ struct Session {
   uint64_t context = 0;  ///< version of these four
 
   TaskQueue queue;
-  uint64_t wanted_slots = 0;     ///< slots whose wanted binding it is
-  uint64_t serving = 0;          ///< instances that have entered it and are to stay
-  std::vector<InstanceId> idle;  ///< of those, the ones with nothing in hand
+  uint64_t wanted_slots = 0;  ///< slots whose wanted binding it is
+  uint64_t serving = 0;       ///< instances that have entered it and are to stay
+  /// Of those, the ones with nothing in hand; a concurrent one as long as it has room.
+  std::vector<InstanceId> idle;
   /// Those that run one frame and could have the next behind it; the longest running first.
   std::deque<InstanceId> busy;
   RunTime run_time;
@@ -66,6 +68,8 @@ struct Session {
   bool touched = false;         ///< something of it changed in this turn
 
   uint64_t frame_tasks() const;
+  /// What an instance has in hand before it waits for nothing.
+  uint64_t tasks_in_hand() const { return std::max(frame_tasks(), application.concurrency); }
   /// Tasks are so short that one may wait behind another in the service.
   bool may_queue_in_service() const;
   proto::SessionWindow window(bool draining) const;

@@ -24,6 +24,8 @@ constexpr size_t kFramesInHandMax = 64;
 /// Answers are gathered by the service for some ms; a task's time-out must not count the wait of
 /// the one before.
 constexpr int64_t kGatherSlackUs = 20 * proto::kUsPerMs;
+/// Answers that come one by one wait so long for each other.
+constexpr int64_t kGatherUs = 2 * proto::kUsPerMs;
 }  // namespace
 
 // ---- bindings
@@ -176,7 +178,7 @@ void Core::count(Instance& instance, Session& session) {
   if (instance.counted) return;
   instance.counted = true;
   session.serving++;
-  instance.frames.empty() ? session.idle.push_back(instance.id) : offer_next(instance, session);
+  instance.has_room() ? session.idle.push_back(instance.id) : offer_next(instance, session);
   touch(session);
 }
 
@@ -260,6 +262,10 @@ void Core::on_instance(Instance& instance, const shims::Exited& exited) {
 void Core::serve(Session& session) {
   while (!session.idle.empty() && !session.queue.empty() && drain_ == Drain::kNo &&
          results_.bytes() <= proto::kUnackedResultBytesMax) {
+    if (session.application.concurrency > 1) {
+      if (!hand_one(session)) return;
+      continue;
+    }
     // The last one to become idle first: its caches are warm. What is there is shared among all.
     uint64_t share = (session.queue.tasks() + session.idle.size() - 1) / session.idle.size();
     Instance* free = instance(session.idle.back());
@@ -267,6 +273,24 @@ void Core::serve(Session& session) {
     session.idle.pop_back();
     hand(*free, session, std::min(session.frame_tasks(), share));
   }
+}
+
+// To the one with the fewest tasks. False if the next task goes alone and nobody is empty: all wait
+// for it then, so that somebody will be.
+bool Core::hand_one(Session& session) {
+  auto fewest = std::min_element(session.idle.begin(), session.idle.end(), [&](auto a, auto b) {
+    return instance(a)->frames.size() < instance(b)->frames.size();
+  });
+  Instance* to = instance(*fewest);
+  auto attempt = session.queue.front().ticket.attempt;
+  if (attempt > 1 && !to->frames.empty()) return false;
+  QueuedRun run = session.queue.take(1);
+  if (to->frames.empty()) to->measured_from_us = now_.mono_us;
+  out_->push_back(Invoke{to->id, {{run.run.first, 1, attempt, std::move(run.payload)}}});
+  to->frames.push_back({std::move(run.ticket), run.run, {}, false, now_});
+  if (!to->has_room()) session.idle.erase(fewest);
+  set_task_deadline(*to);
+  return true;
 }
 
 // Nobody is idle: a short task may as well wait in the service, which then need not wait for us.
@@ -303,12 +327,12 @@ void Core::hand(Instance& instance, Session& session, uint64_t tasks) {
     tasks -= run.run.count;
     invoke.frames.push_back({run.run.first, static_cast<uint32_t>(run.run.count), attempt,
                              std::move(run.payload), instance.has_next && invoke.frames.empty()});
-    instance.frames.push_back({std::move(run.ticket), run.run, {}, invoke.frames.back().next});
+    instance.frames.push_back(
+        {std::move(run.ticket), run.run, {}, invoke.frames.back().next, now_});
     if (attempt > 1) break;
   }
   if (!instance.has_next) {
-    instance.progress_mono_us = instance.measured_from_us = now_.mono_us;
-    instance.progress_wall_us = now_.wall_us;
+    instance.measured_from_us = now_.mono_us;
     offer_next(instance, session);
   }
   set_task_deadline(instance);
@@ -316,21 +340,24 @@ void Core::hand(Instance& instance, Session& session, uint64_t tasks) {
 }
 
 void Core::on_instance(Instance& instance, const shims::Results& results) {
-  if (instance.frames.empty()) return;
-  auto& frame = instance.frames.front();
+  auto at = std::find_if(instance.frames.begin(), instance.frames.end(), [&](const auto& frame) {
+    return instance.concurrent() ? frame.run.first == results.first : true;
+  });
+  if (at == instance.frames.end()) return;
+  auto& frame = *at;
   if (results.first != frame.run.first || results.count > frame.run.count) return;
   keep_answer(instance, frame, results);
   if (instance.answered_tasks == 0) progressed_.push_back(instance.id);
   instance.answered_tasks += results.count;
   instance.answered_bytes += results.elements.size();
   instance.answered_us += static_cast<int64_t>(results.service_us);
-  instance.progress_mono_us = now_.mono_us;
-  instance.progress_wall_us = now_.wall_us;
   Slot& slot = slots_[instance.slot];
   slot.backoff.reset();
   frame.run = {frame.run.first + results.count, frame.run.count - results.count};
   bool answered = frame.run.empty();
-  if (answered) instance.frames.pop_front();
+  if (answered) instance.frames.erase(at);
+  if (instance.concurrent()) return answered_one(instance);
+  if (!instance.frames.empty()) instance.frames.front().began = now_;
   bool begins_next = answered && !instance.frames.empty() && instance.frames.front().next;
   if (begins_next) instance.has_next = false;
   if (instance.state == State::kServing) set_task_deadline(instance);
@@ -345,10 +372,22 @@ void Core::on_instance(Instance& instance, const shims::Results& results) {
   of->idle.push_back(instance.id);
 }
 
+void Core::answered_one(Instance& instance) {
+  if (instance.state == State::kServing) set_task_deadline(instance);
+  if (!instance.counted) {
+    return instance.frames.empty() ? advance(slots_[instance.slot]) : void();
+  }
+  Session* of = session(instance.uid);
+  FLAME_ASSERT(of != nullptr);
+  touch(*of);
+  bool listed = std::find(of->idle.begin(), of->idle.end(), instance.id) != of->idle.end();
+  if (!listed && instance.has_room()) of->idle.push_back(instance.id);
+}
+
 void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
                        const shims::Results& results) {
   Answer answer{instance.uid,    {results.first, results.count},
-                frame.ticket,    instance.progress_wall_us,
+                frame.ticket,    frame.began.wall_us,
                 now_.wall_us,    {},
                 results.elements};
   for (const auto& failure : results.failures) {
@@ -356,6 +395,8 @@ void Core::keep_answer(const Instance& instance, const HandedFrame& frame,
                                  failure.reason.substr(0, proto::kReasonBytesMax)});
   }
   results_.add(std::move(answer));
+  int64_t gather_us = gathered_here(instance) ? kGatherUs : 0;
+  results_due_us_ = std::min(results_due_us_, now_.mono_us + gather_us);
   if (frame.cancelled.empty()) return;
   std::vector<proto::Run> ended;
   for (const auto& run : frame.cancelled) {
@@ -422,17 +463,22 @@ void Core::set_task_deadline(Instance& instance) {
     instance.cancel_by_us = 0;
     return set_deadline(instance, 0);
   }
-  const auto& front = instance.frames.front();
+  const auto& frames = instance.frames;
+  const auto& front = frames.front();
   int64_t at = 0;
   auto timeout_us = static_cast<int64_t>(instance.application.task_timeout_ms) * proto::kUsPerMs;
   if (timeout_us > 0) {
-    const auto& frames = instance.frames;
     bool alone = front.run.count == 1 && (frames.size() == 1 || frames[1].next);
-    at = instance.progress_mono_us + timeout_us + (alone ? 0 : kGatherSlackUs);
+    // Concurrent ones begin in the order of their frames: the front is the oldest.
+    at = front.began.mono_us + timeout_us + (alone || instance.concurrent() ? 0 : kGatherSlackUs);
   }
-  bool cancelled =
-      std::any_of(front.cancelled.begin(), front.cancelled.end(),
-                  [&](const proto::Run& run) { return run.contains(front.run.first); });
+  auto running_is_cancelled = [](const HandedFrame& frame) {
+    return std::any_of(frame.cancelled.begin(), frame.cancelled.end(),
+                       [&](const proto::Run& run) { return run.contains(frame.run.first); });
+  };
+  bool cancelled = instance.concurrent()
+                       ? std::any_of(frames.begin(), frames.end(), running_is_cancelled)
+                       : running_is_cancelled(front);
   if (!cancelled) {
     instance.cancel_by_us = 0;
   } else {

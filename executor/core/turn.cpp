@@ -82,7 +82,17 @@ void Core::measure_progress() {
   progressed_.clear();
 }
 
+// Only those that are gathered: there are no others while results wait.
+bool Core::more_answers_come() const {
+  return std::any_of(instances_.begin(), instances_.end(), [](const auto& entry) {
+    return gathered_here(*entry.second) && !entry.second->frames.empty();
+  });
+}
+
+// A message for each task of a fraction of a millisecond would cost the broker more than the task.
 void Core::send_results() {
+  if (now_.mono_us < results_due_us_ && more_answers_come()) return;
+  results_due_us_ = INT64_MAX;
   auto messages = results_.flush();
   if (!link_.up()) return;  // they are kept, and said after the next welcome
   for (auto& message : messages) send_result(std::move(message));

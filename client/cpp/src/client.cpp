@@ -90,6 +90,7 @@ ApplicationOptions options_of(const proto::Application& application) {
   options.max_attempts = application.max_attempts;
   options.task_timeout = std::chrono::milliseconds(application.task_timeout_ms);
   options.reuse = application.reuse;
+  options.concurrency = application.concurrency;
   return options;
 }
 
@@ -107,7 +108,8 @@ proto::Application application_of(const ApplicationOptions& options) {
   if (options.max_attempts > 0) application.max_attempts = options.max_attempts;
   application.task_timeout_ms =
       static_cast<uint64_t>(std::max<int64_t>(0, options.task_timeout.count()));
-  application.reuse = options.reuse;
+  application.reuse = options.reuse.value_or(proto::reuses_by_default(options.shim));
+  if (options.concurrency > 0) application.concurrency = options.concurrency;
   return application;
 }
 

@@ -755,4 +755,136 @@ TEST_F(CoreTest, LeavesAfterIdleExit) {
 }
 
 }  // namespace
+// ---- several tasks at the same time
+// -----------------------------------------------------------------------------
+
+class Concurrent : public CoreTest {
+ protected:
+  explicit Concurrent(uint64_t slots = 1) : CoreTest(slots) {
+    application_.shim = "grpc";
+    application_.concurrency = 3;
+  }
+};
+class TwoConcurrent : public Concurrent {
+ protected:
+  TwoConcurrent() : Concurrent(2) {}
+};
+
+TEST_F(Concurrent, TasksAreHandedOverOneByOneAsOthersEnd) {
+  serve_session();
+  dispatch(7, {1, 6});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1", "invoke 1 2", "invoke 1 3"));
+  pass(3 * kMs);
+  answer(1, {2, 1});
+  EXPECT_THAT(turn(), Contains("invoke 1 4"));
+  answer(1, {1, 1});
+  answer(1, {4, 1});
+  answer(1, {9, 1});  // nobody asked
+  auto lines = after(2 * kMs);
+  EXPECT_THAT(lines, Contains("invoke 1 5"));
+  EXPECT_THAT(lines, Contains("invoke 1 6"));
+  EXPECT_THAT(lines, Contains(::testing::StartsWith("results 1-2 ")));
+  EXPECT_THAT(lines, Contains(::testing::StartsWith("results 4 ")));
+  EXPECT_THAT(lines, Not(Contains(::testing::StartsWith("results 9"))));
+}
+
+TEST_F(Concurrent, TheBrokerIsAskedForAsManyAsItHasAtATime) {
+  turn();
+  welcome();
+  context(7);
+  bind(0, 1, 7);
+  turn();
+  entered(1);
+  EXPECT_THAT(turn(), ElementsAre("bound 0=7.1 ok", "window 7:3"));
+}
+
+TEST_F(TwoConcurrent, TheOneWithFewerGetsTheNext) {
+  serve_session();
+  bind(1, 1, 7);
+  turn();
+  entered(2);
+  turn();
+  dispatch(7, {1, 4});
+  EXPECT_THAT(turn(), ElementsAre("invoke 1 1", "invoke 2 2", "invoke 1 3", "invoke 2 4"));
+}
+
+TEST_F(Concurrent, WhatIsInHandAtACrashIsChargedAndGoesAlone) {
+  serve_session();
+  dispatch(7, {1, 3});
+  turn();
+  answer(1, {2, 1});
+  exited(1);
+  EXPECT_THAT(turn(), ElementsAre("results 2 window 0", "returned task_crashed 1 3"));
+  EXPECT_THAT(after(kSecond), Contains("start 2 app"));
+  entered(2);
+  turn();
+  dispatch(7, {10, 1});
+  dispatch(7, {1, 1}, 2);
+  dispatch(7, {11, 2});
+  EXPECT_THAT(turn(), ElementsAre("invoke 2 10"));
+  answer(2, {10, 1});
+  EXPECT_THAT(after(100), Contains("invoke 2 1"));
+  answer(2, {1, 1});
+  auto lines = after(100);
+  EXPECT_THAT(lines, Contains("invoke 2 11"));
+  EXPECT_THAT(lines, Contains("invoke 2 12"));
+}
+
+TEST_F(Concurrent, EachTaskHasItsOwnTimeout) {
+  application_.task_timeout_ms = 100;
+  serve_session();
+  dispatch(7, {1, 1});
+  turn();
+  pass(60 * kMs);
+  dispatch(7, {2, 1});
+  turn();
+  answer(1, {1, 1});
+  EXPECT_THAT(after(99 * kMs), Not(Contains("kill 1")));
+  EXPECT_THAT(after(kMs), Contains("kill 1"));
+}
+
+TEST_F(Concurrent, ACancelledTaskThatGoesOnEndsItsServiceAndChargesNobody) {
+  serve_session();
+  dispatch(7, {1, 3});
+  turn();
+  say(proto::CancelRuns{7, {{2, 1}}});
+  EXPECT_THAT(turn(), ElementsAre("cancel 1 2"));
+  EXPECT_THAT(after(int64_t{proto::kCancelGraceMs} * kMs), Contains("kill 1"));
+  exited(1, "killed by signal 9");
+  EXPECT_THAT(turn(), Contains("returned ok 1 2 3"));
+}
+
+TEST_F(Concurrent, ASessionLeavesOnceAllAreAnswered) {
+  serve_session();
+  dispatch(7, {1, 2});
+  turn();
+  bind(0, 2, 0);
+  EXPECT_THAT(turn(), IsEmpty());
+  answer(1, {2, 1});
+  EXPECT_THAT(after(100), Not(Contains("leave 1")));
+  answer(1, {1, 1});
+  EXPECT_THAT(after(100), Contains("leave 1"));
+}
+
+TEST_F(Concurrent, AnswersOfShortTasksWaitForEachOther) {
+  auto results = Contains(::testing::StartsWith("results "));
+  serve_session();
+  dispatch(7, {1, 8});
+  turn();
+  answer(1, {1, 1});
+  EXPECT_THAT(after(100), Not(results));
+  answer(1, {2, 1});
+  EXPECT_THAT(after(1000), Not(results));
+  answer(1, {3, 1});
+  EXPECT_THAT(after(899), Not(results));
+  EXPECT_EQ(core().next_deadline_us(), now_.mono_us + 1);
+  EXPECT_THAT(after(1), ElementsAre(::testing::StartsWith("results 1-3 ")));
+  // The last one for now does not wait.
+  for (proto::TaskId id = 4; id <= 6; id++) answer(1, {id, 1});
+  EXPECT_THAT(after(100), Not(results));
+  answer(1, {7, 1});
+  answer(1, {8, 1});
+  EXPECT_THAT(after(100), Contains(::testing::StartsWith("results 4-8 ")));
+}
+
 }  // namespace flame::executor::test

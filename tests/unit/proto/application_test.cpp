@@ -112,10 +112,39 @@ TEST(Application, ValuesOutsideTheirRangeAreRefused) {
 }
 
 TEST(Application, ShimsOfLaterVersionsAreUnsupportedAndOthersWrong) {
-  for (auto shim : {"grpc", "host", "Host", "Grpc", "rest", "stdio", "library"}) {
+  for (auto shim : {"rest", "stdio", "library"}) {
     EXPECT_NE(refusal({{"shim", shim}}, Code::kUnsupported).find(shim), std::string::npos);
   }
-  EXPECT_NE(refusal({{"shim", "telnet"}}).find("native or shell"), std::string::npos);
+  EXPECT_NE(refusal({{"shim", "telnet"}}).find("native, shell or grpc"), std::string::npos);
+}
+
+TEST(Application, TheOriginalsWordsForGrpcMeanIt) {
+  for (auto shim : {"grpc", "Grpc", "Host", "host"}) {
+    auto a = application_from(fields({{"shim", shim}}));
+    ASSERT_TRUE(a) << a.error().message;
+    EXPECT_EQ(a->shim, "grpc");
+    EXPECT_EQ(to_value(*a).text_at("shim"), "grpc");
+  }
+}
+
+TEST(Application, AGrpcServiceServesOneSessionUnlessItSaysOtherwise) {
+  EXPECT_TRUE(application_from(fields({}))->reuse);
+  EXPECT_FALSE(application_from(fields({{"shim", "Host"}}))->reuse);
+  EXPECT_FALSE(application_from(fields({{"shim", "grpc"}, {"reuse", Value()}}))->reuse);
+  auto always = application_from(fields({{"shim", "grpc"}, {"reuse", "always"}}));
+  EXPECT_TRUE(always->reuse);
+  EXPECT_TRUE(application_from(to_value(*always))->reuse);
+}
+
+TEST(Application, OnlyAGrpcServiceHasTasksAtTheSameTime) {
+  auto a = application_from(fields({{"shim", "grpc"}, {"concurrency", 4}}));
+  ASSERT_TRUE(a) << a.error().message;
+  EXPECT_EQ(a->concurrency, 4u);
+  EXPECT_EQ(*application_from(to_value(*a)), *a);
+  EXPECT_NE(refusal({{"concurrency", 2}}).find("unless the shim is grpc"), std::string::npos);
+  EXPECT_NE(refusal({{"shim", "grpc"}, {"concurrency", 0}}).find("from 1 to"), std::string::npos);
+  EXPECT_NE(refusal({{"shim", "grpc"}, {"concurrency", kConcurrencyMax + 1}}).find("from 1 to"),
+            std::string::npos);
 }
 
 TEST(Application, DelayReleaseInSecondsIsTheSameField) {

@@ -93,6 +93,7 @@ TEST(ProtocolPage, HasEveryLimitWithItsValue) {
 
 TEST(ApplicationsPage, HasEveryFieldAndNoOther) {
   Application application;
+  application.concurrency = 2;  // left out where it is 1
   application.extra =
       Map{{"schema", 1}, {"url", 1}, {"installer", 1}, {"resources", 1}, {"kubernetes", 1}};
   std::set<std::string> expected, found;

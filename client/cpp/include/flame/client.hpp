@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,7 +38,7 @@ struct ClientOptions {
 /// default.
 struct ApplicationOptions {
   std::string name = {};
-  std::string shim = "native";  ///< native or shell
+  std::string shim = "native";  ///< native, shell or grpc
   std::string command = {};     ///< executable; no shell
   std::vector<std::string> arguments = {};
   std::vector<std::pair<std::string, std::string>> environment = {};
@@ -47,7 +48,8 @@ struct ApplicationOptions {
   uint64_t max_instances = 0;
   uint64_t max_attempts = 0;
   std::chrono::milliseconds task_timeout{0};
-  bool reuse = true;  ///< false: a process serves one session only
+  std::optional<bool> reuse = {};  ///< false: a process serves one session only
+  uint64_t concurrency = 0;        ///< tasks at the same time in one instance; only grpc
 };
 
 /// What becomes different; the rest stays as it is.

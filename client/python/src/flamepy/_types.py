@@ -101,6 +101,7 @@ class ApplicationAttributes:
     task_timeout_ms: int | None = None
     max_attempts: int | None = None
     reuse: str | None = None
+    concurrency: int | None = None
     results_ttl_ms: int | None = None
     summary_ttl_ms: int | None = None
 
