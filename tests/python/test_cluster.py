@@ -252,9 +252,11 @@ def test_applications_are_shown_and_unregistered(shared):
     )
     assert "shown" in [application.name for application in shared.list_applications()]
     shared.unregister_application("shown")
-    with pytest.raises(flamepy.FlameError) as raised:
-        shared.register_application("bad", flamepy.ApplicationAttributes(shim=flamepy.Shim.HOST))
-    assert raised.value.kind is flamepy.Code.UNSUPPORTED
+    host = flamepy.ApplicationAttributes(shim=flamepy.Shim.HOST, command="service")
+    shared.register_application("hosted", host)
+    assert shared.get_application("hosted").shim == "grpc"
+    with pytest.raises(flamepy.FlameError, match="(?i)wasm"):
+        shared.register_application("bad", flamepy.ApplicationAttributes(shim=flamepy.Shim.WASM))
     with pytest.raises(flamepy.FlameError, match="no application"):
         shared.create_session("there-is-none")
     assert [executor.slots for executor in shared.list_executors()] == [2]

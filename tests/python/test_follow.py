@@ -211,8 +211,10 @@ def test_an_application_is_changed_under_an_open_session(shared):
         # A service that does not start, and then does.
         shared.update_application("changing", arguments=[program + ".missing"])
         future = session.run(b"variable:WHO")
-        wait_until(lambda: "does not" in why(shared, session) or "ended" in why(shared, session),
-                   "the broker says why")
+        wait_until(
+            lambda: "does not" in why(shared, session) or "ended" in why(shared, session),
+            "the broker says why",
+        )
         shared.update_application("changing", arguments=[program])
         assert future.result(PATIENCE) == b"two"
     with pytest.raises(flamepy.FlameError, match="unknown field|max_attempts"):

@@ -39,8 +39,8 @@ class TaskState(IntEnum):
 
 
 class Shim(IntEnum):
-    """As in flamepy 0.6. Of both, HOST is known to this broker, which refuses it in this version;
-    say "native" or "shell" instead."""
+    """As in flamepy 0.6: HOST is the shim "grpc" here, for services written for that package. WASM
+    is refused. "native" and "shell" are said by name."""
 
     HOST = 0
     WASM = 1
