@@ -108,6 +108,9 @@ proto::Result<Session*> create_session(State& state, Client& client,
   if (!message.session.empty()) {
     auto name = proto::check_name("session", message.session);
     if (!name) return name.error();
+    if (message.session == "last") {
+      return Error{Code::kBadName, "a session cannot be named 'last': that means the newest one"};
+    }
     if (Session* existing = state.session_named(message.session)) {
       return open_existing(*existing, message);
     }

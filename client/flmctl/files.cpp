@@ -15,8 +15,8 @@ using proto::Error;
 proto::Result<std::string> read_file(const std::string& path, uint64_t size_max) {
   std::FILE* file = path == "-" ? stdin : std::fopen(path.c_str(), "rb");
   if (file == nullptr) {
-    return Error{errno == ENOENT ? Code::kNotFound : Code::kSystem,
-                 "cannot read " + path + ": " + std::strerror(errno)};
+    // Not `not_found`: its exit code is about what the cluster has.
+    return Error{Code::kSystem, "cannot read " + path + ": " + std::strerror(errno)};
   }
   std::string text;
   std::array<char, 65536> buffer;

@@ -167,6 +167,9 @@ TEST_F(RequestsTest, AbsurdAttributesAreRefusedByName) {
               ElementsAre(HasSubstr("results_ttl_ms")));
   EXPECT_THAT(refused([](auto& spec) { spec.resources = std::string(200'000, 'r'); }),
               ElementsAre(HasSubstr("resources is 200000")));
+  auto last = create(Durability::kStored);
+  last.session = "last";
+  EXPECT_THAT(hear(std::move(last)), ElementsAre(HasSubstr("bad_name: a session cannot be")));
 }
 
 TEST_F(RequestsTest, NearItsLimitTheStoreKeepsTheRoomForResults) {
