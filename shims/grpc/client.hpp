@@ -48,7 +48,7 @@ struct GrpcAnswer {
 /// A connected service. Its destructor forgets the calls that are not answered.
 class GrpcConnection {
  public:
-  using OnAnswer = std::function<void(const GrpcCall& call, GrpcAnswer answer)>;
+  using OnAnswer = std::function<void(const GrpcCall& call, const GrpcAnswer& answer)>;
 
   virtual ~GrpcConnection() = default;
   virtual void enter(const EnterSession& session, const proto::Application& application) = 0;

@@ -92,9 +92,9 @@ void GrpcShim::try_connect() {
     connect_timer_ = loop_.call_at(now + after, [this] { try_connect(); });
     return;
   }
-  connection_ = client_.connect(std::move(socket), [this](const GrpcCall& call, GrpcAnswer answer) {
-    on_answer(call, std::move(answer));
-  });
+  connection_ = client_.connect(
+      std::move(socket),
+      [this](const GrpcCall& call, const GrpcAnswer& answer) { on_answer(call, answer); });
   if (to_enter_) call_enter();
 }
 
@@ -169,14 +169,14 @@ void GrpcShim::kill() {
 // ---- from the service
 // ---------------------------------------------------------------------------------------
 
-void GrpcShim::on_answer(const GrpcCall& call, GrpcAnswer answer) {
+void GrpcShim::on_answer(const GrpcCall& call, const GrpcAnswer& answer) {
   calls_--;
   switch (call.method) {
     case Method::kSessionEnter:
       on_entered(answer);
       break;
     case Method::kTaskInvoke:
-      on_invoked(call.task, std::move(answer));
+      on_invoked(call.task, answer);
       break;
     case Method::kSessionLeave:
       on_left(answer);
@@ -200,7 +200,7 @@ void GrpcShim::on_entered(const GrpcAnswer& answer) {
   events_.push_back({instance_, Entered{true, "", application_.concurrency == 1}});
 }
 
-void GrpcShim::on_invoked(proto::TaskId task, GrpcAnswer answer) {
+void GrpcShim::on_invoked(proto::TaskId task, const GrpcAnswer& answer) {
   service_.read_output();  // what it wrote in the task, before the next one counts
   if (--invokes_ == 0) log_.at(log_.uid(), {});
   if (broken(answer)) return;

@@ -54,9 +54,9 @@ class GrpcShim final : public Shim {
   void call_enter();
   void start_calls();
   void start_next(Given& given);
-  void on_answer(const GrpcCall& call, GrpcAnswer answer);
+  void on_answer(const GrpcCall& call, const GrpcAnswer& answer);
   void on_entered(const GrpcAnswer& answer);
-  void on_invoked(proto::TaskId task, GrpcAnswer answer);
+  void on_invoked(proto::TaskId task, const GrpcAnswer& answer);
   void on_left(const GrpcAnswer& answer);
   /// True if there was no answer, and never will be one.
   bool broken(const GrpcAnswer& answer);
