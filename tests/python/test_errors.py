@@ -198,16 +198,17 @@ def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
 
 
 INTERRUPTED = """
-import sys, flamepy
-with flamepy.connect(sys.argv[1]) as connection, connection.create_session("echo") as session:
-    future = session.run(b"sleep:1")
+import pathlib, sys, flamepy
+folder = pathlib.Path(sys.argv[2])
+with flamepy.connect(sys.argv[1]) as connection, connection.create_session("talker") as session:
+    future = session.run(b"steps:%s" % bytes(folder))
     try:
         print("waits", flush=True)
         future.result()
     except KeyboardInterrupt:
-        print("interrupted", session.invoke(b"goes on"), future.result())
-    else:
-        print("the task was over before the interrupt")
+        for step in "10", "60":  # now it may end
+            (folder / step).touch()
+        print("interrupted", session.invoke(b"goes on"), future.result()[:5])
 """
 
 
@@ -233,10 +234,10 @@ def test_what_was_submitted_arrives_also_where_nobody_waited(shared, running_onc
     assert shared.get_session(done.stdout.strip()).wait(2 * PATIENCE).succeed == 20_000
 
 
-def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once):
-    register(shared, "echo")
+def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once, tmp_path):
+    register(shared, "talker")
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, running_once.env["FLAME_ENDPOINT"]],
+        [sys.executable, "-c", INTERRUPTED, running_once.env["FLAME_ENDPOINT"], tmp_path],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -244,7 +245,7 @@ def test_a_keyboard_interrupt_leaves_the_session_intact(shared, running_once):
         assert program.stdout.readline() == "waits\n"
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=PATIENCE)
-    assert (program.returncode, out, err) == (0, "interrupted b'goes on' b'sleep:1'\n", "")
+    assert (program.returncode, out, err) == (0, "interrupted b'goes on' b'steps'\n", "")
 
 
 def test_exceptions_survive_pickling():

@@ -17,7 +17,7 @@ from conftest import ROOT, SERVICES, system, wait_until
 
 UNREACHABLE = re.compile(
     "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|getaddrinfo|name resolution"
-    "|Name or service not known|Network is unreachable"
+    "|Name or service not known|Network is unreachable|SSLError"
 )
 
 
