@@ -109,11 +109,11 @@ def test_files_that_are_no_manifest(running_once, tmp_path, text, named):
 
 def test_files_that_cannot_be_read(running_once, tmp_path):
     done = running_once.flmctl("register", tmp_path / "none.yaml")
-    assert done.code == 3 and "No such file" in done.err, done
+    assert done.code == 1 and "No such file" in done.err, done
     done = running_once.flmctl("register", tmp_path)
     assert done.code == 1 and "Is a directory" in done.err, done
     done = running_once.flmctl("create", "-a", "echo", "-c", tmp_path / "none")
-    assert done.code == 3 and "No such file" in done.err, done
+    assert done.code == 1 and "No such file" in done.err, done
 
 
 DYING = """
