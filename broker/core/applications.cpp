@@ -54,7 +54,9 @@ proto::Status update_application(State& state, const std::string& name,
     return Error{Code::kBadRequest, "changes of an application must be a map of fields"};
   }
   proto::Map fields = *proto::to_value(found->second).map();
-  for (const auto& [field, value] : *changes.map()) {
+  for (const auto& change : *changes.map()) {
+    const auto& field = change.first;
+    const auto& value = change.second;
     if (field == "name" && value.data != proto::Value(name).data) {
       return Error{Code::kBadRequest, "an application keeps its name; register another one"};
     }

@@ -198,7 +198,8 @@ def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
 
 
 INTERRUPTED = """
-import pathlib, sys, flamepy
+import pathlib, signal, sys, flamepy
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 folder = pathlib.Path(sys.argv[2])
 with flamepy.connect(sys.argv[1]) as connection, connection.create_session("talker") as session:
     future = session.run(b"steps:%s" % bytes(folder))
