@@ -220,3 +220,22 @@ def test_a_failing_script_is_a_failed_task(running):
     done = running.run("flmexec", "-t", 3, "-c", "echo out; echo sorry >&2; exit 9")
     assert done.code == 4 and done.out == "", done
     assert "3 x task_failed" in done.err and "sorry" in done.err and "exit code 9" in done.err, done
+
+
+def test_an_output_that_cannot_be_written_is_no_success(running_once):
+    running_once.flmctl("create", "-a", "echo", "--name", "full")
+    assert running_once.flmctl("submit", "full", "a", "b", "--wait").code == 0
+    for words in ("flmctl list", "flmctl results full", "flmping -t 3 -o json"):
+        done = running_once.run("sh", "-c", f"{words} >/dev/full")
+        assert done.code == 1 and "could not be written" in done.err, (words, done)
+        assert "--after" not in done.err, "no cursor behind what was not written"
+
+
+def test_a_process_without_descriptors_says_so(running_once):
+    done = running_once.run("sh", "-c", "ulimit -n 10; flmctl list")
+    assert done.code == 1 and "Too many open files" in done.err, done
+
+
+def test_a_timeout_that_is_none_is_refused(running_once):
+    done = running_once.flmctl("list", "--timeout", "abc")
+    assert done.code == 2 and "'abc' is not a duration" in done.err, done
