@@ -19,6 +19,19 @@ Error not_found(const std::string& name) {
           "no application '" + proto::printable(name, 60) + "'; flmctl list application shows all"};
 }
 
+// A session of it that is not over.
+const Session* user_of(const State& state, const std::string& name) {
+  for (const auto& [uid, session] : state.sessions) {
+    if (session->spec.application == name && !session->finished()) return session.get();
+  }
+  return nullptr;
+}
+
+Error in_use(const std::string& name, const Session& session, const char* or_else) {
+  return {Code::kWrongState, "application '" + name + "' is in use by session '" + session.name +
+                                 "'; close it first" + or_else};
+}
+
 void put(State& state, proto::Application application) {
   state.ops.push_back(
       PutApplication{application.name, proto::encode_value(proto::to_value(application))});
@@ -34,12 +47,8 @@ proto::Status register_application(State& state, const proto::Value& value) {
   auto found = state.applications.find(application->name);
   if (found != state.applications.end()) {
     if (found->second == *application) return {};
-    for (const auto& [uid, session] : state.sessions) {
-      if (session->spec.application != application->name || session->finished()) continue;
-      return Error{Code::kWrongState, "application '" + application->name +
-                                          "' is in use by session '" + session->name +
-                                          "'; close it first, or change single fields with "
-                                          "flmctl update"};
+    if (auto session = user_of(state, application->name)) {
+      return in_use(application->name, *session, ", or change single fields with flmctl update");
     }
   }
   put(state, std::move(*application));
@@ -76,11 +85,7 @@ proto::Status update_application(State& state, const std::string& name,
 
 proto::Status unregister_application(State& state, const std::string& name) {
   if (!state.applications.contains(name)) return not_found(name);
-  for (const auto& [uid, session] : state.sessions) {
-    if (session->spec.application != name || session->finished()) continue;
-    return Error{Code::kWrongState, "application '" + name + "' is in use by session '" +
-                                        session->name + "'; close it first"};
-  }
+  if (auto session = user_of(state, name)) return in_use(name, *session, "");
   state.ops.push_back(DropApplication{name});
   state.applications.erase(name);
   state.demand_written.erase(name);

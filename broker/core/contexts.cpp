@@ -22,11 +22,6 @@ uint64_t version_of(const Session& session, const proto::Application& applicatio
          proto::crc32c(proto::encode_value(proto::to_value(application)));
 }
 
-const proto::Application* application_of(const State& state, const Session& session) {
-  auto found = state.applications.find(session.spec.application);
-  return found == state.applications.end() ? nullptr : &found->second;
-}
-
 void read_common(State& state, Session& session, State::PendingRead asked) {
   uint64_t tag = state.next_tag++;
   state.reads[tag] = std::move(asked);
@@ -89,14 +84,15 @@ void adopt_contexts(State& state, Executor& executor, const std::vector<proto::H
 void renew_context(State& state, Session& session) {
   auto application = application_of(state, session);
   bool can_send = application != nullptr && !needs_read(session);
+  proto::SessionContext context;
+  if (can_send) context = context_of(session, *application);
   at_each(state, session, [&](Executor& executor, Share& share) {
     if (!share.has_context) return;
     share.has_context = can_send;
     if (!can_send) {
       offer_context(state, executor, session);
     } else {
-      send_durable(state, session, Port::kExecutors, executor.peer,
-                   context_of(session, *application));
+      send_durable(state, session, Port::kExecutors, executor.peer, context);
     }
   });
 }

@@ -29,9 +29,8 @@ void subtract(Share& share, const Hand& hand) {
 }
 
 uint64_t max_attempts(const State& state, const Session& session) {
-  auto application = state.applications.find(session.spec.application);
-  return application == state.applications.end() ? proto::kMaxAttempts
-                                                 : application->second.max_attempts;
+  auto application = application_of(state, session);
+  return application == nullptr ? proto::kMaxAttempts : application->max_attempts;
 }
 
 // Parked: a task that kills whoever runs it must not be retried for ever.

@@ -264,11 +264,12 @@ void apply_retention(State& state, const proto::Now& now) {
   std::vector<Session*> over;
   for (auto& [uid, session] : state.sessions) {
     if (session->state != SessionState::kClosed) continue;
-    auto application = state.applications.find(session->spec.application);
-    bool known = application != state.applications.end();
+    auto application = application_of(state, *session);
     uint64_t results = session->spec.results_ttl_ms;
-    if (results == 0) results = known ? application->second.results_ttl_ms : proto::kResultsTtlMs;
-    uint64_t summary = known ? application->second.summary_ttl_ms : proto::kSummaryTtlMs;
+    if (results == 0) {
+      results = application != nullptr ? application->results_ttl_ms : proto::kResultsTtlMs;
+    }
+    uint64_t summary = application != nullptr ? application->summary_ttl_ms : proto::kSummaryTtlMs;
     auto closed_for =
         static_cast<uint64_t>(std::max<int64_t>(0, now.wall_ms() - session->closed_ms));
     if (closed_for >= std::max(summary, results)) {

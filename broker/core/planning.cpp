@@ -53,11 +53,11 @@ PlanSession plan_session(const State& state, const Session& session, uint64_t wa
   plan.min = session.state == proto::SessionState::kOpen ? session.spec.min_instances : 0;
   plan.served_us = session.served_us;
   plan.bound_us = session.slots_bound > 0 ? session.bound_us : 0;
-  auto application = state.applications.find(plan.application);
+  auto application = application_of(state, session);
   uint64_t delay_ms = proto::kDelayReleaseMs;
-  if (application != state.applications.end()) {
-    plan.application_max = application->second.max_instances;
-    delay_ms = application->second.delay_release_ms;
+  if (application != nullptr) {
+    plan.application_max = application->max_instances;
+    delay_ms = application->delay_release_ms;
   }
   if (session.state == proto::SessionState::kOpen && session.slots_bound > 0) {
     int64_t since = session.counters.unfinished() > 0 ? now_us : session.idle_since_us;

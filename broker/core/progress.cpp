@@ -6,15 +6,10 @@
 
 #include "broker/core/hands.hpp"
 #include "broker/core/task_watches.hpp"
+#include "proto/progress.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
-
-namespace {
-// Of one message: below header_bytes_max with the longest texts.
-constexpr size_t kReportsMax = 32;
-static_assert(kReportsMax * 2 * proto::kProgressTextBytesMax < proto::kHeaderBytesMax);
-}  // namespace
 
 void on_task_progress(State& state, Executor& executor, const proto::TaskProgress& message) {
   Session* session = state.session(message.uid);
@@ -37,14 +32,13 @@ void tell_progress(State& state) {
   for (auto uid : std::exchange(state.progress_due, {})) {
     Session* session = state.session(uid);
     if (session == nullptr) continue;
-    std::vector<proto::Progress> messages;
+    std::vector<proto::ProgressReport> reports;
     for (auto task : std::exchange(session->progress_due, {})) {
       auto report = session->progress.find(task);
       if (report == session->progress.end()) continue;
-      if (messages.empty() || messages.back().reports.size() >= kReportsMax)
-        messages.push_back({uid, {}});
-      messages.back().reports.push_back({task, report->second.percent, report->second.text});
+      reports.push_back({task, report->second.percent, report->second.text});
     }
+    auto messages = proto::in_messages<proto::Progress>(uid, std::move(reports));
     for (const auto& [peer, watcher] : session->watchers) {
       auto client = state.clients.find(peer);
       if (client == state.clients.end()) continue;

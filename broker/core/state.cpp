@@ -132,6 +132,11 @@ void add_event(State& state, Session& session, const proto::Now& now, std::strin
   touch(state, session);
 }
 
+const proto::Application* application_of(const State& state, const Session& session) {
+  auto found = state.applications.find(session.spec.application);
+  return found == state.applications.end() ? nullptr : &found->second;
+}
+
 void note(State& state, bool warning, std::string text) {
   state.actions.push_back(Note{warning, std::move(text)});
 }

@@ -487,6 +487,8 @@ void set_letters(Session& session, const proto::Run& run, proto::TaskState lette
 /// Adds to :events of the session.
 void add_event(State& state, Session& session, const proto::Now& now, std::string code,
                std::string text);
+/// Null where it was unregistered since.
+const proto::Application* application_of(const State& state, const Session& session);
 void note(State& state, bool warning, std::string text);
 /// Deterministic (splitmix64, Steele et al. 2014) from the seed that the shell gave.
 uint64_t next_random(State& state);

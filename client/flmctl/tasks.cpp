@@ -115,6 +115,13 @@ void show_failures(const tools::Failures& failures) {
                failures.show().c_str());
 }
 
+proto::Result<uint64_t> task_number(const Target& target, const std::string& verb) {
+  auto id = proto::parse_number<uint64_t>(target.task);
+  if (id && *id > 0) return *id;
+  return Error{proto::Code::kBadRequest,
+               "which task? flmctl " + verb + " SESSION/7, or -s SESSION -t 7"};
+}
+
 int list_tasks(Command& command, const Target& target) {
   if (target.id.empty()) {
     return command.fail_usage(
@@ -154,11 +161,8 @@ int list_tasks(Command& command, const Target& target) {
 }
 
 int view_task(Command& command, const Target& target) {
-  auto id = proto::parse_number<uint64_t>(target.task);
-  if (!id || *id == 0) {
-    return command.fail_usage(
-        {proto::Code::kBadRequest, "which task? flmctl view task SESSION/7, or -s SESSION -t 7"});
-  }
+  auto id = task_number(target, "view task");
+  if (!id) return command.fail_usage(id.error());
   auto session = command.client().open_session(target.id);
   auto status = session.status();
   if (*id > status.tasks) {

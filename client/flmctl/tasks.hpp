@@ -20,6 +20,9 @@ proto::Exception failure_of(const TaskResult& result);
 /// Prints the first three distinct failures to stderr.
 void show_failures(const tools::Failures& failures);
 
+/// The task that was named; the error says how, as `flmctl <verb> SESSION/7`.
+proto::Result<uint64_t> task_number(const Target& target, const std::string& verb);
+
 int list_tasks(Command& command, const Target& target);
 int view_task(Command& command, const Target& target);
 

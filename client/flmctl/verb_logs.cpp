@@ -4,7 +4,6 @@
 
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
-#include "proto/text.hpp"
 
 namespace flame::flmctl {
 
@@ -13,11 +12,8 @@ int run_logs(Command& command) {
   if (!target) return command.fail_usage(target.error());
   uint64_t task = 0;
   if (!target->task.empty()) {
-    auto id = proto::parse_number<uint64_t>(target->task);
-    if (!id || *id == 0) {
-      return command.fail_usage(
-          {proto::Code::kBadRequest, "which task? flmctl logs SESSION/7, or -s SESSION -t 7"});
-    }
+    auto id = task_number(*target, "logs");
+    if (!id) return command.fail_usage(id.error());
     task = *id;
   }
   auto session = command.client().open_session(target->id);

@@ -2,7 +2,6 @@
 // Copyright The Flame Authors
 #include <cstdio>
 
-#include "client/flmctl/files.hpp"
 #include "client/flmctl/verbs.hpp"
 #include "client/flmctl/yaml.hpp"
 #include "proto/application.hpp"
@@ -14,20 +13,16 @@ using proto::Error;
 
 namespace {
 
-constexpr uint64_t kManifestBytesMax = 1 << 20;
-
 /// Every application of the files; all are checked before the first is registered.
 proto::Result<std::vector<proto::Application>> read_manifests(
     const std::vector<std::string>& paths) {
   std::vector<proto::Application> applications;
   for (const auto& path : paths) {
-    auto text = read_file(path, kManifestBytesMax);
-    if (!text) return text.error();
-    auto documents = parse_yaml(*text);
-    if (documents && documents->empty()) {
+    auto documents = read_yaml(path);
+    if (!documents) return documents.error();
+    if (documents->empty()) {
       return Error{Code::kBadRequest, path + " holds no manifest; see docs/applications.md"};
     }
-    if (!documents) return Error{documents.error().code, path + ": " + documents.error().message};
     for (size_t i = 0; i < documents->size(); i++) {
       auto application = proto::application_from_manifest((*documents)[i]);
       if (!application) {

@@ -17,8 +17,6 @@ using proto::Value;
 
 namespace {
 
-constexpr uint64_t kManifestBytesMax = 1 << 20;
-
 /// `max_instances=8`, the value as YAML has it.
 proto::Result<std::pair<std::string, Value>> field_from(const std::string& word) {
   auto equals = word.find('=');
@@ -38,10 +36,8 @@ proto::Result<std::pair<std::string, Value>> field_from(const std::string& word)
 
 /// The spec of a manifest, or a plain map of fields.
 proto::Result<Map> fields_of_file(const std::string& path) {
-  auto text = read_file(path, kManifestBytesMax);
-  if (!text) return text.error();
-  auto documents = parse_yaml(*text);
-  if (!documents) return Error{documents.error().code, path + ": " + documents.error().message};
+  auto documents = read_yaml(path);
+  if (!documents) return documents.error();
   const Value* fields = documents->size() == 1 ? &documents->front() : nullptr;
   if (fields != nullptr && fields->find("spec") != nullptr) fields = fields->find("spec");
   if (fields == nullptr || fields->map() == nullptr) {

@@ -51,11 +51,8 @@ std::string show_change(const TaskStatus& task, Format format) {
 }
 
 int watch_task(Command& command, const Target& target) {
-  auto id = proto::parse_number<uint64_t>(target.task);
-  if (!id || *id == 0) {
-    return command.fail_usage(
-        {proto::Code::kBadRequest, "which task? flmctl watch SESSION/7, or -s SESSION -t 7"});
-  }
+  auto id = task_number(target, "watch");
+  if (!id) return command.fail_usage(id.error());
   auto session = command.client().open_session(target.id);
   auto format = *command.format();
   std::optional<TaskStatus> task;

@@ -4,6 +4,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "client/flmctl/files.hpp"
 #include "proto/text.hpp"
 
 namespace flame::flmctl {
@@ -110,6 +111,14 @@ Result<std::vector<Value>> parse_yaml(const std::string& text) {
   } catch (const YAML::Exception& error) {
     return Error{Code::kBadRequest, std::string("is not YAML: ") + error.what()};
   }
+  return documents;
+}
+
+Result<std::vector<Value>> read_yaml(const std::string& path) {
+  auto text = read_file(path, kTextMax);
+  if (!text) return text.error();
+  auto documents = parse_yaml(*text);
+  if (!documents) return Error{documents.error().code, path + ": " + documents.error().message};
   return documents;
 }
 

@@ -15,6 +15,9 @@ namespace flame::flmctl {
 /// both.
 proto::Result<std::vector<proto::Value>> parse_yaml(const std::string& text);
 
+/// The same of a file, or of stdin for "-"; errors begin with the path.
+proto::Result<std::vector<proto::Value>> read_yaml(const std::string& path);
+
 std::string to_yaml(const proto::Value& value);
 
 }  // namespace flame::flmctl

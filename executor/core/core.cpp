@@ -222,6 +222,7 @@ void Core::handle(const TurnEnded&) {
   if (drain_ == Drain::kStopping) {  // after the Bye there is no link, only processes that end
     fire_deadlines();
     outgoing_.clear();
+    reports_.clear();
     return step_drain();
   }
   link_.set_idle(wanted_slots_ == 0, now_);

@@ -7,6 +7,7 @@
 
 #include "executor/core/core.hpp"
 #include "proto/limits.hpp"
+#include "proto/progress.hpp"
 
 namespace flame::executor {
 
@@ -16,9 +17,6 @@ constexpr int64_t kRecordWaitUs = 5 * proto::kUsPerSecond;
 /// Runs listed in a hello: at most 80 bytes each, within header_bytes_max. Unstarted ones beyond it
 /// are dropped, which gives them back: what is not listed is not here.
 constexpr size_t kHandRunsMax = 2000;
-/// Of one message: below header_bytes_max with the longest texts.
-constexpr size_t kReportsMax = 32;
-static_assert(kReportsMax * 2 * proto::kProgressTextBytesMax < proto::kHeaderBytesMax);
 }  // namespace
 
 void Core::fire_deadlines() {
@@ -126,14 +124,11 @@ void Core::send_windows() {
 void Core::send_progress() {
   if (reports_.empty() || now_.mono_us < reports_due_us_) return;
   reports_due_us_ = now_.mono_us + int64_t{proto::kProgressMs} * proto::kUsPerMs;
-  for (auto& [uid, reports] : std::exchange(reports_, {})) {
-    proto::TaskProgress message{uid, {}};
-    for (auto& [task, report] : reports) {
-      message.reports.push_back(std::move(report));
-      if (message.reports.size() < kReportsMax) continue;
-      say(std::exchange(message, {uid, {}}));
-    }
-    if (!message.reports.empty()) say(std::move(message));
+  for (auto& [uid, by_task] : std::exchange(reports_, {})) {
+    std::vector<proto::ProgressReport> reports;
+    for (auto& [task, report] : by_task) reports.push_back(std::move(report));
+    for (auto& message : proto::in_messages<proto::TaskProgress>(uid, std::move(reports)))
+      say(std::move(message));
   }
 }
 

@@ -461,6 +461,21 @@ TEST_F(CoreTest, TheLastProgressOfEachTaskLeavesEveryTenthOfASecond) {
   EXPECT_EQ(last<proto::TaskProgress>().reports.at(0).percent, 100u);
 }
 
+TEST_F(CoreTest, AProgressThatComesTooLateKeepsNoLeavingExecutorBusy) {
+  serve_session();
+  dispatch(7, {1, 1});
+  turn();
+  for (uint64_t percent : {10, 99})
+    feed(InstanceEvent{1, shims::Progressed{1, percent, ""}}), turn();
+  feed(Terminate{});
+  answer(1, {1, 1});
+  turn();
+  recorded(7, {1, 1});
+  EXPECT_THAT(turn(), Contains("bye"));
+  after(200 * kMs);
+  EXPECT_GT(core_->next_deadline_us(), now_.mono_us);
+}
+
 TEST_F(CoreTest, TheLastUnbindReturnsWhatWasNotStarted) {
   serve_session();
   dispatch(7, {1, 10});
