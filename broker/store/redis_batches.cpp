@@ -217,8 +217,7 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
   if (phase_ == Phase::kReady && facts_.synced() != (meta_.fsync == "always"))
     return retry_later(0);
   if (!facts_.synced() && facts_.aof) {
-    uint64_t on_disk =
-        fsyncs_.on_look(asked_us, now_us(), confirmed, facts_.fsync_pending, facts_.fsync_delayed);
+    uint64_t on_disk = fsyncs_.on_look(asked_us, now_us(), confirmed, facts_.file);
     if (on_disk != 0) free_ring(on_disk);
     // A session that was created while this Redis could do better: seldom, and not for ever.
     bool asks = !facts_.has_waitaof() && on_disk != 0 && synced_wanted_ != 0;

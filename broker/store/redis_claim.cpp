@@ -255,10 +255,8 @@ void RedisStore::sync_by_looks(Then then, const std::shared_ptr<FsyncWatch>& wat
   writer_.send(RedisRequest({"INFO", "persistence"}), kSyncTimeoutUs,
                [this, then, watch, asked_us](RedisReplies&& replies) {
                  take_info(facts_, replies[0].text);
-                 if (watch->on_look(asked_us, now_us(), 1, facts_.fsync_pending,
-                                    facts_.fsync_delayed) != 0) {
+                 if (watch->on_look(asked_us, now_us(), 1, facts_.file) != 0)
                    return (this->*then)();
-                 }
                  retry_timer_ = loop_.call_at(now_us() + kLookIntervalUs, [this, then, watch] {
                    retry_timer_ = 0;
                    sync_by_looks(then, watch);

@@ -35,8 +35,9 @@ void take_line(RedisFacts& facts, std::string_view name, std::string_view value)
   if (name == "connected_slaves") facts.replicas = 0;
   bool one = name.starts_with("slave") && name.size() > 5 && name[5] >= '0' && name[5] <= '9';
   if (one && value.find("state=online") != value.npos) facts.replicas++;
-  if (name == "aof_pending_bio_fsync") facts.fsync_pending = value != "0";
-  if (name == "aof_delayed_fsync") facts.fsync_delayed = number(value);
+  if (name == "aof_last_write_status") facts.file.failed = value != "ok";
+  if (name == "aof_pending_bio_fsync") facts.file.pending = value != "0";
+  if (name == "aof_delayed_fsync") facts.file.delayed = number(value);
 }
 
 struct Meaning {

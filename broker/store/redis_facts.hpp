@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "broker/store/fsync_watch.hpp"
 #include "broker/store/store.hpp"
 #include "runtime/redis_connection.hpp"
 
@@ -30,8 +31,7 @@ struct RedisFacts {
   uint64_t maxmemory = 0;  ///< 0: no limit
   std::string policy;
   uint64_t replicas = 0;  ///< connected and in step
-  bool fsync_pending = false;
-  uint64_t fsync_delayed = 0;
+  AofLook file;
   std::string appendfsync;       ///< "" where CONFIG is not allowed
   bool fsync_on_rewrite = true;  ///< false: even `always` pauses while the AOF is rewritten
 

@@ -165,3 +165,21 @@ def replays(world):
     """(first, last, answered) of each: what Redis had forgotten, as the broker's log has it."""
     log = world.processes["broker"].log.read_text(errors="replace")
     return [tuple(map(int, numbers)) for numbers in REPLAY.findall(log)]
+
+
+def wait_for_looks(world, count):
+    """Until the broker has asked so often (INFO, each second) what is on disk."""
+
+    def looks():
+        with world.redis() as redis:
+            stats = redis("INFO", "commandstats").decode()
+        return int(re.search(r"cmdstat_info(?:\|\w+)?:calls=(\d+)", stats)[1])
+
+    before, own = looks(), 0
+
+    def enough():
+        nonlocal own
+        own += 1
+        return looks() - before - own >= count
+
+    world.wait(enough, "the broker looks whether its writes are on disk")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 import kill  # noqa: E402
 from check import Journal  # noqa: E402
 from resp import Redis  # noqa: E402
-from strike import forget_tasks, strike_one  # noqa: E402
+from strike import forget_tasks, strike_one, wait_for_looks  # noqa: E402
 from world import BIN, SESSION, World, state_of  # noqa: E402
 
 # At least 20 kills in all; FLAME_KILLS multiplies them.
@@ -163,24 +163,6 @@ def test_a_submit_that_waits_for_a_person_says_so_and_is_run_when_the_person_has
     world.wait(lambda: "1.0.0=ok" in world.flmctl("results", "held").stdout, "the task has run")
 
 
-def wait_until_the_ring_has_let_go(world):
-    """Of what is on disk by now: the broker looked (INFO, each second) twice, 1.2 s apart."""
-
-    def looks():
-        with world.redis() as redis:
-            stats = redis("INFO", "commandstats").decode()
-        return int(re.search(r"cmdstat_info(?:\|\w+)?:calls=(\d+)", stats)[1])
-
-    before, own = looks(), 0
-
-    def enough():
-        nonlocal own
-        own += 1
-        return looks() - before - own >= 4
-
-    world.wait(enough, "the broker looks whether its writes are on disk")
-
-
 LOSSY = {"fsync": "slow", "executors": 1, "slots": 4, "client": True, "loss": True, "tasks": 10**9}
 
 
@@ -220,7 +202,7 @@ def test_a_redis_that_lost_its_volume_under_a_living_broker_is_noticed_and_named
     assert world.create("gone").returncode == 0
     assert world.flmctl("submit", "gone", "1.0.0", "1.1.0", "--wait").returncode == 0
     world.wait(lambda: not list(world.redis()("KEYS", "flame:{gone}:input:*")), "all is recorded")
-    wait_until_the_ring_has_let_go(world)
+    wait_for_looks(world, 4)  # the ring has let go of what is on disk by now
     world.flmctl("submit", "gone", "2.0.5000")
     world.kill("redis", restart=None)
     for path in (world.folder / "redis").rglob("*.*"):

@@ -7,6 +7,7 @@ is lost, and all goes on by itself when Redis does. What dies is the matter of t
 import json
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 from check import Journal, check  # noqa: E402
 from kill import finish  # noqa: E402
 from resp import Redis, RedisError  # noqa: E402
+from strike import replays, wait_for_looks  # noqa: E402
 from world import BIN, World  # noqa: E402
 
 PASSWORD = "open-sesame-7"
@@ -75,6 +77,20 @@ def mend_the_disk(world):
     (world.folder / "redis" / "dump.rdb" / "in-the-way").rmdir()
     (world.folder / "redis" / "dump.rdb").rmdir()
     ask(world, "BGSAVE")
+
+
+def fill_the_disk(world):
+    """The file may grow no more: the batch that was just answered stays out of it."""
+    size = max(path.stat().st_size for path in (world.folder / "redis").rglob("*.incr.aof"))
+    pid = world.processes["redis"].pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    status = "aof_last_write_status"
+    world.wait(lambda: persistence(world)[status] == "err", "a write to the file has failed")
+
+
+def free_the_disk(world):
+    free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(world.processes["redis"].pid, resource.RLIMIT_FSIZE, free)
 
 
 def make_it_a_replica(world):
@@ -163,6 +179,7 @@ def switch_the_file_on(world):
 WHILE_RUNNING = {
     "OOM": (fill_up, "is full (maxmemory); raise it", give_memory),
     "MISCONF": (break_the_disk, "cannot write to its disk; free space there", mend_the_disk),
+    "ENOSPC": (fill_the_disk, "cannot write to its disk; free space there", free_the_disk),
     "READONLY": (make_it_a_replica, "is a replica; point the broker at the primary", promote_it),
     "BUSY": (run_a_long_script, "end it with SCRIPT KILL", end_the_script),
     "maxclients": (cut_connections, "raise its maxclients", allow_connections),
@@ -213,6 +230,23 @@ def test_what_redis_refuses_is_named_costs_nothing_and_ends_by_itself(name, worl
     finish(world)
     numbers = check(world)
     print(numbers)
+    assert numbers["tasks"] >= 3_000 and numbers["failed"] == 0
+
+
+@pytest.mark.parametrize("world", [{"tasks": 3_000}], indirect=True)
+def test_a_batch_that_a_full_disk_kept_out_of_the_file_comes_back_from_the_ring(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    world.wait(world.busy, "tasks wait and run")
+    fill_the_disk(world)
+    wait_for_looks(world, 4)  # far enough apart for "it is on disk by now"
+    said = len(replays(world))
+    world.kill("redis", restart=None)
+    world.processes["redis"].start()
+    world.wait(lambda: len(replays(world)) > said, "what the file lacks comes from the ring")
+    assert replays(world)[-1][2] >= 1, replays(world)  # answered ones among them
+    finish(world)
+    numbers = check(world)
     assert numbers["tasks"] >= 3_000 and numbers["failed"] == 0
 
 

@@ -15,7 +15,8 @@ RedisFacts good() {
       "Memory\r\nused_memory:900\r\n"
       "maxmemory:1000\r\nmaxmemory_policy:noeviction\r\nloading:0\r\nrole:master\r\naof_enabled:"
       "1\r\n"
-      "aof_pending_bio_fsync:1\r\naof_delayed_fsync:3\r\ncluster_enabled:0\r\nconnected_slaves:"
+      "aof_last_write_status:err\r\naof_pending_bio_fsync:1\r\naof_delayed_fsync:3\r\ncluster_"
+      "enabled:0\r\nconnected_slaves:"
       "3\r\n"
       "slave0:ip=10.0.0.1,port=1,state=online,offset=5,lag=0\r\n"
       "slave1:ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0\r\n"
@@ -27,8 +28,7 @@ TEST(RedisFacts, AreReadFromInfo) {
   auto facts = good();
   EXPECT_EQ(facts.run_id, "abc");
   EXPECT_EQ(facts.uptime_us, 7'000'000);
-  EXPECT_TRUE(facts.fsync_pending);
-  EXPECT_EQ(facts.fsync_delayed, 3u);
+  EXPECT_EQ(facts.file, (AofLook{.failed = true, .pending = true, .delayed = 3}));
   EXPECT_EQ(facts.replicas, 2u);
   EXPECT_TRUE(facts.memory_near_limit());
   EXPECT_FALSE(check_facts(facts, false, "p"));
