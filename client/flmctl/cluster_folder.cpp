@@ -98,7 +98,11 @@ proto::Result<ClusterFolder> ClusterFolder::make(const std::string& path) {
   auto absolute = fs::absolute(path, error).lexically_normal();
   if (!absolute.has_filename()) absolute = absolute.parent_path();
   fs::create_directories(absolute.parent_path(), error);
-  ClusterFolder folder(fs::weakly_canonical(absolute, error).string());
+  auto canonical = error ? fs::path() : fs::weakly_canonical(absolute, error);
+  if (error)
+    return Error{Code::kSystem,
+                 "cannot make " + path + ": " + error.message() + "; choose another --data"};
+  ClusterFolder folder(canonical.string());
   if (auto status = folder.make_folders(); !status) return status.error();
   return folder;
 }

@@ -57,6 +57,15 @@ TEST_F(ClusterFolderTest, IsPrivateAndComplete) {
   EXPECT_TRUE(fs::is_directory(folder->redis_folder()));
 }
 
+TEST_F(ClusterFolderTest, APathThatNoFolderCanHaveIsNamed) {
+  std::string name(300, 'x');
+  auto folder = ClusterFolder::make(top_ + "/" + name + "/data");
+  ASSERT_FALSE(folder);
+  EXPECT_NE(folder.error().message.find(name + "/data: File name too long"), std::string::npos)
+      << folder.error().message;
+  EXPECT_FALSE(ClusterFolder::make(top_ + "/" + name));
+}
+
 TEST_F(ClusterFolderTest, AFileInItsPlaceIsRefused) {
   std::ofstream(top_ + "/file") << "x";
   auto folder = ClusterFolder::make(top_ + "/file");
