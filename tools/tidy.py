@@ -45,6 +45,7 @@ ONE_FILE = {
     "msgpack": ["proto/codec.cpp"],
     "spdlog": ["runtime/log.cpp"],
     "boost": ["runtime/options.cpp"],
+    "curl": ["runtime/http_client.cpp"],
     # gRPC and protobuf: each file that includes one of them takes seconds to compile.
     "grpc": ["shims/grpc/client.cpp"],
     "grpcpp": [],
