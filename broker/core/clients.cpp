@@ -322,7 +322,7 @@ void on(State& state, Client& client, const proto::DeleteSession& message, const
                                           std::string(proto::name_of((*session)->state)) +
                                           "; close it first, or use --force"});
   }
-  std::string text = "session " + (*session)->name + " deleted";
+  std::string text = "Session <" + (*session)->name + "> was deleted.";
   proto::Durability level = (*session)->spec.durability;
   delete_session(state, **session);
   send_acknowledgement(state, level, client.peer, proto::Ok{message.request, text});

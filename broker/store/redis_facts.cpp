@@ -80,6 +80,15 @@ constexpr std::array kMeanings = {
         "holds something else under a key of ours; give the cluster a Redis database of its own"},
 };
 
+// The command that an error names in quotes: 'SETRANGE', and before Redis 7 `SETRANGE`.
+std::string command_in(std::string_view error_text) {
+  size_t begin = error_text.find_first_of("'`");
+  if (begin == error_text.npos) return "";
+  size_t end = error_text.find_first_of("'`", begin + 1);
+  if (end == error_text.npos || end - begin > 40) return "";
+  return proto::printable(error_text.substr(begin + 1, end - begin - 1));
+}
+
 Refusal refuse(Code code, bool final, std::string_view place, std::string_view text) {
   return {{code, "Redis at " + std::string(place) + " " + std::string(text), 0}, final};
 }
@@ -148,7 +157,19 @@ std::optional<Refusal> check_facts(const RedisFacts& facts, bool allow_volatile,
 Refusal explain(std::string_view error_text, std::string_view place) {
   constexpr std::string_view kDiscarded = "EXECABORT Transaction discarded because of: ";
   if (error_text.starts_with(kDiscarded)) error_text.remove_prefix(kDiscarded.size());
+  auto command = command_in(error_text);
+  // What follows the name are the arguments, so somebody's data.
+  if (error_text.starts_with("ERR unknown command")) {
+    return refuse(Code::kStoreRefused, true, place,
+                  "does not know the command " + command +
+                      " that Flame needs; take rename-command away, or use another Redis");
+  }
   auto word = error_text.substr(0, error_text.find(' '));
+  if (word == "NOPERM" && !command.empty()) {
+    return refuse(Code::kStoreRefused, true, place,
+                  "does not allow this user the command " + command +
+                      "; docs/redis.md has the ACL rule that is needed");
+  }
   for (const auto& meaning : kMeanings) {
     if (meaning.word == word) return refuse(meaning.code, meaning.final, place, meaning.text);
   }

@@ -93,8 +93,10 @@ std::string status_text(const ClusterStatus& status, const ClusterHealth& health
   line("http", status.http);
   line("redis", status.redis);
   if (health.memory_bytes != 0) {
-    line("memory", size_text(health.memory_bytes) + " of " + size_text(health.memory_max_bytes) +
-                       " in Redis");
+    auto limit = health.memory_max_bytes == 0
+                     ? " in Redis, no limit (maxmemory 0)"
+                     : " of " + size_text(health.memory_max_bytes) + " in Redis";
+    line("memory", size_text(health.memory_bytes) + limit);
   }
   if (status.settings.redis.empty()) {
     line("AOF", size_text(health.append_only_bytes) + ", fsync " + status.settings.appendfsync);

@@ -32,7 +32,7 @@ int run_delete(Command& command) {
   auto ok =
       command.ask<proto::Ok>(proto::DeleteSession{0, target->id, command.options().flag("force")});
   if (!ok) return command.fail(ok.error());
-  return say("Session <" + target->id + "> was deleted.");
+  return say(ok->text);  // the whole id, also of `last` and of a prefix
 }
 
 int run_unregister(Command& command) {

@@ -76,13 +76,17 @@ def finish(world):
         time.sleep(0.05)
 
 
-def run(kills, seed, fsync="everysec", tasks=100_000, executors=3, slots=16, keep=False, say=print):
-    """Raises Failure; returns the numbers of the run."""
+def run(kills, seed, fsync="everysec", keep=False, say=print, **more):
+    """Raises Failure; returns the numbers of the run. `more`: arguments of World."""
     started = time.monotonic()
-    world = World(seed, fsync, executors, slots, tasks)
-    say(f"seed {seed}, {kills} kills, fsync {fsync}, in {world.folder}")
+    world = World(seed, fsync, **more)
+    tasks = more.get("tasks", 0)
+    say(f"seed {seed}, {kills} kills, fsync {fsync}, {more} in {world.folder}")
     failed = True
     try:
+        if more.get("durability") == "replicated":
+            world.start_redis()
+            world.add_replica()
         world.start()
         hits = []  # of each kill the victims
         for words in deck_of(world.rng, kills, fsync == "slow"):
@@ -129,6 +133,10 @@ def main():
     parser.add_argument("--tasks", type=int, default=100_000, help="at least so many")
     parser.add_argument("--executors", type=int, default=3)
     parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument(
+        "--durability", choices=["stored", "synced", "replicated"], default="stored"
+    )
+    parser.add_argument("--redis-server", default="redis-server", help="another one than Debian's")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     options = parser.parse_args()
     begin = time.monotonic()
@@ -137,11 +145,13 @@ def main():
             options.kills,
             options.seed,
             options.fsync,
-            options.tasks,
-            options.executors,
-            options.slots,
             options.keep,
             lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True),
+            tasks=options.tasks,
+            executors=options.executors,
+            slots=options.slots,
+            durability=options.durability,
+            redis_server=options.redis_server,
         )
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)

@@ -37,7 +37,7 @@ def test_a_session_from_register_to_delete(running, tmp_path):
     assert running.flmctl("delete", "up-1").code == 1
     assert running.flmctl("close", "up-1").out == "Session <up-1> was closed.\n"
     assert running.flmctl("submit", "up-1", "five").code == 1
-    assert running.flmctl("delete", "up-1").code == 0
+    assert running.flmctl("delete", "last").out == "Session <up-1> was deleted.\n"
     assert running.flmctl("view", "up-1").code == 3
     assert running.flmctl("unregister", "upper").code == 0
 

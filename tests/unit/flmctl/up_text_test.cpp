@@ -57,6 +57,9 @@ TEST(StatusText, ShowsMemoryFileAndDisk) {
   EXPECT_TRUE(cluster_from_json(json)) << json;
   EXPECT_THAT(text, HasSubstr("/d  running\n"));
   EXPECT_THAT(json, HasSubstr("\"ready\": true"));
+  health.memory_max_bytes = 0;
+  text = status_text(example(), health, {.wall_us = 61'000'000});
+  EXPECT_THAT(text, HasSubstr("3.0 MiB in Redis, no limit (maxmemory 0)\n"));
 }
 
 TEST(StatusText, SaysWhyARunningClusterServesNobody) {

@@ -61,6 +61,16 @@ TEST(RedisFacts, ARefusalSaysWhatAndWhatNext) {
     EXPECT_EQ(refusal.error.message.find("something"), std::string::npos) << word;
   }
   EXPECT_FALSE(explain("OOM x", "p").final);
+  auto message = [](std::string_view text) { return explain(text, "p").error.message; };
+  // With the command's name, without its arguments.
+  for (std::string quote : {"'", "`"}) {
+    auto unknown = message("EXECABORT Transaction discarded because of: ERR unknown command " +
+                           quote + "XADD" + quote + ", with args beginning with: 'secret'");
+    EXPECT_NE(unknown.find("does not know the command XADD that"), std::string::npos) << unknown;
+    EXPECT_EQ(unknown.find("secret"), std::string::npos) << unknown;
+  }
+  auto denied = message("NOPERM this user has no permissions to run the 'xadd' command");
+  EXPECT_NE(denied.find("the command xadd; docs"), std::string::npos) << denied;
   EXPECT_TRUE(explain("WRONGPASS x", "p").final);
   EXPECT_NE(explain("ERR new\x01kind", "p").error.message.find("new\\x01kind"), std::string::npos);
 }
