@@ -177,6 +177,8 @@ class World:
             self.redis_port = free_port(random.Random())
             with self.redis() as redis:
                 redis("CONFIG", "SET", "port", self.redis_port)
+            argv = self.processes["redis"].argv  # the next one has it from the start
+            argv[argv.index("--port") + 1] = str(self.redis_port)
         return self.redis_port
 
     def add_replica(self):
