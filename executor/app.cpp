@@ -21,9 +21,11 @@ App::App(AppConfig config)
     : config_(std::move(config)),
       signals_(loop_, {SIGTERM, SIGINT, SIGUSR1}, [this](int signal) { on_signal(signal); }),
       core_(config_.core, loop_.now()),
+      http_(loop_),
       grpc_(shims::make_grpc_client(loop_)) {
   config_.place.guard = &guard_;
   config_.place.grpc = grpc_.get();
+  config_.place.http = &http_;
 }
 
 App::~App() {

@@ -14,6 +14,7 @@
 
 #include "executor/core/core.hpp"
 #include "runtime/event_loop.hpp"
+#include "runtime/http_client.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/socket.hpp"
 #include "shims/grpc/client.hpp"
@@ -62,6 +63,7 @@ class App {
   Core core_;
   Actions actions_;
   shims::Events events_;
+  runtime::HttpClient http_;
   std::unique_ptr<shims::GrpcClient> grpc_;  ///< null: built without
   std::unordered_map<InstanceId, std::unique_ptr<shims::Shim>> shims_;
   std::deque<std::pair<InstanceId, shims::OutputLog>> ended_;  ///< the last that wrote something

@@ -12,10 +12,10 @@ namespace flame::proto {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kShims = {"native", "shell", "grpc"};
+constexpr std::array<std::string_view, 4> kShims = {"native", "shell", "grpc", "rest"};
 /// `grpc`, and the original's words for it.
 constexpr std::array<std::string_view, 4> kGrpc = {"grpc", "Grpc", "Host", "host"};
-constexpr std::array<std::string_view, 3> kShimsLater = {"rest", "stdio", "library"};
+constexpr std::array<std::string_view, 2> kShimsLater = {"stdio", "library"};
 
 bool is_grpc(std::string_view shim) {
   return std::find(kGrpc.begin(), kGrpc.end(), shim) != kGrpc.end();
@@ -81,11 +81,45 @@ Status read_shim(const Value& value, std::string_view field, std::string& out) {
   }
   for (auto shim : kShimsLater) {
     if (out == shim) {
-      return Error{Code::kUnsupported,
-                   "shim '" + out + "' is not in this version; it has native, shell and grpc"};
+      return Error{
+          Code::kUnsupported,
+          "shim '" + out + "' is not in this version; it has native, shell, grpc and rest"};
     }
   }
-  return wrong(field, "native, shell or grpc, not '" + printable(out, 40) + "'");
+  return wrong(field, "native, shell, grpc or rest, not '" + printable(out, 40) + "'");
+}
+
+Status read(const Value& value, std::string_view field, bool& out) {
+  if (value.is_null()) return {};
+  auto said = std::get_if<bool>(&value.data);
+  if (said == nullptr) return wrong(field, "true or false");
+  out = *said;
+  return {};
+}
+
+Status read_rest(const Value& value, RestService& out) {
+  if (value.is_null()) return {};
+  if (!value.map()) return wrong("rest", "a map");
+  for (const auto& [name, item] : *value.map()) {
+    std::string field = "rest." + name;
+    Status status;
+    if (name == "url") {
+      status = read(item, field, out.url);
+    } else if (name == "health") {
+      status = read(item, field, out.health);
+    } else if (name == "content_type") {
+      status = read(item, field, out.content_type);
+    } else if (name == "batch") {
+      status = read(item, field, out.batch);
+    } else if (name == "ca_file") {
+      status = read(item, field, out.ca_file);
+    } else {
+      status = wrong("rest", "a map of url, health, content_type, batch and ca_file, not '" +
+                                 printable(name, 60) + "'");
+    }
+    if (!status) return status;
+  }
+  return {};
 }
 
 // One row per field: reading and the known names come from the same table.
@@ -123,6 +157,7 @@ const std::array kFields = {
     Field{"max_attempts", [](auto& v, auto f, auto& a) { return read(v, f, a.max_attempts); }},
     Field{"reuse", [](auto& v, auto f, auto& a) { return read_reuse(v, f, a.reuse); }},
     Field{"concurrency", [](auto& v, auto f, auto& a) { return read(v, f, a.concurrency); }},
+    Field{"rest", [](auto& v, auto, auto& a) { return read_rest(v, a.rest); }},
     Field{"results_ttl_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.results_ttl_ms); }},
     Field{"summary_ttl_ms", [](auto& v, auto f, auto& a) { return read(v, f, a.summary_ttl_ms); }},
 };
@@ -145,10 +180,43 @@ Status read_field(const std::string& name, const Value& value, Application& appl
                    (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?")};
 }
 
+// Not all that a URL may not be, only what would be misunderstood or shown to everybody.
+Status validate_rest(const RestService& rest) {
+  std::string_view rest_of_url = rest.url;
+  for (std::string_view scheme : {"http://", "https://"}) {
+    if (rest_of_url.starts_with(scheme)) rest_of_url.remove_prefix(scheme.size());
+  }
+  bool has_scheme = rest_of_url.size() < rest.url.size();
+  if (!rest.url.empty() && (!has_scheme || rest_of_url.empty())) {
+    return wrong("rest.url", "http://host:port/path or https://...");
+  }
+  if (rest_of_url.find('@') != rest_of_url.npos) {
+    return wrong("rest.url", "without user and password: everybody may see an application");
+  }
+  if (printable(rest.url) != rest.url || rest.url.find_first_of(" ?#") != rest.url.npos)
+    return wrong("rest.url", "without blanks, query and fragment");
+  for (const auto* text : {&rest.health, &rest.content_type}) {
+    if (text->empty() || printable(*text) != *text) return wrong("rest", "made of printable texts");
+  }
+  if (rest.health.front() != '/') return wrong("rest.health", "a path that begins with /");
+  if (rest.batch && rest.content_type != "application/json") {
+    return wrong("rest.content_type", "application/json with rest.batch: a batch is one document");
+  }
+  return {};
+}
+
 Status validate(const Application& a) {
   auto name = check_name("application", a.name);
   if (!name) return name.error();
-  if (a.command.empty()) return wrong("command", "set: the executable of the service");
+  if (a.shim != "rest" && a.rest != RestService{}) return wrong("rest", "absent without shim rest");
+  if (auto status = validate_rest(a.rest); !status) return status;
+  bool elsewhere = a.shim == "rest" && !a.rest.url.empty();
+  if (a.command.empty() && a.rest.url.find("{port}") != a.rest.url.npos)
+    return wrong("command", "set where rest.url has {port}: the executor tells it the port");
+  if (a.command.empty() && a.shim == "rest" && !elsewhere)
+    return wrong("command", "set, or rest.url: where the service runs already");
+  if (a.command.empty() && !elsewhere)
+    return wrong("command", "set: the executable of the service");
   if (!a.working_directory.empty() && a.working_directory.front() != '/') {
     return wrong("working_directory", "an absolute path");
   }
@@ -156,8 +224,9 @@ Status validate(const Application& a) {
   if (a.concurrency == 0 || a.concurrency > kConcurrencyMax) {
     return wrong("concurrency", "from 1 to " + std::to_string(kConcurrencyMax));
   }
-  if (a.concurrency > 1 && a.shim != "grpc") {
-    return wrong("concurrency", "1 unless the shim is grpc: others get a frame of tasks at a time");
+  if (a.concurrency > 1 && a.shim != "grpc" && a.shim != "rest") {
+    return wrong("concurrency",
+                 "1 unless the shim is grpc or rest: others get a frame of tasks at a time");
   }
   if (a.max_attempts == 0 || a.max_attempts > 1000) return wrong("max_attempts", "from 1 to 1000");
   return {};
@@ -166,6 +235,16 @@ Status validate(const Application& a) {
 }  // namespace
 
 bool reuses_by_default(std::string_view shim) { return !is_grpc(shim); }
+
+namespace {
+Map to_map(const RestService& rest) {
+  return {{"url", rest.url},
+          {"health", rest.health},
+          {"content_type", rest.content_type},
+          {"batch", rest.batch},
+          {"ca_file", rest.ca_file}};
+}
+}  // namespace
 
 Value to_value(const Application& a) {
   auto texts = [](const std::vector<std::string>& items) {
@@ -190,6 +269,7 @@ Value to_value(const Application& a) {
              {"results_ttl_ms", a.results_ttl_ms},
              {"summary_ttl_ms", a.summary_ttl_ms}};
   if (a.concurrency != 1) map.emplace_back("concurrency", a.concurrency);
+  if (a.shim == "rest") map.emplace_back("rest", to_map(a.rest));
   if (auto extra = a.extra.map()) map.insert(map.end(), extra->begin(), extra->end());
   return map;
 }

@@ -18,10 +18,21 @@
 
 namespace flame::proto {
 
+/// How a service behind the rest shim is reached.
+struct RestService {
+  std::string url;  ///< http(s)://host:port/path; {port}: chosen by the executor; "": a unix socket
+  std::string health = "/health";
+  std::string content_type = "application/octet-stream";  ///< of what is sent
+  bool batch = false;   ///< a frame of tasks in one JSON document; docs/applications.md
+  std::string ca_file;  ///< who may sign an https service's certificate; "": the system's list
+  friend bool operator==(const RestService&, const RestService&) = default;
+};
+
 struct Application {
   std::string name;
-  std::string shim = "native";  ///< native | shell | grpc (rest, stdio, library: named, refused)
-  std::string command;          ///< executable; looked up in PATH; no shell
+  std::string shim = "native";  ///< native | shell | grpc | rest (stdio, library: named, refused)
+  /// Executable; looked up in PATH; no shell. "" only for a rest service that runs elsewhere.
+  std::string command;
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string working_directory;  ///< absolute, or "" for a folder of the executor's
@@ -33,9 +44,10 @@ struct Application {
   uint64_t task_timeout_ms = 0;  ///< 0: none
   uint64_t max_attempts = kMaxAttempts;
   bool reuse = true;         ///< false: the process ends with its session; the default of grpc
-  uint64_t concurrency = 1;  ///< tasks that an instance has at the same time; only grpc
+  uint64_t concurrency = 1;  ///< tasks that an instance has at the same time; grpc, rest
   uint64_t results_ttl_ms = kResultsTtlMs;
   uint64_t summary_ttl_ms = kSummaryTtlMs;
+  RestService rest;
   Value extra;  ///< schema, url, installer, resources, kubernetes: kept and shown, not acting yet
 
   friend bool operator==(const Application&, const Application&) = default;

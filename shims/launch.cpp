@@ -122,7 +122,9 @@ proto::Result<Launch> make_launch(const proto::Application& application, const L
   launch.guard = place.guard;
   launch.socket_parent = place.work_directory;
   launch.grpc = place.grpc;
+  launch.http = place.http;
   launch.environment = make_environment(application, place);
+  if (application.command.empty()) return launch;  // a service that runs elsewhere
   auto program = find_program(application.command, launch.environment, place, launch.directory);
   if (!program) return program.error();
   launch.path = *program;

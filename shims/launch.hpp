@@ -18,7 +18,8 @@ struct LaunchPlace {
                                ///< folder in it
   Guard* guard = nullptr;      ///< told of what is started; null: nobody
   GrpcClient* grpc = nullptr;  ///< for services behind the grpc shim; null: none can be started
-  std::string endpoint = {};   ///< FLAME_ENDPOINT of services: where clients find the broker
+  runtime::HttpClient* http = nullptr;  ///< for services behind the rest shim
+  std::string endpoint = {};  ///< FLAME_ENDPOINT of services: where clients find the broker
 };
 
 /// Fails where the command is not found or the directory cannot be made; the text says where was

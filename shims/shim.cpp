@@ -4,6 +4,7 @@
 
 #include "shims/grpc/shim.hpp"
 #include "shims/native.hpp"
+#include "shims/rest/shim.hpp"
 #include "shims/shell.hpp"
 
 namespace flame::shims {
@@ -19,8 +20,10 @@ proto::Result<std::unique_ptr<Shim>> make_shim(const proto::Application& applica
   if (application.shim == "grpc") {
     return GrpcShim::start(application, launch, instance, loop, events);
   }
+  if (application.shim == "rest")
+    return RestShim::start(application, std::move(launch), instance, loop, events);
   return proto::Error{proto::Code::kUnsupported, "this executor has no shim `" + application.shim +
-                                                     "`: use native, shell or grpc"};
+                                                     "`: use native, shell, grpc or rest"};
 }
 
 }  // namespace flame::shims

@@ -26,6 +26,11 @@
 namespace flame::shims {
 
 class GrpcClient;
+}
+namespace flame::runtime {
+class HttpClient;
+}
+namespace flame::shims {
 
 // ---- what a shim is told
 // ------------------------------------------------------------------------------------
@@ -117,6 +122,7 @@ struct Launch {
   Guard* guard = nullptr;      ///< told of the process group; null: nobody
   std::string socket_parent;   ///< where a service's socket may get a folder
   GrpcClient* grpc = nullptr;  ///< null: this executor has none
+  runtime::HttpClient* http = nullptr;
 };
 
 class Shim {

@@ -74,7 +74,8 @@ GrpcShim::GrpcShim(const proto::Application& application, GrpcClient& client, In
       loop_(loop),
       events_(events),
       service_(loop, log_),
-      started_us_(loop.now().mono_us) {}
+      started_us_(loop.now().mono_us),
+      queue_(application.concurrency, 1, instance, events) {}
 
 GrpcShim::~GrpcShim() {
   if (connect_timer_ != 0) loop_.cancel(connect_timer_);
@@ -112,46 +113,23 @@ void GrpcShim::call_enter() {
 }
 
 void GrpcShim::invoke(const std::vector<Frame>& frames) {
-  for (const auto& frame : frames) {
-    auto& given = frames_.emplace_back();
-    given.next = frame.first;
-    given.left = frame.count;
-    given.inputs = frame.elements;
-    given.waits = frame.next;
-  }
+  queue_.add(frames);
   start_calls();
 }
 
 void GrpcShim::start_calls() {
-  for (auto at = frames_.begin();
-       at != frames_.end() && invokes_ < application_.concurrency && !exited_;) {
-    if (at->waits && at != frames_.begin()) return;
-    if (!at->running) start_next(*at);
-    at = at->left == 0 ? frames_.erase(at) : at + 1;
-  }
-}
-
-// Calls for the first task that is still wanted; the others before it are answered without.
-void GrpcShim::start_next(Given& given) {
-  while (given.left > 0) {
-    bool unwanted = std::any_of(given.cancelled.begin(), given.cancelled.end(),
-                                [&](const proto::Run& run) { return run.contains(given.next); });
-    if (!unwanted) {
-      given.running = true;
-      calls_++;
-      invokes_++;
-      log_.at(log_.uid(), {given.next, 1});  // of several at a time the last one
-      auto input = proto::ElementReader(given.inputs.view()).next().value_or("");
-      return connection_->invoke(given.next, session_, input);
-    }
-    tell(given, std::nullopt, "");
+  while (!exited_) {
+    auto call = queue_.next();
+    if (!call) return;
+    calls_++;
+    log_.at(log_.uid(), {call->first, 1});  // of several at a time the last one
+    auto input = proto::ElementReader(call->inputs.view()).next().value_or("");
+    connection_->invoke(call->first, session_, input);
   }
 }
 
 // The contract has no word for it: a task that runs goes on, and the executor's grace decides.
-void GrpcShim::cancel(const proto::Run& run) {
-  for (auto& given : frames_) given.cancelled.push_back(run);
-}
+void GrpcShim::cancel(const proto::Run& run) { queue_.cancel(run); }
 
 void GrpcShim::leave() {
   calls_++;
@@ -202,24 +180,17 @@ void GrpcShim::on_entered(const GrpcAnswer& answer) {
 
 void GrpcShim::on_invoked(proto::TaskId task, const GrpcAnswer& answer) {
   service_.read_output();  // what it wrote in the task, before the next one counts
-  if (--invokes_ == 0) log_.at(log_.uid(), {});
+  if (queue_.running() == 1) log_.at(log_.uid(), {});
   if (broken(answer)) return;
-  auto found = std::find_if(frames_.begin(), frames_.end(), [&](const Given& given) {
-    return given.running && given.next == task;
-  });
-  found->running = false;
-  if (answer.ok() && answer.output.size() <= proto::kPayloadBytesMax) {
-    tell(*found, std::nullopt, answer.output);
-  } else if (answer.ok() || answer.kind == Kind::kTooLarge) {
-    tell(*found,
-         Failure{0, proto::Code::kTaskOutputTooLarge,
-                 "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) +
-                     " bytes"},
-         "");
-  } else {
-    tell(*found, Failure{0, proto::Code::kTaskFailed, words_of(answer)}, "");
+  std::optional<Failure> failure;
+  if (answer.kind == Kind::kTooLarge) {
+    failure = Failure{
+        0, proto::Code::kTaskOutputTooLarge,
+        "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"};
+  } else if (!answer.ok()) {
+    failure = Failure{0, proto::Code::kTaskFailed, words_of(answer)};
   }
-  if (found->left == 0) frames_.erase(found);
+  queue_.answer(task, {{std::move(failure), answer.output}});
   start_calls();
 }
 
@@ -228,23 +199,6 @@ void GrpcShim::on_left(const GrpcAnswer& answer) {
   if (broken(answer)) return;
   if (!answer.ok()) return service_.terminate();
   events_.push_back({instance_, Left{}});
-}
-
-// ---- answers
-// ------------------------------------------------------------------------------------------------
-
-// One by one: the executor gathers what it tells the broker.
-void GrpcShim::tell(Given& given, std::optional<Failure> failure, std::string_view output) {
-  std::string element;
-  element.reserve(proto::element_size(output.size()));
-  proto::append_element(element, output);
-  Results results{given.next, 1, {}, proto::Bytes::own(std::move(element))};
-  if (failure) results.failures.push_back(std::move(*failure));
-  size_t taken = proto::skip_elements(given.inputs.view(), 1).value_or(given.inputs.size());
-  given.inputs = given.inputs.slice(taken, given.inputs.size() - taken);
-  given.next++;
-  given.left--;
-  events_.push_back({instance_, std::move(results)});
 }
 
 // ---- the end

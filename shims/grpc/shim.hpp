@@ -7,14 +7,13 @@
 // `concurrency`, at most one of a frame.
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "proto/application.hpp"
-#include "proto/bytes.hpp"
+#include "shims/call_queue.hpp"
 #include "shims/grpc/client.hpp"
 #include "shims/service_process.hpp"
 #include "shims/shim.hpp"
@@ -37,30 +36,18 @@ class GrpcShim final : public Shim {
   void kill() override;
 
  private:
-  /// What is not answered of a frame.
-  struct Given {
-    proto::TaskId next = 0;  ///< the first task without an answer
-    uint32_t left = 0;
-    proto::Bytes inputs;  ///< of those
-    bool waits = false;   ///< Frame::next
-    bool running = false;
-    std::vector<proto::Run> cancelled;
-  };
-
   GrpcShim(const proto::Application& application, GrpcClient& client, InstanceId instance,
            runtime::EventLoop& loop, Events& events);
 
   void try_connect();
   void call_enter();
   void start_calls();
-  void start_next(Given& given);
   void on_answer(const GrpcCall& call, const GrpcAnswer& answer);
   void on_entered(const GrpcAnswer& answer);
   void on_invoked(proto::TaskId task, const GrpcAnswer& answer);
   void on_left(const GrpcAnswer& answer);
   /// True if there was no answer, and never will be one.
   bool broken(const GrpcAnswer& answer);
-  void tell(Given& given, std::optional<Failure> failure, std::string_view output);
   void on_exit();
   void gone();
 
@@ -78,9 +65,8 @@ class GrpcShim final : public Shim {
 
   std::optional<EnterSession> to_enter_;  ///< not called yet: nobody listens
   std::string session_;
-  std::deque<Given> frames_;
-  uint64_t calls_ = 0;    ///< that run
-  uint64_t invokes_ = 0;  ///< of those
+  CallQueue queue_;
+  uint64_t calls_ = 0;  ///< that run, of all three methods
   bool exited_ = false;
 };
 

@@ -88,7 +88,7 @@ def test_an_id_that_is_taken(running):
         ("metadata: {name: ab}\nspec: {comand: x}", "did you mean 'command'?"),
         ("metadata: {name: ab}\nspec: {}", "'command' must be set"),
         ("metadata: {name: ab}\nspec: {command: x, max_attempts: many}", "'max_attempts' must be"),
-        ("metadata: {name: ab}\nspec: {command: x, shim: rest}", "shim 'rest' is not in this"),
+        ("metadata: {name: ab}\nspec: {command: x, shim: stdio}", "shim 'stdio' is not in this"),
         ("metadata: {name: ab}\nspec: {command: x}\nmore: 1", "unknown manifest field 'more'"),
         ("metadata: {name: ok}\nspec: {command: x}\n---\nspec: {}", "(document 2)"),
         ("\0\1\2", "is no manifest"),

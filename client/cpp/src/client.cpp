@@ -91,6 +91,8 @@ ApplicationOptions options_of(const proto::Application& application) {
   options.task_timeout = std::chrono::milliseconds(application.task_timeout_ms);
   options.reuse = application.reuse;
   options.concurrency = application.concurrency;
+  const auto& rest = application.rest;
+  options.rest = {rest.url, rest.health, rest.content_type, rest.batch, rest.ca_file};
   return options;
 }
 
@@ -110,6 +112,12 @@ proto::Application application_of(const ApplicationOptions& options) {
       static_cast<uint64_t>(std::max<int64_t>(0, options.task_timeout.count()));
   application.reuse = options.reuse.value_or(proto::reuses_by_default(options.shim));
   if (options.concurrency > 0) application.concurrency = options.concurrency;
+  auto& rest = application.rest;
+  rest.url = options.rest.url;
+  if (!options.rest.health.empty()) rest.health = options.rest.health;
+  if (!options.rest.content_type.empty()) rest.content_type = options.rest.content_type;
+  rest.batch = options.rest.batch;
+  rest.ca_file = options.rest.ca_file;
   return application;
 }
 

@@ -112,10 +112,10 @@ TEST(Application, ValuesOutsideTheirRangeAreRefused) {
 }
 
 TEST(Application, ShimsOfLaterVersionsAreUnsupportedAndOthersWrong) {
-  for (auto shim : {"rest", "stdio", "library"}) {
+  for (auto shim : {"stdio", "library"}) {
     EXPECT_NE(refusal({{"shim", shim}}, Code::kUnsupported).find(shim), std::string::npos);
   }
-  EXPECT_NE(refusal({{"shim", "telnet"}}).find("native, shell or grpc"), std::string::npos);
+  EXPECT_NE(refusal({{"shim", "telnet"}}).find("native, shell, grpc or rest"), std::string::npos);
 }
 
 TEST(Application, TheOriginalsWordsForGrpcMeanIt) {
@@ -124,6 +124,43 @@ TEST(Application, TheOriginalsWordsForGrpcMeanIt) {
     ASSERT_TRUE(a) << a.error().message;
     EXPECT_EQ(a->shim, "grpc");
     EXPECT_EQ(to_value(*a).text_at("shim"), "grpc");
+  }
+}
+
+TEST(Application, ARestServiceMayRunElsewhereAndSaysHowItIsReached) {
+  Map rest = {{"url", "https://sums.example/v1"},
+              {"health", "/ready"},
+              {"content_type", "application/json"},
+              {"batch", true},
+              {"ca_file", "/ca.pem"}};
+  auto a = application_from(Map{{"name", "sums"}, {"shim", "rest"}, {"rest", rest}});
+  ASSERT_TRUE(a) << a.error().message;
+  EXPECT_EQ(a->rest, (RestService{"https://sums.example/v1", "/ready", "application/json", true,
+                                  "/ca.pem"}));
+  EXPECT_EQ(*application_from(to_value(*a)), *a);
+  auto local = application_from(fields({{"shim", "rest"}, {"rest", Value()}}));
+  ASSERT_TRUE(local) << local.error().message;
+  EXPECT_EQ(local->rest, RestService{});
+}
+
+TEST(Application, ARestServiceThatCannotBeReachedIsRefused) {
+  auto with = [](Map rest) { return refusal({{"shim", "rest"}, {"rest", std::move(rest)}}); };
+  EXPECT_NE(refusal({{"rest", Map{{"url", "http://a"}}}}).find("without shim rest"),
+            std::string::npos);
+  for (auto url : {"ftp://a", "http://", "a:80"})
+    EXPECT_NE(with({{"url", url}}).find("http://host:port/path"), std::string::npos) << url;
+  EXPECT_NE(with({{"url", "http://me:secret@a"}}).find("user and password"), std::string::npos);
+  EXPECT_NE(with({{"url", "http://a/?x=1"}}).find("query"), std::string::npos);
+  EXPECT_NE(with({{"url", "http://a\r\nb"}}).find("blanks"), std::string::npos);
+  EXPECT_NE(with({{"health", "ready"}}).find("begins with /"), std::string::npos);
+  EXPECT_NE(with({{"content_type", "a\r\nb"}}).find("printable"), std::string::npos);
+  EXPECT_NE(with({{"batch", true}}).find("application/json"), std::string::npos);
+  EXPECT_NE(with({{"batch", "yes"}}).find("'rest.batch' must be true or false"), std::string::npos);
+  EXPECT_NE(with({{"urls", "x"}}).find("not 'urls'"), std::string::npos);
+  for (auto url : {"", "http://127.0.0.1:{port}"}) {
+    auto a = application_from(Map{{"name", "sums"}, {"shim", "rest"}, {"rest", Map{{"url", url}}}});
+    ASSERT_FALSE(a);
+    EXPECT_NE(a.error().message.find("'command'"), std::string::npos) << a.error().message;
   }
 }
 

@@ -97,10 +97,13 @@ TEST(ApplicationsPage, HasEveryFieldAndNoOther) {
   application.extra =
       Map{{"schema", 1}, {"url", 1}, {"installer", 1}, {"resources", 1}, {"kubernetes", 1}};
   std::set<std::string> expected, found;
+  application.shim = "rest";
   const Value value = to_value(application);
   for (const auto& [name, unused] : *value.map()) expected.insert("`" + name + "`");
+  const Value rest = *value.find("rest");
+  for (const auto& [name, unused] : *rest.map()) expected.insert("`" + name + "`");
   for (const auto& row : rows_of("applications.md")) {
-    if (row[0].front() == '`') found.insert(row[0]);
+    if (row[0].front() == '`' && row[0].find(' ') == std::string::npos) found.insert(row[0]);
   }
   expected.insert("`delay_release`");  // the same in seconds
   EXPECT_EQ(found, expected);

@@ -14,6 +14,7 @@
 
 #include "proto/elements.hpp"
 #include "runtime/clock.hpp"
+#include "runtime/http_client.hpp"
 #include "shims/grpc/client.hpp"
 #include "shims/launch.hpp"
 #include "shims/shim.hpp"
@@ -34,7 +35,8 @@ class ShimTest : public ::testing::Test {
 
   void start(proto::Application application) {
     application.name = "test";
-    auto launch = make_launch(application, {program_directory(), folder_, nullptr, grpc_.get()});
+    auto launch =
+        make_launch(application, {program_directory(), folder_, nullptr, grpc_.get(), &http_});
     ASSERT_TRUE(launch) << launch.error().message;
     auto shim = make_shim(application, std::move(*launch), 1, loop_, events_);
     ASSERT_TRUE(shim) << shim.error().message;
@@ -100,6 +102,7 @@ class ShimTest : public ::testing::Test {
   std::string folder_;
   runtime::EventLoop loop_;
   Events events_;
+  runtime::HttpClient http_{loop_};
   std::unique_ptr<GrpcClient> grpc_ = make_grpc_client(loop_);
   std::unique_ptr<Shim> shim_;
 };

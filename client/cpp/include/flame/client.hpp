@@ -34,11 +34,20 @@ struct ClientOptions {
   std::chrono::milliseconds request_timeout{30'000};
 };
 
+/// A service behind the shim `rest`; "" means the default.
+struct RestOptions {
+  std::string url = {};  ///< "": a unix socket of the executor's
+  std::string health = {};
+  std::string content_type = {};
+  bool batch = false;
+  std::string ca_file = {};
+};
+
 /// A kind of service. The meaning of each field is in docs/applications.md; 0 and "" mean the
 /// default.
 struct ApplicationOptions {
   std::string name = {};
-  std::string shim = "native";  ///< native, shell or grpc
+  std::string shim = "native";  ///< native, shell, grpc or rest
   std::string command = {};     ///< executable; no shell
   std::vector<std::string> arguments = {};
   std::vector<std::pair<std::string, std::string>> environment = {};
@@ -49,7 +58,8 @@ struct ApplicationOptions {
   uint64_t max_attempts = 0;
   std::chrono::milliseconds task_timeout{0};
   std::optional<bool> reuse = {};  ///< false: a process serves one session only
-  uint64_t concurrency = 0;        ///< tasks at the same time in one instance; only grpc
+  uint64_t concurrency = 0;        ///< tasks at the same time in one instance; grpc, rest
+  RestOptions rest = {};
 };
 
 /// What becomes different; the rest stays as it is.

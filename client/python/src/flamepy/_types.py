@@ -102,6 +102,7 @@ class ApplicationAttributes:
     max_attempts: int | None = None
     reuse: str | None = None
     concurrency: int | None = None
+    rest: dict[str, Any] | None = None
     results_ttl_ms: int | None = None
     summary_ttl_ms: int | None = None
 
