@@ -5,6 +5,7 @@
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -73,3 +74,22 @@ def fetched(name, packages):
             pytest.skip(f"{packages[0]} and others cannot be fetched here: {reason}")
         (folder / "complete").touch()
     return folder
+
+
+UNREACHABLE = re.compile(
+    "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|getaddrinfo|name resolution"
+    "|Name or service not known|Network is unreachable|SSLError"
+)
+
+
+@pytest.fixture(scope="session")
+def original():
+    """The interpreter of an environment with flamepy 0.6.0, fetched once."""
+    done = subprocess.run(
+        [ROOT / "tools/original_flamepy"], capture_output=True, text=True, check=False
+    )
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        reason = done.stderr.strip().splitlines()[-1]
+        pytest.skip(f"flamepy 0.6.0 cannot be fetched, no package index is reachable: {reason}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -246,15 +246,16 @@ def test_applications_are_shown_and_unregistered(shared):
     shown = shared.get_application("shown")
     assert (shown.name, shown.shim, shown.command, shown.max_instances) == (
         "shown",
-        "shell",
+        flamepy.Shim.SHELL,
         "cat",
         3,
     )
     assert "shown" in [application.name for application in shared.list_applications()]
     shared.unregister_application("shown")
+    assert shared.get_application("shown") is None
     host = flamepy.ApplicationAttributes(shim=flamepy.Shim.HOST, command="service")
     shared.register_application("hosted", host)
-    assert shared.get_application("hosted").shim == "grpc"
+    assert shared.get_application("hosted").shim is flamepy.Shim.HOST
     with pytest.raises(flamepy.FlameError, match="(?i)wasm"):
         shared.register_application("bad", flamepy.ApplicationAttributes(shim=flamepy.Shim.WASM))
     with pytest.raises(flamepy.FlameError, match="no application"):

@@ -4,7 +4,6 @@
 published, against a real cluster of ours; and a service in plain grpcio for what goes wrong."""
 
 import os
-import re
 import signal
 import subprocess
 
@@ -14,24 +13,6 @@ import flamepy
 from flamepy import service
 
 from conftest import ROOT, SERVICES, system, wait_until
-
-UNREACHABLE = re.compile(
-    "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|getaddrinfo|name resolution"
-    "|Name or service not known|Network is unreachable|SSLError"
-)
-
-
-@pytest.fixture(scope="session")
-def original():
-    """The interpreter of an environment with flamepy 0.6.0, fetched once."""
-    done = subprocess.run(
-        [ROOT / "tools/original_flamepy"], capture_output=True, text=True, check=False
-    )
-    if done.returncode and UNREACHABLE.search(done.stderr):
-        reason = done.stderr.strip().splitlines()[-1]
-        pytest.skip(f"flamepy 0.6.0 cannot be fetched, no package index is reachable: {reason}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture

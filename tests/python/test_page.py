@@ -72,7 +72,7 @@ def test_the_instance_block_is_a_service_of_one_function(shared, tmp_path, monke
 
 def test_every_exception_of_the_page_exists():
     rows = re.findall(r"^\| `(\w+Error)` \| (?:`([\w.]+)`)? ?\|", PAGE, re.M)
-    assert len(rows) == 7
+    assert len(rows) == 8
     for name, base in rows:
         kind = getattr(flamepy, name)
         assert issubclass(kind, flamepy.FlameError)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from flamepy import _connection
 from flamepy import _verbs as verbs
+from flamepy._context import FlameClientTls, refuse_tls
 from flamepy._endpoint import find_endpoint
 from flamepy._html import Rows
 from flamepy._proto import messages as m
@@ -25,24 +26,27 @@ from flamepy._types import (
     ResourceRequirement,
     SessionAttributes,
 )
-from flamepy.errors import exception_of
+from flamepy.errors import Code, FlameError, exception_of
 
 T = TypeVar("T")
 
 
 def connect(
-    address: str | None = None,
+    addr: str | None = None,
+    tls_config: FlameClientTls | None = None,
     *,
     timeout: float = 5.0,
     request_timeout: float = 30.0,
 ) -> Connection:
-    """Connects to the broker at `address`, else at FLAME_ENDPOINT, else at that of the default
-    local cluster (`flmctl up`). Raises NoBrokerError where none answers within `timeout` seconds.
+    """Connects to the broker at `addr`, else at FLAME_ENDPOINT, else at that of the current context
+    in ~/.flame/flame.yaml, else at that of the default local cluster (`flmctl up`). Raises
+    NoBrokerError where none answers within `timeout` seconds. There is no TLS yet.
 
     The connection then repairs itself: while a broker restarts, calls wait (requests at most
     `request_timeout` seconds), and what was submitted is not lost.
     """
-    return Connection(find_endpoint(address), timeout, request_timeout)
+    refuse_tls(tls_config)
+    return Connection(find_endpoint(addr), timeout, request_timeout)
 
 
 class Connection:
@@ -58,6 +62,11 @@ class Connection:
         except BaseException:
             self._io.close(0)
             raise
+
+    @classmethod
+    def connect(cls, addr: str, tls_config: FlameClientTls | None = None) -> Connection:
+        """flamepy.connect, as flamepy 0.6 has it too."""
+        return connect(addr, tls_config)
 
     def wait_until_up(self) -> m.Welcome:
         return self._io.wait_until_up(self.request_timeout)
@@ -80,7 +89,7 @@ class Connection:
 
     def create_session(
         self,
-        application: str | SessionAttributes,
+        attrs: str | SessionAttributes,
         common_data: bytes | None = None,
         session_id: str | None = None,
         min_instances: int = 0,
@@ -93,11 +102,12 @@ class Connection:
         retention: str = "ttl",
         results_ttl: float | None = None,
     ) -> Session:
-        """A new session of an application; without an id a name is drawn."""
-        if isinstance(application, SessionAttributes):
-            return self._create(application, open_or_create=False)
+        """A new session of the application `attrs`, or with these attributes; without an id a name
+        is drawn."""
+        if isinstance(attrs, SessionAttributes):
+            return self._create(attrs, open_or_create=False)
         attributes = SessionAttributes(
-            application=application,
+            application=attrs,
             id=session_id,
             common_data=common_data,
             min_instances=min_instances,
@@ -118,7 +128,8 @@ class Connection:
             attached = self._attach(session_id)
             return Session(self, attached.info, attached)
         attributes = SessionAttributes(**{**vars(spec), "id": session_id})
-        return self._create(attributes, open_or_create=True)
+        with verbs.other_spec():
+            return self._create(attributes, open_or_create=True)
 
     def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
         message = verbs.create_session(attributes, open_or_create)
@@ -172,8 +183,14 @@ class Connection:
     def unregister_application(self, name: str) -> None:
         self._ask(verbs.unregister_application(name))
 
-    def get_application(self, name: str) -> Application:
-        return self._ask(verbs.get_application(name))
+    def get_application(self, name: str) -> Application | None:
+        """None where there is none of this name."""
+        try:
+            return self._ask(verbs.get_application(name))
+        except FlameError as error:
+            if error.kind is not Code.NOT_FOUND:
+                raise
+            return None
 
     def list_applications(self) -> list[Application]:
         return self._ask(verbs.list_applications())
@@ -208,6 +225,15 @@ class Connection:
 
 
 # ---- one connection for the functions of the module ----------------------------------------------
+
+
+class ConnectionInstance:
+    """flamepy 0.6's name for it."""
+
+    @classmethod
+    def instance(cls) -> Connection:
+        return default_connection()
+
 
 _default: Connection | None = None
 _default_lock = threading.Lock()
@@ -277,7 +303,7 @@ def unregister_application(name: str) -> None:
     default_connection().unregister_application(name)
 
 
-def get_application(name: str) -> Application:
+def get_application(name: str) -> Application | None:
     return default_connection().get_application(name)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Where the broker is: argument, FLAME_ENDPOINT, the default local cluster's cluster.json; as
-flmctl."""
+"""Where the broker is: argument, FLAME_ENDPOINT, the current context of ~/.flame/flame.yaml, the
+default local cluster's cluster.json; as flmctl."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 
+from flamepy._context import context_file, endpoint_of_context
 from flamepy.errors import Code, FlameError
 
 _FALLBACK = "tcp://127.0.0.1:7700"
@@ -28,12 +29,19 @@ def _endpoint_of_cluster(folder: pathlib.Path) -> str:
     return endpoint if isinstance(endpoint, str) else ""
 
 
+def local_endpoint() -> str:
+    return _endpoint_of_cluster(default_cluster_folder()) or _FALLBACK
+
+
 def find_endpoint(address: str | None = None) -> str:
     found = address or os.environ.get("FLAME_ENDPOINT")
-    return checked(found or _endpoint_of_cluster(default_cluster_folder()) or _FALLBACK)
+    if found:
+        return checked(found)
+    found = endpoint_of_context()
+    return checked(found, f" (from {context_file()})") if found else checked(local_endpoint())
 
 
-def checked(address: str) -> str:
+def checked(address: str, source: str = "") -> str:
     scheme, separator, rest = address.partition("://")
     if not separator:
         scheme, rest = "tcp", address
@@ -42,7 +50,7 @@ def checked(address: str) -> str:
     if not good:
         raise FlameError(
             Code.BAD_REQUEST,
-            f"'{address}' is no address of a broker; one looks like tcp://HOST:PORT or "
+            f"'{address}'{source} is no address of a broker; one looks like tcp://HOST:PORT or "
             "ipc:///PATH. `flmctl status` shows that of the local cluster",
         )
     return f"{scheme}://{rest}"

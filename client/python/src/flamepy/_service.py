@@ -2,7 +2,7 @@
 # Copyright The Flame Authors
 """The service side: what runs your tasks. Derive from FlameService, give it to run(), and register
 the program as an application with `shim: native`. An executor starts the program, once per slot,
-and all calls come on one thread."""
+and all calls come on one thread. With `shim: grpc` it is served by `_grpc_service.py`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flamepy._async_calls import AsyncCalls
 
 __all__ = [
+    "FLAME_INSTANCE_ENDPOINT",
     "ApplicationContext",
     "BatchContext",
     "FlameService",
@@ -36,9 +37,14 @@ __all__ = [
     "run",
 ]
 
+FLAME_INSTANCE_ENDPOINT = "FLAME_INSTANCE_ENDPOINT"
+"""The variable that names the unix socket of a service behind the grpc shim."""
+
 
 @dataclass
 class ApplicationContext:
+    """Behind the native shim only the name is known."""
+
     name: str
     image: str | None = None
     command: str | None = None
@@ -48,22 +54,32 @@ class ApplicationContext:
 
 @dataclass
 class SessionContext:
+    _common_data: bytes | None
     session_id: str
     application: ApplicationContext
-    _common_data: bytes | None = None
 
     def common_data(self) -> bytes | None:
         """What the session was created with; nothing where it has none."""
         return self._common_data
 
 
-class TaskContext(NamedTuple):
+class _TaskFields(NamedTuple):
     number: int
     """1, 2, 3 ... within the session."""
     session_id: str
     input: bytes
     attempt: int
     """Above 1: an earlier executor or service was lost with the task in hand."""
+
+
+class TaskContext(_TaskFields):
+    __slots__ = ()
+
+    def __new__(
+        cls, task_id: str, session_id: str, input: bytes | None = None, attempt: int = 1
+    ) -> TaskContext:
+        """For tests of a service."""
+        return tuple.__new__(cls, (int(task_id), session_id, input or b"", attempt))
 
     @property
     def task_id(self) -> str:
@@ -122,9 +138,14 @@ class FlameService:
 
 
 def run(service: FlameService) -> None:
-    """Serves until the executor closes the connection. Exits with 2 and a sentence where the
-    program was not started by an executor."""
+    """Serves until the executor closes the connection or, behind the grpc shim, ends the process.
+    Exits with 2 and a sentence where the program was not started by an executor."""
     descriptor = os.environ.get("FLAME_INSTANCE_FD", "")
+    if not descriptor and os.environ.get(FLAME_INSTANCE_ENDPOINT):
+        from flamepy._grpc_service import FlameInstanceServer
+
+        FlameInstanceServer(service).start()
+        return
     if not descriptor.isdecimal():
         sys.exit(_not_started())
     try:
@@ -288,7 +309,7 @@ class _Server:
         application = ApplicationContext(texts[1].decode())
         refusal = ""
         try:
-            context = SessionContext(self._session, application, texts[2] or None)
+            context = SessionContext(texts[2] or None, self._session, application)
             self._value_of(self._service.on_session_enter(context))
         except Exception as error:
             refusal = reason_of(error)

@@ -23,7 +23,7 @@ from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
-from flamepy._types import InstanceLog, Task, TaskProgress, TaskState
+from flamepy._types import Event, InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
 from flamepy.errors import Code, FlameError
 
@@ -52,10 +52,10 @@ class Session(SessionView):
 
     # ---- submit ----------------------------------------------------------------------------------
 
-    def run(self, data: bytes) -> Future:
+    def run(self, input_data: bytes) -> Future:
         """Submits one task. Returns at once unless very much is waiting to be sent; tasks that are
         submitted in quick succession travel together."""
-        data = checked(data)
+        data = checked(input_data)
         attached = self._ready()
         decode = self._decode
         run, index = attached.queue.add(
@@ -65,9 +65,9 @@ class Session(SessionView):
 
     submit = run
 
-    def invoke(self, data: bytes, timeout: float | None = None) -> bytes:
+    def invoke(self, input_data: bytes, timeout: float | None = None) -> bytes:
         """Submits one task and waits for its output."""
-        output: bytes = self.run(data).result(timeout)
+        output: bytes = self.run(input_data).result(timeout)
         return output
 
     def create_task(self, input_data: bytes) -> Task:
@@ -219,10 +219,13 @@ class Session(SessionView):
 
         attached.tell_progress = None if call is None else tell
 
-    def watch_task(self, task_id: int | str, timeout: float | None = None) -> Iterator[Task]:
+    def watch_task(self, task_id: int | str, timeout: float | None = None) -> TaskWatcher:
         """The task now, and again whenever something of it changed, until it is finished. States
         that it had between two steps are not told. FlameTimeoutError where it stays as it is for
         `timeout` seconds."""
+        return TaskWatcher(self._watch_task(task_id, timeout))
+
+    def _watch_task(self, task_id: int | str, timeout: float | None) -> Iterator[Task]:
         known = ""
         while True:
             task = self.connection._ask(verbs.watch_task(self.id, task_id, known), timeout)
@@ -230,6 +233,11 @@ class Session(SessionView):
             if task.is_completed():
                 return
             known = task.version
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened to the session, the last 256, asked for at each use."""
+        return self.connection._ask(verbs.session_events(self.id))
 
     def logs(self, task_id: int | str | None = None) -> list[InstanceLog]:
         """What the session's service instances wrote to stdout and stderr last, 64 KiB of each; of
@@ -263,11 +271,11 @@ class Session(SessionView):
         return self.connection._ask(verbs.get_task(self.id, task_id))
 
     def list_tasks(
-        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = False
+        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = True
     ) -> Iterator[Task]:
         """Tasks as they are recorded, in the order of their numbers from `start` on; only those of
-        `states` if there are any. Asked for page by page: a question of people and programs that
-        look, not the way to read results."""
+        `states` if there are any, and without input and output where `payloads` says so. Asked for
+        page by page: a question of people and programs that look, not the way to read results."""
         states = tuple(states)
         while start:
             ask = verbs.get_tasks(self.id, start, 0, states, payloads)
@@ -298,6 +306,19 @@ class Session(SessionView):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class TaskWatcher:
+    """From `Session.watch_task`: iterate over it."""
+
+    def __init__(self, tasks: Iterator[Task]) -> None:
+        self._tasks = tasks
+
+    def __iter__(self) -> TaskWatcher:
+        return self
+
+    def __next__(self) -> Task:
+        return next(self._tasks)
 
 
 def _outputs(

@@ -5,9 +5,8 @@ synchronous and the asynchronous client send the same ones, each in its way."""
 
 from __future__ import annotations
 
-import secrets
-import string
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Generic, NamedTuple, TypeVar
 
@@ -18,6 +17,7 @@ from flamepy._proto.rows import decode_logs, decode_rows, decode_tasks
 from flamepy._types import (
     Application,
     ApplicationAttributes,
+    Event,
     Executor,
     InstanceLog,
     Node,
@@ -25,11 +25,11 @@ from flamepy._types import (
     Task,
     TaskState,
     VersionedData,
+    short_name,
 )
-from flamepy.errors import Code, FlameError, TooLargeError
+from flamepy.errors import Code, FlameError, FlameErrorCode, TooLargeError
 
 T = TypeVar("T")
-_LETTERS = string.ascii_letters + string.digits
 FOR_EVER = 10.0 * 365 * 86_400
 """The time-out of a request that has none."""
 
@@ -52,8 +52,20 @@ class CancelledTasks(NamedTuple):
 
 def create_session(attributes: SessionAttributes, open_or_create: bool) -> m.CreateSession:
     common = checked_common(attributes.common_data)
-    name = attributes.id or _drawn_name(attributes.application)
+    name = attributes.id or short_name(attributes.application)
     return m.CreateSession(0, name, open_or_create, _spec_of(attributes), common)
+
+
+@contextlib.contextmanager
+def other_spec() -> Iterator[None]:
+    """To open with a spec that is not the session's is an argument that is wrong, as in flamepy
+    0.6."""
+    try:
+        yield
+    except FlameError as error:
+        if error.kind is Code.ALREADY_EXISTS:
+            error.code = FlameErrorCode.INVALID_ARGUMENT
+        raise
 
 
 def checked_common(common: bytes | None) -> bytes:
@@ -67,10 +79,6 @@ def checked_common(common: bytes | None) -> bytes:
             f"common data of {len(common)} bytes; at most {limits.COMMON_BYTES_MAX}",
         )
     return common
-
-
-def _drawn_name(application: str) -> str:
-    return application + "-" + "".join(secrets.choice(_LETTERS) for _ in range(6))
 
 
 def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
@@ -88,6 +96,13 @@ def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
 
 def session_info(session_id: str) -> Ask[m.SessionInfo]:
     return Ask(m.OpenSession(0, session_id), _as_it_is)
+
+
+def session_events(session_id: str) -> Ask[list[Event]]:
+    def meaning(found: m.Listing) -> list[Event]:
+        return [Event.from_row(row) for row in decode_rows(found.payload)[0].get("events", [])]
+
+    return Ask(m.View(0, "session", session_id), meaning)
 
 
 def list_sessions() -> Ask[Rows[m.SessionInfo]]:

@@ -18,6 +18,7 @@ __all__ = [
     "FlameErrorCode",
     "FlameTimeoutError",
     "NoBrokerError",
+    "NotYetError",
     "SessionClosedError",
     "TaskCancelledError",
     "TaskError",
@@ -102,6 +103,10 @@ class TaskError(FlameError):
 
 class TaskCancelledError(TaskError, concurrent.futures.CancelledError):
     """The task was cancelled before it finished, for example because its session was closed."""
+
+
+class NotYetError(FlameError, NotImplementedError):
+    """A name of flamepy 0.6 that this version does not have: Runner, the object cache, Sandbox."""
 
 
 class BrokenWorkerError(TaskError, concurrent.futures.BrokenExecutor):

@@ -25,7 +25,7 @@ from flamepy._types import (
 )
 from flamepy.aio._delivery import Delivery
 from flamepy.aio._session import Session
-from flamepy.errors import exception_of
+from flamepy.errors import Code, FlameError, exception_of
 
 T = TypeVar("T")
 
@@ -55,12 +55,12 @@ class Opening(Generic[C]):
 
 
 def connect(
-    address: str | None = None, *, timeout: float = 5.0, request_timeout: float = 30.0
+    addr: str | None = None, *, timeout: float = 5.0, request_timeout: float = 30.0
 ) -> Opening[Connection]:
     """`async with flamepy.aio.connect() as connection`, or `await`. As flamepy.connect: the broker
-    at `address`, else at FLAME_ENDPOINT, else of the default local cluster; NoBrokerError where
-    none answers within `timeout` seconds. The connection then repairs itself."""
-    return Opening(_connect(find_endpoint(address), timeout, request_timeout))
+    at `addr`, else where flamepy.connect looks; NoBrokerError where none answers within `timeout`
+    seconds. The connection then repairs itself."""
+    return Opening(_connect(find_endpoint(addr), timeout, request_timeout))
 
 
 async def _connect(address: str, timeout: float, request_timeout: float) -> Connection:
@@ -142,7 +142,7 @@ class Connection:
 
     def create_session(
         self,
-        application: str | SessionAttributes,
+        attrs: str | SessionAttributes,
         common_data: bytes | None = None,
         session_id: str | None = None,
         min_instances: int = 0,
@@ -156,10 +156,10 @@ class Connection:
         results_ttl: float | None = None,
     ) -> Opening[Session]:
         """`async with connection.create_session(...) as session`, or `await`."""
-        if isinstance(application, SessionAttributes):
-            return Opening(self._create(application, open_or_create=False))
+        if isinstance(attrs, SessionAttributes):
+            return Opening(self._create(attrs, open_or_create=False))
         attributes = SessionAttributes(
-            application=application,
+            application=attrs,
             id=session_id,
             common_data=common_data,
             min_instances=min_instances,
@@ -181,7 +181,11 @@ class Connection:
         if spec is None:
             return Opening(self._get(session_id))
         attributes = SessionAttributes(**{**vars(spec), "id": session_id})
-        return Opening(self._create(attributes, open_or_create=True))
+        return Opening(self._open_or_create(attributes))
+
+    async def _open_or_create(self, attributes: SessionAttributes) -> Session:
+        with verbs.other_spec():
+            return await self._create(attributes, open_or_create=True)
 
     async def _create(self, attributes: SessionAttributes, open_or_create: bool) -> Session:
         message = verbs.create_session(attributes, open_or_create)
@@ -223,8 +227,14 @@ class Connection:
     async def unregister_application(self, name: str) -> None:
         await self._ask(verbs.unregister_application(name))
 
-    async def get_application(self, name: str) -> Application:
-        return await self._ask(verbs.get_application(name))
+    async def get_application(self, name: str) -> Application | None:
+        """None where there is none of this name."""
+        try:
+            return await self._ask(verbs.get_application(name))
+        except FlameError as error:
+            if error.kind is not Code.NOT_FOUND:
+                raise
+            return None
 
     async def list_applications(self) -> list[Application]:
         return await self._ask(verbs.list_applications())

@@ -73,16 +73,16 @@ class Session(SessionView):
 
     # ---- submit ----------------------------------------------------------------------------------
 
-    def run(self, data: bytes) -> TaskFuture:
+    def run(self, input_data: bytes) -> TaskFuture:
         """Submits one task; `await` gives its output. Returns at once, so that
         `asyncio.gather(*map(session.run, inputs))` submits all: it never waits for room, and
         whoever submits without end awaits `flush` now and again, or uses `map`."""
         attached = self._attached
         if attached is None or self._forks != _forks:
             attached = self._ready()
-        if type(data) is not bytes or len(data) > PAYLOAD_BYTES_MAX:
-            data = checked(data)
-        run, index = attached.queue.add(data, self._make_run, self, lazy=True)
+        if type(input_data) is not bytes or len(input_data) > PAYLOAD_BYTES_MAX:
+            input_data = checked(input_data)
+        run, index = attached.queue.add(input_data, self._make_run, self, lazy=True)
         latest = self._latest
         assert latest is not None and latest.run is run
         return latest.add(index)
@@ -98,10 +98,10 @@ class Session(SessionView):
         self._latest = RunTasks(run, self.connection._delivery, self._cancels)
         return run
 
-    async def invoke(self, data: bytes, timeout: float | None = None) -> bytes:
+    async def invoke(self, input_data: bytes, timeout: float | None = None) -> bytes:
         """Submits one task and waits for its output. After `timeout` seconds the task is
         cancelled."""
-        output: bytes = await asyncio.wait_for(self.run(data), timeout)
+        output: bytes = await asyncio.wait_for(self.run(input_data), timeout)
         return output
 
     async def map(
@@ -301,7 +301,7 @@ class Session(SessionView):
         return await self.connection._ask(verbs.get_task(self.id, task_id))
 
     async def list_tasks(
-        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = False
+        self, states: Iterable[TaskState] = (), *, start: int = 1, payloads: bool = True
     ) -> AsyncIterator[Task]:
         """`async for task in session.list_tasks()`: as the synchronous one."""
         states = tuple(states)

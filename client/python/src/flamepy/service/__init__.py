@@ -45,19 +45,18 @@ class FlameInstance(FlameService):
         self._context: bytes | None = None
         self._session_id = ""
 
-    def entrypoint(self, function: F) -> F:
+    def entrypoint(self, func: F) -> F:
         """A decorator: the function gets what invoke() was called with, or nothing, and returns the
         answer. It may be a coroutine."""
-        parameters = inspect.signature(function).parameters
+        parameters = inspect.signature(func).parameters
         if len(parameters) > 1:
             raise TypeError(
-                f"an entrypoint has one parameter or none; {function.__name__} has "
-                f"{len(parameters)}"
+                f"an entrypoint has one parameter or none; {func.__name__} has {len(parameters)}"
             )
-        self._function, self._takes_input = function, len(parameters) == 1
-        if inspect.iscoroutinefunction(function):
+        self._function, self._takes_input = func, len(parameters) == 1
+        if inspect.iscoroutinefunction(func):
             self.on_task_invoke = self._invoke_async  # type: ignore[assignment,method-assign]
-        return function
+        return func
 
     def context(self) -> Any:
         """The session's context, a copy of its own at each call; None where it has none."""
@@ -111,10 +110,14 @@ class Session:
         name: str | None = None,
         ctx: Any = None,
         session_id: str | None = None,
-        resreq: ResourceRequirement | str | None = None,
+        resreq: ResourceRequirement | dict[str, Any] | str | None = None,
     ) -> None:
         if (name is None) == (session_id is None):
             raise ValueError("a session has a name (of its application) or a session_id, not both")
+        if isinstance(resreq, dict):
+            resreq = ResourceRequirement.from_string(
+                ",".join(f"{name}={value}" for name, value in resreq.items())
+            )
         if session_id is not None:
             self._session = _client.open_session(session_id)
         else:

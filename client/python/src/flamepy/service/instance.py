@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""A name of flamepy 0.6."""
+
+from flamepy.service import FlameInstance
+
+__all__ = ["FlameInstance"]

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""A name of flamepy 0.6."""
+
+from flamepy._types import short_name
+
+__all__ = ["short_name"]
