@@ -36,7 +36,11 @@ void say_waiting(const std::string& tool, const proto::Error& reason) {
 proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string_view tool,
                                                                      std::string endpoint,
                                                                      uint64_t timeout_ms) {
-  if (endpoint.empty()) endpoint = client::default_endpoint();
+  if (endpoint.empty()) {
+    auto found = client::default_endpoint();
+    if (!found) return found.error();
+    endpoint = *std::move(found);
+  }
   if (client::refuses_connections(endpoint)) {
     return proto::Error{proto::Code::kNoBroker,
                         "No broker at " + endpoint + ". Start one: flmctl up"};

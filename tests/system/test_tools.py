@@ -131,6 +131,43 @@ def test_no_broker_is_exit_5_and_says_what_to_do(running):
         assert "No broker at tcp://127.0.0.1:1. Start one: flmctl up" in done.err, done
 
 
+CONTEXTS = """current-context: {}
+contexts:
+  - {{name: elsewhere, cluster: {{endpoint: "tcp://127.0.0.1:1"}}}}
+  - {{name: here, cluster: {{endpoint: "{}"}}}}
+  - {{name: original, cluster: {{endpoint: "http://127.0.0.1:8080"}}}}
+  - {{name: safe, cluster: {{tls: {{ca_file: ca.pem}}}}}}
+  - {{name: empty}}
+"""
+
+
+def test_the_broker_of_the_context_file(running, tmp_path):
+    endpoint, home = running.env["FLAME_ENDPOINT"], tmp_path / "context-home"
+    (home / ".flame").mkdir(parents=True)
+    file = home / ".flame/flame.yaml"
+
+    def ask(current, tool=("flmctl", "list"), **env):
+        file.write_text(CONTEXTS.format(current, endpoint))
+        return running.run(*tool, **({"HOME": str(home), "FLAME_ENDPOINT": ""} | env))
+
+    for tool in (("flmctl", "list"), ("flmping", "-t", 1), ("flmexec", "-c", "true")):
+        assert ask("here", tool).code == 0
+        assert "No broker at tcp://127.0.0.1:1" in ask("elsewhere", tool).err
+    assert ask("elsewhere", FLAME_ENDPOINT=endpoint).code == 0
+    assert ask("elsewhere", ("flmctl", "list", "--endpoint", endpoint)).code == 0
+    # Without one it is the local cluster, which this home does not have.
+    assert "No broker at tcp://127.0.0.1:7700" in ask("empty").err
+    for current, why in (
+        ("original", "'http://127.0.0.1:8080', which is no address of one"),
+        ("safe", "asks for TLS, which is not there yet"),
+        ("missing", "has no context 'missing', which current-context names"),
+        ("[", "is no YAML"),
+    ):
+        done = ask(current)
+        assert done.code == 1 and why in done.err and str(file) in done.err, done
+        assert "set FLAME_ENDPOINT" in done.err
+
+
 PING_KEYS = {
     "session",
     "tasks",

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "client/cpp/src/context_file.hpp"
+
 namespace flame::client {
 
 namespace {
@@ -54,10 +56,12 @@ std::string default_cluster_folder() {
   return state + "/flame/default";
 }
 
-std::string default_endpoint() {
+proto::Result<std::string> default_endpoint() {
   if (auto given = environment("FLAME_ENDPOINT"); !given.empty()) return given;
+  auto context = endpoint_of_context(environment("HOME"));
+  if (!context || !context->empty()) return context;
   auto local = endpoint_of_cluster(default_cluster_folder());
-  return local.empty() ? kFallback : local;
+  return local.empty() ? std::string(kFallback) : local;
 }
 
 bool refuses_connections(const std::string& endpoint) {

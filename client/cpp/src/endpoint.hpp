@@ -4,11 +4,14 @@
 
 #include <string>
 
+#include "proto/error.hpp"
+
 namespace flame::client {
 
-/// Where a client connects if it is not told: FLAME_ENDPOINT, else the default local cluster (its
-/// cluster.json under $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700.
-std::string default_endpoint();
+/// Where a client connects if it is not told: FLAME_ENDPOINT, else the current context of
+/// ~/.flame/flame.yaml (context_file.hpp), else the default local cluster (its cluster.json under
+/// $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700.
+proto::Result<std::string> default_endpoint();
 
 /// The folder of the default local cluster.
 std::string default_cluster_folder();

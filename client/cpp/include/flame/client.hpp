@@ -87,7 +87,8 @@ struct ExecutorStatus {
 
 class Client {
  public:
-  /// `endpoint` "": FLAME_ENDPOINT, else the default local cluster, else tcp://127.0.0.1:7700.
+  /// `endpoint` "": FLAME_ENDPOINT, else the current context of ~/.flame/flame.yaml, else the
+  /// default local cluster, else tcp://127.0.0.1:7700.
   /// Throws no_broker.
   static Client connect(const std::string& endpoint = "", const ClientOptions& options = {});
 
