@@ -269,6 +269,18 @@ def test_the_tools_and_python_see_the_same(running_once, session):
     assert (row["state"], row["succeed"]) == ("Open", 1)
 
 
+def test_a_batch_of_one_hears_that_its_task_is_cancelled(client, tmp_path):
+    session = client.create_session(register(client, "batch"), max_instances=1)
+    assert session.invoke(b"3", PATIENCE) == b"9"
+    began = tmp_path / "began"
+    future = session.run(b"hold:%s" % bytes(began))
+    wait_until(began.exists, "it runs")
+    assert session.cancel(running=True).running == 1
+    with pytest.raises(flamepy.TaskCancelledError):
+        future.result(PATIENCE)
+    assert session.invoke(b"cancelled", PATIENCE) == b"yes"
+
+
 # ---- what dies -----------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 import flamepy
 from flamepy import worker
 
-from conftest import PATIENCE, TASKS
+from conftest import PATIENCE, TASKS, wait_until
 
 # This module is not importable where the workers run, unless through the client's sys.path.
 
@@ -60,6 +60,133 @@ def test_functions_of_every_kind(executor):
     shown = [result.x if isinstance(result, Point) else result for result in results]
     assert shown == [expected for _, expected in calls]
     assert isinstance(results[4], Point)
+
+
+# ---- several functions in one session ------------------------------------------------------------
+
+
+def one_session_of(executor, before):
+    """The only one that the executor opened, with how often its functions were published."""
+    (session,) = [s for s in executor._connection.list_sessions() if s.id not in before]
+    return session, sum(event.message.startswith("updated") for event in session.events)
+
+
+@pytest.fixture
+def before(shared):
+    return {session.id for session in shared.list_sessions()}
+
+
+def test_functions_share_a_session_and_keep_their_state(shared, before, tmp_path):
+    marks = tmp_path / "marks"
+
+    def prepare():
+        with open(marks, "a") as file:
+            print("prepared", file=file)
+
+    def count(seen=[]):  # noqa: B006  its state
+        seen.append(1)
+        return len(seen)
+
+    def double(x):
+        return 2 * x
+
+    with flamepy.Executor(1, connection=shared, initializer=prepare) as executor:
+        assert [executor.submit(count).result(PATIENCE) for _ in range(3)] == [1, 2, 3]
+        assert executor.submit(double, 1).result(PATIENCE) == 2  # brings itself along
+        assert one_session_of(executor, before)[1] == 0
+        assert [executor.submit(double, i).result(PATIENCE) for i in range(3)] == [0, 2, 4]
+        assert list(executor.map(math.sqrt, [4, 9], timeout=PATIENCE)) == [2, 3]
+        assert executor.submit(count).result(PATIENCE) == 4
+        mixed = [executor.submit(f, i) for i in range(2000) for f in (double, math.sqrt, abs)]
+        expected = [f(i) for i in range(2000) for f in (double, math.sqrt, abs)]
+        assert [future.result(PATIENCE) for future in mixed] == expected
+        session, published = one_session_of(executor, before)
+        assert published == 3 and session.tasks == 10 + 6000
+    assert marks.read_text() == "prepared\n"
+
+
+def test_a_new_function_at_each_call_publishes_nothing(executor, before):
+    futures = [executor.submit(lambda x, y=i: x + y, 1000) for i in range(200)]
+    assert [future.result(PATIENCE) for future in futures] == list(range(1000, 1200))
+    assert one_session_of(executor, before)[1] == 0
+
+
+def test_a_table_that_is_full_leaves_functions_with_their_tasks(executor, before, monkeypatch):
+    monkeypatch.setattr("flamepy._function_table.FUNCTIONS_MAX", 2)
+    for function, expected in ((abs, [1, 2]), (float, [1.0, 2.0]), (str, ["1", "2"])):
+        assert list(executor.map(function, [1, 2], timeout=PATIENCE)) == expected
+        assert executor.submit(function, 1).result(PATIENCE) == expected[0]
+    assert executor.submit(int, "ff", base=16).result(PATIENCE) == 255
+    assert one_session_of(executor, before)[1] == 1
+
+
+class Unhashable:
+    __hash__ = None
+
+    def __eq__(self, other):
+        return True
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x + self.by
+
+
+def missing_there():
+    raise ModuleNotFoundError("only here")
+
+
+class OnlyHere:
+    def __reduce__(self):
+        return missing_there, ()
+
+    def __call__(self):
+        return 1
+
+
+def test_a_function_that_cannot_be_read_there_fails_alone(executor):
+    one, two = Unhashable(1), Unhashable(2)
+    for _ in range(2):
+        assert [executor.submit(f, 1).result(PATIENCE) for f in (one, two)] == [2, 3]
+        error = executor.submit(OnlyHere()).exception(PATIENCE)
+        assert type(error) is ModuleNotFoundError and "only here" in str(error)
+    with pytest.raises(ModuleNotFoundError):
+        list(executor.map(OnlyHere(), [1], timeout=PATIENCE))
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+
+
+def test_a_function_is_there_after_a_restart_of_the_broker(running, client):
+    with flamepy.Executor(connection=client) as executor:
+        assert executor.submit(abs, -1).result(PATIENCE) == 1
+        running.kill("broker")
+        assert list(executor.map(math.sqrt, [4] * 500, timeout=PATIENCE)) == [2.0] * 500
+        running.kill("broker")
+        assert executor.submit(math.sqrt, 9).result(PATIENCE) == 3
+
+
+def test_a_function_hears_that_its_task_is_cancelled(client, tmp_path):
+    began, told = tmp_path / "began", tmp_path / "told"
+
+    def hold():
+        import time
+
+        began.touch()
+        try:
+            time.sleep(600)
+        except flamepy.TaskCancelled:
+            told.touch()
+            raise
+
+    with flamepy.Executor(1, connection=client) as executor:
+        pid = executor.submit(__import__("os").getpid).result(PATIENCE)
+        future = executor.submit(hold)
+        wait_until(began.exists, "it runs")
+        executor.cancel(running=True)
+        with pytest.raises(standard.CancelledError):
+            future.result(PATIENCE)
+        wait_until(told.exists, "it was told")
+        assert executor.submit(__import__("os").getpid).result(PATIENCE) == pid
 
 
 def test_map_in_order_and_of_several_iterables(executor):

@@ -18,15 +18,15 @@ from typing import Any, Callable, cast
 import cloudpickle
 
 from flamepy._client import Connection, connect
+from flamepy._function_table import PROTOCOL, FunctionTable, Known
 from flamepy._future import Future
 from flamepy._proto.limits import RUN_TASKS_MAX
 from flamepy._session import Session
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
 from flamepy.errors import BrokenWorkerError, FlameError
-from flamepy.worker import BROKEN, PICKLED, Call, Work, python_version
+from flamepy.worker import BROKEN, PICKLED, Call, Whole, Work, python_version
 
-_PROTOCOL = 5
 _MAIN = b"__main__"
 
 
@@ -37,8 +37,8 @@ class Executor(concurrent.futures.Executor):
     The main module of the program is never imported again. `max_workers` bounds the instances that
     work at the same time. `initializer` runs in each worker before its first task.
 
-    Each function that is used gets a session of its own, open until `shutdown`: use few functions
-    many times rather than a new lambda for each call.
+    All functions share one session, open until `shutdown`. One that is used again has a place in
+    the session's common data; the first task of each brings its function along.
     """
 
     def __init__(
@@ -57,18 +57,25 @@ class Executor(concurrent.futures.Executor):
         self._own_connection = connection is None
         self._connection = connection or connect(address)
         self._max_workers = max_workers
-        self._initializer = cloudpickle.dumps((initializer, initargs), _PROTOCOL)
+        self._initializer = cloudpickle.dumps((initializer, initargs), PROTOCOL)
         self._lock = threading.Lock()
         self._application = ""
         self._path: list[str] = []
-        self._sessions: dict[Any, tuple[Any, Session]] = {}
+        self._functions = FunctionTable()
+        self._session: Session | None = None
         self._shutdown = False
 
     # ---- the interface ---------------------------------------------------------------------------
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        session = self._session_of(fn)
-        return session.run(_dumps(Call(args, kwargs) if kwargs else args))
+        known = self._functions.find(fn)
+        if known is None or self._shutdown:
+            known = self._place_of(fn, once=True)
+        assert self._session is not None
+        if known is None:
+            return self._session.run(cloudpickle.dumps(Whole(fn, args, kwargs), PROTOCOL))
+        data = _dumps(Call(args, kwargs) if kwargs else args)
+        return self._session.run(data + known.suffix if known.suffix else data)
 
     def map(
         self,
@@ -81,9 +88,11 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """Each item is a task of its own, whatever the chunksize: they travel in runs anyway.
         `progress` is True, or a label, for a bar of what is done."""
-        session = self._session_of(fn)
-        return session.map(
-            _pickled(zip(*iterables), min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)),
+        known = self._place_of(fn, once=False)
+        assert self._session is not None
+        size = min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)
+        return self._session.map(
+            _pickled(zip(*iterables), size, fn, known),
             timeout=timeout,
             chunksize=chunksize,
             buffersize=buffersize,
@@ -92,10 +101,11 @@ class Executor(concurrent.futures.Executor):
         )
 
     def cancel(self, *, running: bool = False) -> None:
-        """Cancels what has not started; with `running` what runs too: a function that does not come
-        back within 5 s is killed with its process. The executor takes more."""
-        for _, session in list(self._sessions.values()):
-            session.cancel(running=running)
+        """Cancels what has not started; with `running` what runs too: TaskCancelled is raised in
+        the function, and one that does not come back within 5 s is killed with its process. The
+        executor takes more."""
+        if self._session is not None:
+            self._session.cancel(running=running)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing can be submitted any more. With `cancel_futures` tasks that have not started are
@@ -111,14 +121,11 @@ class Executor(concurrent.futures.Executor):
             thread.start()
 
     def _close(self, cancel: bool) -> None:
-        sessions = [session for _, session in self._sessions.values()]
+        session = self._session
         try:
-            for session in sessions:
-                if cancel:
-                    session.close()
-                else:
+            if session is not None:
+                if not cancel:
                     session.wait()
-            for session in sessions:
                 session.close()
                 session.drain()
         except FlameError:
@@ -128,35 +135,35 @@ class Executor(concurrent.futures.Executor):
             if self._own_connection:
                 self._connection.close()
 
-    # ---- sessions --------------------------------------------------------------------------------
+    # ---- functions -------------------------------------------------------------------------------
 
-    def _session_of(self, fn: Callable[..., Any]) -> Session:
-        try:
-            found = self._sessions.get(fn)
-            key: Any = fn
-        except TypeError:  # not hashable
-            found, key = self._sessions.get(id(fn)), id(fn)
-        if found is not None and not self._shutdown:
-            return found[1]
+    def _place_of(self, fn: Callable[..., Any], once: bool) -> Known | None:
+        """In the session's table of functions; nothing where the task brings its function along.
+        `once`: it may be used only this time."""
         with self._lock:
             if self._shutdown:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if key not in self._sessions:
-                # The function is kept, so that its id is not given to another one.
-                self._sessions[key] = (fn, self._create_session(fn))
-            return self._sessions[key][1]
+            known = self._functions.find(fn)
+            if known is not None or once and not self._functions.wants(fn):
+                return known
+            data = self._functions.pickle(fn)
+            if data is None:
+                return None
+            # Recorded before a task says the number: an instance has it before such a task.
+            self._publish([*self._functions.pickled, data])
+            return self._functions.add(fn, data)
 
-    def _create_session(self, fn: Callable[..., Any]) -> Session:
+    def _publish(self, functions: list[bytes]) -> None:
         if not self._application:
             self._register()
-        function = cloudpickle.dumps(fn, _PROTOCOL)
-        work = Work(__version__, python_version(), self._path, function, self._initializer)
+        work = Work(__version__, python_version(), self._path, self._initializer, functions)
+        if self._session is not None:
+            self._session.update_common_data(work.pack())
+            return
         session = self._connection.create_session(
-            self._application,
-            common_data=work.pack(),
-            max_instances=self._max_workers,
+            self._application, common_data=work.pack(), max_instances=self._max_workers
         )
-        return session.decoded(pickle.loads, _rebuild)
+        self._session = session.decoded(pickle.loads, _rebuild)
 
     def _register(self) -> None:
         """The interpreter is the client's own where the executors are on its host."""
@@ -186,13 +193,13 @@ class Executor(concurrent.futures.Executor):
 
 def _dumps(arguments: Any) -> bytes:
     try:
-        data = pickle.dumps(arguments, _PROTOCOL)
+        data = pickle.dumps(arguments, PROTOCOL)
         if _MAIN not in data:
             return data
     except Exception:
         pass  # cloudpickle can more, or says why not
     # By value: the worker's main module is not the program's.
-    return cast(bytes, cloudpickle.dumps(arguments, _PROTOCOL))
+    return cast(bytes, cloudpickle.dumps(arguments, PROTOCOL))
 
 
 def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
@@ -200,13 +207,19 @@ def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
     return min(map(len, sized)) if iterables and len(sized) == len(iterables) else None
 
 
-def _pickled(calls: Iterator[Sequence[Any]], size: int) -> Iterator[bytes]:
+def _pickled(
+    calls: Iterator[Sequence[Any]], size: int, fn: Callable[..., Any], known: Known | None
+) -> Iterator[bytes]:
     """Whole batches at a time, so that the usual case runs in C."""
-    return itertools.chain.from_iterable(_batches(calls, size))
+    if known is None:
+        return (cloudpickle.dumps(Whole(fn, tuple(call), {}), PROTOCOL) for call in calls)
+    pickled = itertools.chain.from_iterable(_batches(calls, size))
+    suffix = known.suffix
+    return (data + suffix for data in pickled) if suffix else pickled
 
 
 def _batches(calls: Iterator[Sequence[Any]], size: int) -> Iterator[list[bytes]]:
-    protocols = itertools.repeat(_PROTOCOL)
+    protocols = itertools.repeat(PROTOCOL)
     while True:
         batch = list(itertools.islice(calls, size))
         if not batch:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar, Union
 
 from flamepy._cancellations import Cancellations, TaskCancelled
 from flamepy._proto import limits
@@ -25,6 +25,8 @@ from flamepy._proto.elements import BadElements, pack_elements, unpack_elements
 
 if TYPE_CHECKING:
     from flamepy._async_calls import AsyncCalls
+
+T = TypeVar("T")
 
 __all__ = [
     "FLAME_INSTANCE_ENDPOINT",
@@ -248,7 +250,13 @@ CANCELLED = TaskFailure("the task was cancelled")
 
 
 _server: _Server | None = None
-"""Of run(), for TaskContext.progress."""
+"""Of run(), for TaskContext.progress and each()."""
+
+
+def each(first: int, items: Iterable[T], invoke: Callable[[T], Output]) -> Iterator[Output]:
+    """For services of our own that take a batch item by item."""
+    assert _server is not None
+    return _server.each(first, items, invoke)
 
 
 class _Server:
@@ -329,12 +337,28 @@ class _Server:
             inputs = unpack_elements(body[_INVOKE_HEAD.size :], count)
         except BadElements as error:
             sys.exit(f"flame: the executor sent a frame that does not decode: {error}")
-        outputs = None
+        outputs: Iterable[Output] | None = None
         if self._batches:
-            outputs = self._call_batch(BatchContext(first, self._session, inputs, attempt))
+            batch = BatchContext(first, self._session, inputs, attempt)
+            if count == 1 and self._async is None:
+                outputs = self.each(first, [batch], self._call_batch_of_one)
+            else:
+                outputs = self._call_batch(batch)
         if outputs is None:
             outputs = self._invoke_each(first, inputs, attempt)
         self._answer_all(first, outputs, count)
+
+    def _call_batch_of_one(self, batch: BatchContext) -> Output:
+        """So that it can be interrupted when its task is cancelled."""
+        outputs: Any = self._service.on_batch(batch)
+        if outputs is None:
+            task = (batch.first, batch.session_id, batch.inputs[0], batch.attempt)
+            output: Any = self._service.on_task_invoke(tuple.__new__(TaskContext, task))
+            return output  # type: ignore[no-any-return]
+        found = list(islice(outputs, 2))
+        if len(found) != 1:
+            raise ValueError(f"on_batch gave {len(found)} outputs for 1 task")
+        return found[0]  # type: ignore[no-any-return]
 
     def _call_batch(self, batch: BatchContext) -> Iterable[Output] | None:
         count = len(batch.inputs)
@@ -348,21 +372,27 @@ class _Server:
 
     def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
         invoke: Any = self._service.on_task_invoke
-        cancellations = self._cancellations
         # The contexts of a whole frame are made in C.
         fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
         contexts = map(partial(tuple.__new__, TaskContext), fields)
         if self._async is not None and self._async.invokes:
-            yield from self._async.invoke_each(invoke, contexts)
-            return
-        for context in contexts:
-            if cancellations.runs and cancellations.contains(context[0]):
+            return self._async.invoke_each(invoke, contexts)
+        return self.each(first, contexts, invoke)
+
+    def each(
+        self, first: int, items: Iterable[T], invoke: Callable[[T], Output]
+    ) -> Iterator[Output]:
+        """An output for each item, which belongs to the task `first` and those behind it; it may
+        be interrupted when its task is cancelled."""
+        cancellations = self._cancellations
+        for number, item in enumerate(items, first):
+            if cancellations.runs and cancellations.contains(number):
                 yield CANCELLED
                 continue
             try:
                 try:
-                    cancellations.current = context[0]
-                    output = invoke(context)
+                    cancellations.current = number
+                    output = invoke(item)
                 except Exception as error:
                     output = TaskFailure(reason_of(error))
                 cancellations.current = 0

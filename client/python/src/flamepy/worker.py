@@ -2,8 +2,9 @@
 # Copyright The Flame Authors
 """The service behind flamepy.Executor: `python -m flamepy.worker`, started by a flame-executor.
 
-The session's common data brings one function, pickled by value; a task's input are its arguments,
-its output is the pickled result. What cannot be served (another Python, a failed initializer) is
+The session's common data brings the functions, pickled by value, and grows while the session is
+open; a task's input are its arguments and the number of its function (`_function_table.py`), its
+output is the pickled result. What cannot be served (another Python, a failed initializer) is
 every task's failure: a refused session would leave its tasks waiting.
 """
 
@@ -19,6 +20,8 @@ from typing import Any, Callable, NamedTuple, cast
 import cloudpickle
 import msgpack
 
+from flamepy._cancellations import TaskCancelled
+from flamepy._function_table import STOP, number_of
 from flamepy._proto import limits
 from flamepy._service import (
     BatchContext,
@@ -26,12 +29,13 @@ from flamepy._service import (
     Output,
     SessionContext,
     TaskFailure,
+    each,
     reason_of,
     run,
 )
 from flamepy._version import __version__
 
-__all__ = ["BROKEN", "PICKLED", "Work", "Worker", "python_version"]
+__all__ = ["BROKEN", "PICKLED", "Call", "Whole", "Work", "Worker", "python_version"]
 
 BROKEN = "The worker cannot serve: "
 PICKLED = "\n\npickled: "
@@ -51,8 +55,8 @@ class Work(NamedTuple):
     python: str
     path: list[str]
     """Where the client finds its modules; empty on another host."""
-    function: bytes
     initializer: bytes
+    functions: list[bytes]
 
     def pack(self) -> bytes:
         return cast(bytes, msgpack.packb(self))
@@ -72,19 +76,41 @@ class Call:
         self.keywords = keywords
 
 
+class Whole:
+    """A call that brings its function along."""
+
+    __slots__ = ("arguments", "function", "keywords")
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.keywords = keywords
+
+
 class Worker(FlameService):
     def __init__(self) -> None:
-        self._function: Callable[..., Any] = print
+        self._session = ""
+        self._pickled: list[bytes] = []
+        self._functions: dict[int, Callable[..., Any]] = {}
         self._broken = ""
 
     def on_session_enter(self, context: SessionContext) -> None:
+        """Also whenever the session has a new function."""
+        again, self._session = self._session == context.session_id, context.session_id
+        if again and self._broken:
+            return
         self._broken = ""
         try:
-            self._enter(Work.unpack(context.common_data() or b""))
+            self._enter(Work.unpack(context.common_data() or b""), again)
         except Exception as error:
             self._broken = BROKEN + reason_of(error, reserve=len(BROKEN))
 
-    def _enter(self, work: Work) -> None:
+    def _enter(self, work: Work, again: bool) -> None:
+        if again:
+            self._pickled = work.functions
+            return
         theirs, ours = (work.flamepy, work.python), (__version__, python_version())
         if theirs != ours:
             raise RuntimeError(
@@ -92,7 +118,7 @@ class Worker(FlameService):
                 "Python {}; install the same here".format(*theirs, *ours)
             )
         sys.path.extend(entry for entry in work.path if entry not in sys.path)
-        self._function = pickle.loads(work.function)
+        self._pickled, self._functions = work.functions, {}
         initializer, arguments = pickle.loads(work.initializer)
         if initializer is not None:
             initializer(*arguments)
@@ -102,17 +128,24 @@ class Worker(FlameService):
             for _ in batch.inputs:
                 yield TaskFailure(self._broken)
             return
-        function, loads, dumps = self._function, pickle.loads, _dumps
-        for data in batch.inputs:
-            try:
-                call = loads(data)
-                if type(call) is tuple:
-                    output: Output = dumps(function(*call))
-                else:
-                    output = dumps(function(*call.arguments, **call.keywords))
-            except BaseException as error:
-                output = TaskFailure(_reason_with(error))
-            yield output
+        yield from each(batch.first, batch.inputs, self._output_of)
+
+    def _output_of(self, data: bytes) -> Output:
+        try:
+            call = pickle.loads(data)
+            if type(call) is Whole:
+                return _dumps(call.function(*call.arguments, **call.keywords))
+            number = 0 if data[-1] == STOP else number_of(data)
+            function = self._functions.get(number)
+            if function is None:
+                function = self._functions[number] = pickle.loads(self._pickled[number])
+            if type(call) is tuple:
+                return _dumps(function(*call))
+            return _dumps(function(*call.arguments, **call.keywords))
+        except TaskCancelled:
+            raise
+        except BaseException as error:
+            return TaskFailure(_reason_with(error))
 
 
 def _dumps(value: Any) -> bytes:
