@@ -29,11 +29,12 @@ MAY_INCLUDE = {
     "executor": ["proto", "runtime", "shims"],
     "shims": ["proto", "runtime"],
     "autoscaler/core": ["proto", *PURE_RUNTIME],
+    "autoscaler/replay": ["proto", "autoscaler/core"],
     "autoscaler": ["proto", "runtime"],
     "client/cpp/include": ["flame"],
     "client/cpp/src/core": ["proto", *PURE_RUNTIME],
     # A service is the other end of the native shim: one header says how both speak.
-    "client": ["proto", "runtime", "flame", "shims/native_protocol.hpp"],
+    "client": ["proto", "runtime", "flame", "shims/native_protocol.hpp", "autoscaler/replay"],
     "examples": ["flame"],
 }
 NEVER_INCLUDED = re.compile(r"(^|/)(app|main)\.hpp$")

@@ -3,29 +3,26 @@
 #include "autoscaler/core/wants.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace flame::autoscaler {
 
 namespace {
 
-// Rounded up; the small step back keeps 10 × 0.1 from becoming 2.
-uint64_t up(double value) {
-  return value <= 0 ? 0 : static_cast<uint64_t>(std::ceil(value - 1e-9));
-}
+uint64_t divided_up(uint64_t tasks, uint64_t each) { return (tasks + each - 1) / each; }
 
-// Capacity that comes later has less of the target left; half of it at least, or a start that takes
-// as long as the target would ask for the whole world.
+// Whole tasks: a slot with 10 s left does one of 8 s, not a task and a quarter. Capacity that comes
+// later has less of the target left; half of it at least, or a start that takes as long as the
+// target would ask for the whole world.
 uint64_t slots_for_work(const Demand& demand, int64_t run_us, int64_t target_us, uint64_t ready,
                         int64_t cold_start_us) {
+  auto done_within = [&](int64_t time_us) {
+    return static_cast<uint64_t>(std::max<int64_t>(1, time_us / run_us));
+  };
   uint64_t tasks = demand.unfinished();
-  if (run_us >= target_us) return tasks;
-  double target = static_cast<double>(target_us);
-  double work = static_cast<double>(tasks) * static_cast<double>(run_us);
-  double now = static_cast<double>(ready) * target;
-  if (work <= now) return up(work / target);
-  double late = std::max(target - static_cast<double>(cold_start_us), target / 2);
-  return std::min(tasks, ready + up((work - now) / late));
+  uint64_t each = done_within(target_us);
+  if (tasks / each < ready || tasks <= ready * each) return divided_up(tasks, each);
+  int64_t late_us = std::max(target_us - cold_start_us, target_us / 2);
+  return ready + divided_up(tasks - ready * each, done_within(late_us));
 }
 
 // Raises the lowest vessels that are not full to the next height above them, until the water is

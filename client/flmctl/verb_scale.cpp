@@ -72,9 +72,12 @@ int explain_scale(Command& command, const std::string& application) {
 
 int run_scale(Command& command) {
   const auto& words = command.options().positional();
+  if (words.size() == 1 && words[0] == "simulate") return simulate_scale(command);
+  if (words.size() == 2 && words[0] == "record") return record_scale(command, words[1]);
   if (!words.empty() && (words[0] != "explain" || words.size() != 2)) {
-    return command.fail_usage(
-        {Code::kBadRequest, "flmctl scale, or flmctl scale explain APPLICATION"});
+    return command.fail_usage({Code::kBadRequest,
+                               "flmctl scale, flmctl scale explain|record APPLICATION, or "
+                               "flmctl scale simulate --trace FILE"});
   }
   if (!words.empty()) return explain_scale(command, words[1]);
   bool watch = command.options().flag("watch");

@@ -97,7 +97,9 @@ std::vector<OptionRow> recover_options() {
 }
 
 std::vector<OptionRow> scale_options() {
-  return {{"watch", 'w', "", "", "again each second, until Ctrl-C"}};
+  auto rows = simulate_options();
+  rows.insert(rows.begin(), {"watch", 'w', "", "", "again each second, until Ctrl-C"});
+  return rows;
 }
 
 constexpr std::array kVerbs = {
@@ -130,7 +132,9 @@ constexpr std::array kVerbs = {
     Verb{"unregister", "APPLICATION", "remove an application", application_options, run_unregister},
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
-    Verb{"scale", "\n       flmctl scale explain APPLICATION",
+    Verb{"scale",
+         "\n       flmctl scale explain|record APPLICATION\n       flmctl scale simulate --trace "
+         "FILE",
          "executors that the autoscaler wants and has, and why", scale_options, run_scale},
     Verb{"version", "", "of flmctl and of the broker", none, run_version},
     Verb{"limits", "", "every bound and interval, what happens at it; -o wide: and why", none,

@@ -44,6 +44,9 @@ int run_update(Command& command);
 int run_watch(Command& command);
 int run_logs(Command& command);
 int run_scale(Command& command);
+std::vector<runtime::OptionRow> simulate_options();
+int simulate_scale(Command& command);
+int record_scale(Command& command, const std::string& application);
 int run_version(Command& command);
 int run_limits(Command& command);
 

@@ -74,8 +74,10 @@ def test_executors_come_with_the_tasks_and_go_to_zero_when_idle(cluster):
     assert 1 < watch.most <= MAX
     assert cluster.state == "running", "what comes and goes makes nobody degraded"
     wait_until(
-        lambda: [rows(cluster)["flmping"][k] for k in ("wanted", "asked", "registered", "busy")]
-        == [0, 0, 0, 0],
+        lambda: (
+            [rows(cluster)["flmping"][k] for k in ("wanted", "asked", "registered", "busy")]
+            == [0, 0, 0, 0]
+        ),
         "and it says so",
     )
     kinds = reasons(cluster)
@@ -168,8 +170,10 @@ def test_an_autoscaler_that_was_killed_goes_on(cluster):
     before = {name: p["pid"] for name, p in scaled(cluster).items()}
     cluster.kill("autoscaler")
     wait_until(
-        lambda: cluster.process("autoscaler")["restarts"] == 1
-        and cluster.process("autoscaler")["state"] == "running",
+        lambda: (
+            cluster.process("autoscaler")["restarts"] == 1
+            and cluster.process("autoscaler")["state"] == "running"
+        ),
         "it runs again",
     )
     with Watch(cluster) as watch:
@@ -221,3 +225,25 @@ def test_up_says_what_does_not_fit(cluster):
     done = cluster.flmctl("scale", "explain", "nothing")
     assert done.code == 3 and "no application 'nothing'" in done.err
     assert cluster.flmctl("scale", "why").code == 2
+
+
+def test_what_came_is_recorded_and_played_against_other_numbers(cluster, tmp_path):
+    autoscaled(cluster)
+    assert cluster.run("flmping", "-t", "30", "-d", "50").code == 0
+    recorded = cluster.flmctl("scale", "record", "flmping")
+    assert recorded.code == 0, recorded
+    assert recorded.out.splitlines()[-1].startswith("0.000, 30, "), recorded.out
+    trace = tmp_path / "trace.csv"
+    trace.write_text(recorded.out)
+    played = cluster.flmctl("scale", "simulate", "--trace", trace, "--max", "8", "-o", "json")
+    rows_of_policies = {row["policy"]: row for row in played.json}
+    assert set(rows_of_policies) == {"flame", "keda, list of 5", "hpa, cpu 80 %", "oracle"}
+    assert {row["tasks"] for row in played.json} == {30}
+    assert 1 <= rows_of_policies["flame"]["starts"] <= 8
+    drawn = cluster.flmctl("scale", "simulate", "--trace", trace, "--svg", tmp_path / "day.svg")
+    assert drawn.code == 0 and "|#" in drawn.out.replace(".", "#"), drawn
+    assert (tmp_path / "day.svg").read_text().startswith("<svg")
+    trace.write_text("0, 1, 1\n7 tasks\n")
+    wrong = cluster.flmctl("scale", "simulate", "--trace", trace)
+    assert wrong.code == 2 and "line 2" in wrong.err, wrong
+    assert cluster.flmctl("scale", "record", "nobody").code == 3

@@ -38,6 +38,12 @@ TEST(SlotsFor, TheBacklogIsDoneWithinTheTarget) {
   EXPECT_EQ(slots(tasks(401), 500 * kMs), 21u);
 }
 
+TEST(SlotsFor, ASlotDoesWholeTasks) {
+  EXPECT_EQ(slots(tasks(12), 5 * kS), 6u);
+  EXPECT_EQ(slots(tasks(12), 6 * kS), 12u);  // the second one of a slot would end at 12 s
+  EXPECT_EQ(slots(tasks(12), 4 * kS, 3, 3 * kS), 3u + 6u);  // two each by 10 s, one each by 7
+}
+
 TEST(SlotsFor, WhatRunsIsWorkToo) {
   EXPECT_EQ(slots(tasks(5, 8), 60 * kS), 13u);
   EXPECT_EQ(slots(tasks(0, 8), 60 * kS), 8u);
