@@ -4,6 +4,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+
 #include "autoscaler/local_provider.hpp"
 #include "autoscaler/stored_rows.hpp"
 #include "runtime/log.hpp"
@@ -34,6 +36,13 @@ std::string refusal_in(const runtime::RedisReply& reply) {
   return "";
 }
 
+std::unique_ptr<Provider> provider_for(const AppConfig& config, runtime::EventLoop& loop) {
+  if (!config.kubernetes) return std::make_unique<LocalProvider>(loop, config.control_socket);
+  runtime::log::info("executors are pods", {{"server", config.kubernetes->access.server},
+                                            {"namespace", config.kubernetes->place.space}});
+  return std::make_unique<kubernetes::KubernetesProvider>(loop, *config.kubernetes);
+}
+
 }  // namespace
 
 App::App(AppConfig config)
@@ -47,7 +56,7 @@ App::App(AppConfig config)
                   },
               .lost = [this](const proto::Error& error) { on_lost(error); }}),
       reconnect_(kReconnectFirstUs, kReconnectMostUs),
-      provider_(std::make_unique<LocalProvider>(loop_, config_.control_socket)),
+      provider_(provider_for(config_, loop_)),
       scaler_(config_.policy, loop_.now()),
       journal_(config_.dry_run) {}
 
@@ -74,13 +83,14 @@ void App::on_lost(const proto::Error& error) {
 void App::begin_round() {
   if (!redis_.is_open()) return list(proto::Error{proto::Code::kStoreDown, redis_trouble_});
   phase_ = Phase::kReading;
-  redis_.send(read_request(), kRedisPatienceUs,
+  redis_.send(read_request(provider_->reads_applications()), kRedisPatienceUs,
               [this](runtime::RedisReplies&& replies) { list(stored_from(replies)); });
 }
 
 void App::list(proto::Result<Stored> stored) {
   if (!stored) return decide(stored, std::vector<Provided>());
   phase_ = Phase::kListing;
+  provider_->know(stored->applications);
   provider_->list([this, stored = std::move(stored)](auto provided) { decide(stored, provided); });
 }
 
@@ -129,6 +139,12 @@ void App::act(const std::vector<Decision>& decisions) {
     orders_.emplace_front(
         [this, leave](const Provider::Done& done) { provider_->leave(leave, done); });
   }
+  // Of what could not be read nothing is known to be left over.
+  bool frozen = std::any_of(decisions.begin(), decisions.end(), [](const Decision& decision) {
+    return decision.reason == Reason::kFrozen;
+  });
+  if (provider_->reads_applications() && !frozen)
+    orders_.emplace_back([this](const Provider::Done& done) { provider_->tidy(done); });
   if (config_.dry_run) orders_.clear();
   act_next();
 }
@@ -138,7 +154,8 @@ void App::act_next() {
   auto order = std::move(orders_.front());
   orders_.pop_front();
   order([this](const proto::Status& status) {
-    if (!status) runtime::log::warn("not carried out", {{"error", status.error().message}});
+    if (!status && runtime::log::once_a_second("order"))
+      runtime::log::warn("not carried out", {{"error", status.error().message}});
     act_next();
   });
 }

@@ -8,12 +8,14 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "autoscaler/core/observer.hpp"
 #include "autoscaler/core/scaler.hpp"
 #include "autoscaler/journal.hpp"
+#include "autoscaler/kubernetes/kubernetes_provider.hpp"
 #include "autoscaler/provider.hpp"
 #include "runtime/event_loop.hpp"
 #include "runtime/redis_connection.hpp"
@@ -24,7 +26,8 @@ namespace flame::autoscaler {
 struct AppConfig {
   Policy policy;
   runtime::RedisAddress redis;
-  std::string control_socket;
+  std::string control_socket;                      ///< of a local cluster
+  std::optional<kubernetes::Settings> kubernetes;  ///< else
   bool dry_run = false;
 };
 

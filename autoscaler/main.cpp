@@ -33,7 +33,9 @@ int main(int argc, char** argv) {
     return fail({Code::kBadRequest,
                  "unexpected '" + options->positional()[0] + "'; --help lists the options"});
   }
-  if (options->text("control").empty()) {
+  auto pods = flame::autoscaler::is_kubernetes(*options);
+  if (!pods) return fail(pods.error());
+  if (!*pods && options->text("control").empty()) {
     return fail({Code::kBadRequest,
                  "--control is missing: whose executors? flmctl up --autoscale starts both"});
   }
@@ -45,9 +47,14 @@ int main(int argc, char** argv) {
   auto redis = flame::runtime::parse_redis_url(options->text("redis-url"));
   if (!redis) return fail(redis.error());
   flame::runtime::forget_environment("FLAME_REDIS_URL");  // it may hold a password
-  flame::autoscaler::App app({.policy = *policy,
-                              .redis = *redis,
-                              .control_socket = options->text("control"),
-                              .dry_run = options->flag("dry-run")});
-  return app.run();
+  flame::autoscaler::AppConfig config{.policy = *policy,
+                                      .redis = *redis,
+                                      .control_socket = options->text("control"),
+                                      .dry_run = options->flag("dry-run")};
+  if (*pods) {
+    auto settings = flame::autoscaler::kubernetes_from(*options, *policy);
+    if (!settings) return fail(settings.error());
+    config.kubernetes = std::move(*settings);
+  }
+  return flame::autoscaler::App(std::move(config)).run();
 }

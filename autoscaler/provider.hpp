@@ -6,6 +6,7 @@
 // what list() says, so that an autoscaler that was killed goes on where the last one stopped.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,19 @@ class Provider {
   using Done = std::function<void(proto::Status)>;
   virtual ~Provider() = default;
 
+  /// Whether it wants to know how applications are registered, and which are.
+  virtual bool reads_applications() const { return false; }
+  /// Those that are registered, before every list(); rows of flame:apps.
+  virtual void know(const std::map<std::string, proto::Value>&) {}
   /// All that exist and those asked for; an error if it is not known to be all of them.
   virtual void list(Listed done) = 0;
   /// Asks for more; they are listed from then on.
   virtual void add(const std::string& application, uint64_t count, Done done) = 0;
   /// Those that are still idle leave; one that became busy meanwhile stays.
   virtual void leave(const std::vector<std::string>& ids, Done done) = 0;
+  /// Removes what is left of applications that are not registered any more and have no executor;
+  /// called of those that read applications.
+  virtual void tidy(Done done) { done({}); }
 };
 
 }  // namespace flame::autoscaler

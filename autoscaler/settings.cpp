@@ -2,6 +2,12 @@
 // Copyright The Flame Authors
 #include "autoscaler/settings.hpp"
 
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <iterator>
+
+#include "autoscaler/kubernetes/text.hpp"
 #include "proto/ids.hpp"
 #include "proto/limits.hpp"
 #include "proto/text.hpp"
@@ -45,15 +51,19 @@ proto::Status read_times(const runtime::Options& options, Policy& policy) {
     const char* name;
     int64_t& out;
     bool may_be_zero;
+    uint64_t pods_ms = 0;  ///< default for pods, which take longer; 0: the same
   };
-  for (const auto& row :
-       {Row{"target-drain", policy.target_drain_us, false},
-        Row{"prior-run", policy.prior_run_us, false}, Row{"idle-after", policy.idle_after_us, true},
-        Row{"stabilization", policy.stabilization_us, true},
-        Row{"down-cooldown", policy.down_cooldown_us, true},
-        Row{"start-deadline", policy.start_deadline_us, false}}) {
+  auto pods = is_kubernetes(options);
+  if (!pods) return pods.error();
+  for (const auto& row : {Row{"target-drain", policy.target_drain_us, false},
+                          Row{"prior-run", policy.prior_run_us, false},
+                          Row{"idle-after", policy.idle_after_us, true, 60'000},
+                          Row{"stabilization", policy.stabilization_us, true, 120'000},
+                          Row{"down-cooldown", policy.down_cooldown_us, true},
+                          Row{"start-deadline", policy.start_deadline_us, false, 180'000}}) {
     auto ms = options.duration_ms(row.name);
     if (!ms) return ms.error();
+    if (*pods && row.pods_ms > 0 && !options.given(row.name)) *ms = row.pods_ms;
     if (*ms == 0 && !row.may_be_zero)
       return Error{Code::kBadRequest, std::string("--") + row.name + " must be above 0"};
     row.out = static_cast<int64_t>(*ms) * proto::kUsPerMs;
@@ -61,11 +71,69 @@ proto::Status read_times(const runtime::Options& options, Policy& policy) {
   return {};
 }
 
+// What may stand in a label, and not be empty.
+bool is_label(const std::string& text) {
+  auto plain = [](unsigned char c) { return std::isalnum(c) != 0; };
+  return !text.empty() && text.size() <= 63 && plain(text.front()) && plain(text.back()) &&
+         std::all_of(text.begin(), text.end(),
+                     [&](unsigned char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+proto::Result<kubernetes::PodDefaults> pod_defaults(const std::string& path) {
+  if (path.empty()) return kubernetes::PodDefaults();
+  std::ifstream file(path);
+  if (!file) return Error{Code::kBadRequest, "--pod-defaults " + path + " cannot be read"};
+  auto value = kubernetes::read_yaml({std::istreambuf_iterator<char>(file), {}});
+  auto defaults = value ? kubernetes::pod_defaults_from(*value) : value.error();
+  if (!defaults)
+    return Error{Code::kBadRequest, "--pod-defaults " + path + ": " + defaults.error().message};
+  return defaults;
+}
+
 }  // namespace
+
+proto::Result<bool> is_kubernetes(const runtime::Options& options) {
+  std::string provider = options.text("provider");
+  if (provider == "local" || provider == "kubernetes") return provider == "kubernetes";
+  return Error{Code::kBadRequest,
+               "--provider is local or kubernetes, not '" + proto::printable(provider, 40) + "'"};
+}
+
+proto::Result<kubernetes::Settings> kubernetes_from(const runtime::Options& options,
+                                                    const Policy& policy) {
+  kubernetes::Place place{.space = options.text("namespace"),
+                          .instance = options.text("instance"),
+                          .broker = options.text("broker"),
+                          .slots = policy.slots};
+  if (place.broker.empty())
+    return Error{Code::kBadRequest,
+                 "--broker is missing: the endpoint under which pods reach the broker, like "
+                 "tcp://flame-broker:7701"};
+  if (!is_label(place.instance))
+    return Error{Code::kBadRequest,
+                 "--instance has 1-63 letters, digits and, between them, '-', '_' or '.'"};
+  auto defaults = pod_defaults(options.text("pod-defaults"));
+  if (!defaults) return defaults.error();
+  auto access = kubernetes::load_access(options.text("kubeconfig"), options.text("context"));
+  if (!access) return access.error();
+  if (place.space.empty()) place.space = access->space.empty() ? "default" : access->space;
+  if (!is_label(place.space) || place.space.find_first_of("_.") != std::string::npos)
+    return Error{Code::kBadRequest,
+                 "'" + proto::printable(place.space, 80) + "' is no name of a namespace"};
+  return kubernetes::Settings{std::move(*access), std::move(*defaults), std::move(place)};
+}
 
 const std::vector<OptionRow>& option_rows() {
   static const std::vector<OptionRow> kRows = {
-      {"control", 0, "SOCKET", "", "control.sock of the flmctl up whose executors these are"},
+      {"provider", 0, "NAME", "local", "Who starts executors: local or kubernetes"},
+      {"control", 0, "SOCKET", "",
+       "local: control.sock of the flmctl up whose executors these are"},
+      {"kubeconfig", 0, "FILE", "", "Default: the pod's service account, else ~/.kube/config"},
+      {"context", 0, "NAME", "", "Of the kubeconfig; default: its current one"},
+      {"namespace", 0, "NAME", "", "Of the pods; default: that of the context, or of our own pod"},
+      {"instance", 0, "NAME", "flame", "Tells Flame clusters in one namespace apart"},
+      {"broker", 0, "ENDPOINT", "", "The broker's endpoint for executors, as pods reach it"},
+      {"pod-defaults", 0, "FILE", "", "What pods are made of, and what applications may say of it"},
       {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
        "Redis of the broker: redis://host:port/db or unix:///path; not a flag", true},
       {"slots", 0, "N", "1", "Slots of an executor"},
@@ -74,13 +142,13 @@ const std::vector<OptionRow>& option_rows() {
       {"target-drain", 0, "TIME", "10s", "A backlog should be done within it"},
       {"prior-run", 0, "TIME", "1s", "What a task takes, until that is known"},
       {"spares", 0, "N", "0", "Executors of an application with work beyond what it needs"},
-      {"idle-after", 0, "TIME", "10s", "An executor that had no task for so long may go"},
-      {"stabilization", 0, "TIME", "10s", "Never below the most that was wanted in this time"},
+      {"idle-after", 0, "TIME", "10s", "Idle so long, an executor may go; for pods 1m"},
+      {"stabilization", 0, "TIME", "10s", "Never below the most wanted in this time; for pods 2m"},
       {"down-cooldown", 0, "TIME", "2s", "Between two steps down"},
       {"step-up", 0, "N", "0", "Executors in one step up; 0: no limit"},
       {"step-down", 0, "N", "0", "Executors in one step down; 0: no limit"},
       {"tolerance", 0, "PERCENT", "10", "A difference that is left alone"},
-      {"start-deadline", 0, "TIME", "30s", "An executor that is not there by then has failed"},
+      {"start-deadline", 0, "TIME", "30s", "Not there by then, it has failed; for pods 3m"},
       {"dry-run", 0, "", "", "Decide and write down, do nothing"},
       {"log-level", 0, "LEVEL", "info", "debug, info, warn or error"},
       {"log-format", 0, "FORMAT", "text", "text or json"},

@@ -32,19 +32,20 @@ proto::Result<std::map<std::string, proto::Value>> rows_from(const RedisReply& r
 
 }  // namespace
 
-runtime::RedisRequest read_request() {
+runtime::RedisRequest read_request(bool applications) {
   runtime::RedisRequest request;
   request.add({"MULTI"});
   request.add({"HGETALL", proto::kDemandKey});
   request.add({"HGETALL", proto::kExecutorsKey});
   request.add({"PTTL", proto::kOwnerKey});
+  if (applications) request.add({"HGETALL", proto::kAppsKey});
   request.add({"EXEC"});
   return request;
 }
 
 proto::Result<Stored> stored_from(const runtime::RedisReplies& replies) {
   const RedisReply& all = replies.back();
-  if (all.is_error() || all.items.size() != 3) {
+  if (all.is_error() || all.items.size() < 3) {
     return Error{Code::kStoreDown, "Redis does not tell the figures: " +
                                        (all.is_error() ? all.text : "an unexpected answer")};
   }
@@ -52,7 +53,12 @@ proto::Result<Stored> stored_from(const runtime::RedisReplies& replies) {
   if (!demand) return demand.error();
   auto executors = rows_from(all.items[1], proto::kExecutorsKey);
   if (!executors) return executors.error();
-  return Stored{std::move(*demand), std::move(*executors), all.items[2].integer};
+  Stored stored{std::move(*demand), std::move(*executors), all.items[2].integer};
+  if (all.items.size() == 3) return stored;
+  auto applications = rows_from(all.items[3], proto::kAppsKey);
+  if (!applications) return applications.error();
+  stored.applications = std::move(*applications);
+  return stored;
 }
 
 }  // namespace flame::autoscaler

@@ -9,7 +9,8 @@
 
 namespace flame::autoscaler {
 
-runtime::RedisRequest read_request();
+/// `applications`: also flame:apps.
+runtime::RedisRequest read_request(bool applications);
 /// An error if anything of it cannot be read: a part would look like less.
 proto::Result<Stored> stored_from(const runtime::RedisReplies& replies);
 

@@ -48,7 +48,7 @@ struct Application {
   uint64_t results_ttl_ms = kResultsTtlMs;
   uint64_t summary_ttl_ms = kSummaryTtlMs;
   RestService rest;
-  Value extra;  ///< schema, url, installer, resources, kubernetes: kept and shown, not acting yet
+  Value extra;  ///< kubernetes; schema, url, installer, resources: kept and shown, not acting yet
 
   friend bool operator==(const Application&, const Application&) = default;
 };

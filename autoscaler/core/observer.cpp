@@ -61,8 +61,9 @@ Observation Observer::observe(const proto::Result<Stored>& stored,
   } else if (!provided) {
     last_.frozen = provided.error().message;
   }
+  // What is known of the demand is shown, also while nothing can be done about it.
+  if (stored && stored->owner_ttl_ms > 0) take_demand(*stored, now);
   if (!last_.frozen.empty()) return last_;
-  take_demand(*stored, now);
   take_members(*stored, *provided, now);
   return last_;
 }

@@ -23,7 +23,8 @@ namespace flame::autoscaler {
 struct Stored {
   std::map<std::string, proto::Value> demand;
   std::map<std::string, proto::Value> executors;
-  int64_t owner_ttl_ms = -2;  ///< as PTTL says it; -2: there is none
+  int64_t owner_ttl_ms = -2;                              ///< as PTTL says it; -2: there is none
+  std::map<std::string, proto::Value> applications = {};  ///< for a provider that wants them
 };
 
 /// An executor as its provider lists it.

@@ -76,11 +76,22 @@ struct Fields {
   }
 };
 
+bool is_near(const std::string& server) {
+  std::string host = server.substr(std::string_view("http://").size());
+  host = host.substr(0, host.find_first_of("/:", host.starts_with('[') ? host.find(']') : 0));
+  bool numeric = host.find_first_not_of("0123456789.") == host.npos;
+  return host == "localhost" || host == "[::1]" || (numeric && host.starts_with("127."));
+}
+
 Status check_server(const std::string& server, const std::string& where) {
   bool http = server.starts_with("https://") || server.starts_with("http://");
-  if (http && server.find('/') + 2 < server.size()) return {};
-  return bad(where + ".server " + (server.empty() ? "is missing" : "is " + quoted(server)) +
-             "; it must be the API server's URL, like https://10.0.0.1:6443");
+  if (!http || server.find('/') + 2 >= server.size()) {
+    return bad(where + ".server " + (server.empty() ? "is missing" : "is " + quoted(server)) +
+               "; it must be the API server's URL, like https://10.0.0.1:6443");
+  }
+  if (server.starts_with("https://") || is_near(server)) return {};
+  return bad(where + ".server is " + quoted(server) +
+             ": without TLS everybody on the way could read the token; use https");
 }
 
 Status read_cluster(Fields fields, Access& access) {

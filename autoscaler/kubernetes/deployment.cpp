@@ -317,9 +317,11 @@ Result<Value> deployment_for(const proto::Application& application, const PodDef
              {"spec", spec}};
 }
 
-Value with_replicas(Value deployment, uint64_t replicas) {
-  auto& spec = std::get<Map>(find(std::get<Map>(deployment.data), "spec")->data);
-  spec.emplace_back("replicas", replicas);
+Value with_replicas(Value deployment, uint64_t replicas, const std::string& version) {
+  auto& all = std::get<Map>(deployment.data);
+  std::get<Map>(find(all, "spec")->data).emplace_back("replicas", replicas);
+  if (!version.empty())
+    std::get<Map>(find(all, "metadata")->data).emplace_back("resourceVersion", version);
   return deployment;
 }
 

@@ -51,7 +51,9 @@ struct Place {
 /// whether an application or a default has changed.
 proto::Result<proto::Value> deployment_for(const proto::Application& application,
                                            const PodDefaults& defaults, const Place& place);
-proto::Value with_replicas(proto::Value deployment, uint64_t replicas);
+/// `version`: applied only if the object still has it; "" for whatever is there.
+proto::Value with_replicas(proto::Value deployment, uint64_t replicas,
+                           const std::string& version = "");
 
 /// For lists and watches: what is ours.
 std::string label_selector(const std::string& instance);

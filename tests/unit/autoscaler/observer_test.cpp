@@ -59,6 +59,13 @@ TEST_F(ObserverTest, AFailedReadFreezesAndKeepsTheLastFigures) {
   EXPECT_EQ(look().frozen, "");
 }
 
+TEST_F(ObserverTest, TheDemandIsShownWhileTheProviderIsAway) {
+  auto seen = observer_.observe(stored_, Error{Code::kNoBroker, "the list is cut"}, now_);
+  EXPECT_EQ(seen.frozen, "the list is cut");
+  EXPECT_EQ(seen.demand.at("app").pending, 3u);
+  EXPECT_TRUE(seen.members.empty());
+}
+
 TEST_F(ObserverTest, WithoutABrokerTheFiguresAreNobodys) {
   stored_.owner_ttl_ms = -2;
   EXPECT_THAT(look().frozen, HasSubstr("no broker"));

@@ -36,6 +36,18 @@ TEST(Settings, TheTablesDefaultsAreThoseOfThePolicy) {
   EXPECT_EQ(policy->cluster_max, 16u);
 }
 
+TEST(Settings, PodsTakeLongerThanProcesses) {
+  auto policy = policy_of({"--provider", "kubernetes"});
+  ASSERT_TRUE(policy) << policy.error().message;
+  EXPECT_EQ(policy->idle_after_us, 60 * proto::kUsPerSecond);
+  EXPECT_EQ(policy->stabilization_us, 120 * proto::kUsPerSecond);
+  EXPECT_EQ(policy->start_deadline_us, 180 * proto::kUsPerSecond);
+  auto said = policy_of({"--provider", "kubernetes", "--idle-after", "7s"});
+  EXPECT_EQ(said->idle_after_us, 7 * proto::kUsPerSecond);
+  EXPECT_THAT(policy_of({"--provider", "docker"}).error().message,
+              HasSubstr("local or kubernetes, not 'docker'"));
+}
+
 TEST(Settings, LimitsAreForTheirApplications) {
   auto policy = policy_of({"--limits", "app=1:8,other=0:2", "--idle-after", "0"});
   ASSERT_TRUE(policy) << policy.error().message;

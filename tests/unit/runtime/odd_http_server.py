@@ -72,7 +72,7 @@ class Connection:
         return False
 
     def cut_chunk(self, *_):
-        self.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{\"half\":")
+        self.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"half":')
         return False
 
     def garbage(self, *_):

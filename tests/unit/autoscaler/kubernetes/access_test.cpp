@@ -70,6 +70,12 @@ TEST(Kubeconfig, InlineDataAndCertificates) {
                              .key_file = "/abs/key"}));
 }
 
+TEST(Kubeconfig, PlainHttpOnlyOnThisMachine) {
+  for (std::string server : {"http://127.0.0.1:8001", "http://localhost", "http://[::1]:8001/x"}) {
+    EXPECT_TRUE(access_of(config("{server: '" + server + "'}"))) << server;
+  }
+}
+
 TEST(Kubeconfig, APlugin) {
   auto access = access_of(
       config("",
@@ -98,6 +104,8 @@ TEST(Kubeconfig, EachMistakeNamesItsFieldAndTheWayOut) {
   for (const auto& row : {
            Row{"{server: ''}", "", "cluster 'prod'.server is missing"},
            Row{"{server: 10.0.0.1}", "", ".server is '10.0.0.1'; it must be the API server's URL"},
+           Row{"{server: 'http://10.0.0.1:8080'}", "", "everybody on the way could read the token"},
+           Row{"{server: 'http://127.0.0.1.example.org'}", "", "use https"},
            Row{"{server: 7}", "", ".server is not a text"},
            Row{"{server: https://a, insecure-skip-tls-verify: true}", "",
                ".insecure-skip-tls-verify is not done; give certificate-authority"},
