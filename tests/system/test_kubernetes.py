@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Flame Authors
+"""flame-autoscaler --provider kubernetes against an API server that fails on demand, with a real
+broker, a real Redis, and real executors as pods. What the fake server answers is in tests/kube."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import BIN, PATIENCE, ROOT, wait_until
+
+sys.path.insert(0, str(ROOT / "tests/kube"))
+from fake_api import FakeApi  # noqa: E402
+from kubelet import Kubelet, environment  # noqa: E402
+
+COST = "controller.kubernetes.io/pod-deletion-cost"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/jobs/deployments"
+SOON = ["--idle-after", "2s", "--stabilization", "2s", "--down-cooldown", "1s"]
+
+
+class Kube:
+    """The cluster, its API server, its pods and its autoscaler."""
+
+    def __init__(self, cluster, folder, api):
+        self.cluster, self.folder, self.api = cluster, folder, api
+        self.kubelet = self.autoscaler = None
+        self.log = folder / "autoscaler.log"
+        self.defaults = folder / "pods.yaml"
+        self.defaults.write_text("kubernetes: {image: 'flame:1'}\n")
+        self.config = folder / "kubeconfig"
+        self.token = folder / "token"
+        self.token.write_text("t0ken")
+        self.write_config({"tokenFile": "token"})
+
+    def write_config(self, user, **cluster):
+        config = {
+            **{"apiVersion": "v1", "kind": "Config", "current-context": "test"},
+            "contexts": [
+                {"name": "test", "context": {"cluster": "c", "user": "u", "namespace": "jobs"}}
+            ],
+            "clusters": [{"name": "c", "cluster": {"server": self.api.url} | cluster}],
+            "users": [{"name": "u", "user": user}],
+        }
+        self.config.write_text(json.dumps(config))
+
+    def command(self, *flags):
+        port = int(self.cluster.file["endpoint"].rsplit(":", 1)[1]) + 1
+        words = ["flame-autoscaler", "--provider", "kubernetes", "--kubeconfig", self.config]
+        words += ["--broker", f"tcp://127.0.0.1:{port}", "--pod-defaults", self.defaults]
+        return [str(word) for word in (*words, *flags)]
+
+    def env(self):
+        return self.cluster.env | {"FLAME_REDIS_URL": self.cluster.file["redis"]}
+
+    def start(self, *flags, kubelet=True, slots=2, most=4):
+        if kubelet and not self.kubelet:
+            self.kubelet = Kubelet(self.api, "t0ken", "jobs", BIN, environment())
+        words = self.command(*SOON, "--slots", slots, "--max-executors", most, *flags)
+        with self.log.open("a") as log:
+            self.autoscaler = subprocess.Popen(words, env=self.env(), stderr=log)
+        wait_until(lambda: self.row() or self.autoscaler.poll() is not None, "it looks")
+        assert self.autoscaler.poll() is None, self.log.read_text()
+
+    def stop(self):
+        for what in (self.autoscaler, self.kubelet):
+            if isinstance(what, subprocess.Popen):
+                what.kill()
+                what.wait()
+            elif what:
+                what.stop()
+
+    def row(self, application="flmping"):
+        done = self.cluster.flmctl("scale", "-o", "json")
+        rows = {row["application"]: row for row in done.json} if done.code == 0 else {}
+        return rows.get(application)
+
+    def decisions(self, application="flmping"):
+        done = self.cluster.flmctl("scale", "explain", application, "-o", "json")
+        assert done.code in (0, 3), done
+        return done.json if done.code == 0 else []
+
+    def reasons(self):
+        return [decision["reason"] for decision in self.decisions()]
+
+    def replicas(self):
+        return {
+            item["metadata"]["annotations"].get("flame/application"): item["spec"]["replicas"]
+            for item in self.api.all("deployments")
+        }
+
+    def living(self):
+        return [
+            pod["metadata"]["name"]
+            for pod in self.api.all("pods")
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def ping(self, tasks, ms, background=False):
+        words = ["flmping", "-t", str(tasks), "-d", str(ms)]
+        if not background:
+            done = self.cluster.run(*words)
+            assert done.code == 0, done
+            return done
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(words, env=self.cluster.env, **quiet)
+
+    def wait_zero(self):
+        wait_until(
+            lambda: self.replicas().get("flmping") == 0 and not self.api.all("pods"),
+            f"back at zero\n{self.log.read_text()[-3000:]}",
+            3 * PATIENCE,
+        )
+
+
+@pytest.fixture
+def kube(cluster, tmp_path):
+    cluster.up("--executors", 0)
+    made = Kube(cluster, tmp_path, FakeApi())
+    yield made
+    made.stop()
+    made.api.stop()
+
+
+def test_executors_come_as_pods_and_go_to_zero(kube):
+    kube.start()
+    assert kube.api.all("deployments") == []
+    kube.ping(100, 200)
+    [deployment] = kube.api.all("deployments")
+    name = deployment["metadata"]["name"]
+    assert re.fullmatch(r"flame-flmping-[0-9a-f]{6}", name)
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "flame-autoscaler"
+    executors = kube.cluster.flmctl("list", "executor", "-o", "json").json
+    assert {e["id"] for e in executors if e["state"] == "Connected"} <= set(kube.kubelet.containers)
+    kube.wait_zero()
+    session = kube.cluster.sessions()[-1]
+    assert (session["succeed"], session["failed"], session["cancelled"]) == (100, 0, 0)
+    # One call made it, with all that were wanted, and a strict one.
+    [made] = kube.api.calls("PATCH", f"{DEPLOYMENTS}/{name}")
+    assert "fieldManager=flame-autoscaler" in made[1] and "fieldValidation=Strict" in made[1]
+    assert made[2] == "application/apply-patch+yaml"
+    assert "shrink" in kube.reasons()
+    # And again from zero, by the scale alone.
+    kube.ping(20, 100)
+    assert len(kube.api.calls("PATCH", f"{DEPLOYMENTS}/{name}")) == 1
+    kube.wait_zero()
+
+
+def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
+    kube.start(slots=1)
+    long = kube.ping(1, 15000, background=True)
+    wait_until(lambda: (kube.row() or {}).get("busy") == 1, "the long task runs")
+    executors = kube.cluster.flmctl("list", "executor", "-o", "json").json
+    [holder] = [row["id"] for row in executors if row["tasks"] > 0]
+    kube.ping(60, 200)
+    wait_until(lambda: kube.living() == [holder], "only the busy one is left", 60)
+    assert long.poll() is None
+    marks = [call for call in kube.api.calls("PATCH", "/pods/flame-[^/]*[?]")]
+    assert marks and not [call for call in marks if holder in call[1]]
+    assert long.wait(60) == 0, "it was finished"
+    kube.wait_zero()
+    assert [s["failed"] for s in kube.cluster.sessions()] == [0, 0]
+
+
+def test_conflicts_and_overload_are_waited_for(kube):
+    kube.start()
+    body = b"Too many requests, please try again later."
+    scale = kube.api.fault("GET", "/scale$", times=2, status=500, body=b"{}")
+    made = kube.api.fault(
+        *("PATCH", DEPLOYMENTS),
+        status=429,
+        body=body,
+        kind="text/plain",
+        headers={"Retry_After": "1"},
+    )
+    stale = {"kind": "Status", "reason": "Conflict", "message": "modified", "code": 409}
+    put = kube.api.fault("PUT", "/scale[?]", status=409, body=json.dumps(stale).encode())
+    kube.ping(40, 100)
+    kube.wait_zero()
+    assert made.hits == 1 and scale.hits == 2 and put.hits == 1
+    log = kube.log.read_text()
+    assert "429: Too many requests" in log and "409 Conflict: modified" in log
+    assert "failing" not in kube.reasons(), "what passes is no failed start"
+
+
+@pytest.mark.parametrize("as_status", [True, False])
+def test_a_forgotten_past_is_listed_again(kube, as_status):
+    kube.api.expired_as_status = as_status
+    kube.api.bookmarks = False
+    kube.start()
+    lists = len(kube.api.calls("GET", "/pods[?]limit"))
+    kube.api.store.forget()
+    kube.api.store.version += 10
+    kube.api.store.forgotten = kube.api.store.version
+    kube.api.cut_streams()
+    wait_until(lambda: len(kube.api.calls("GET", "/pods[?]limit")) > lists, "listed again")
+    kube.ping(40, 100)
+    kube.wait_zero()
+
+
+def test_a_stream_that_is_slow_doubled_and_cut_is_resumed(kube):
+    kube.api.pieces, kube.api.repeat_events = 7, 2
+    kube.start()
+    flmping = kube.ping(120, 100, background=True)
+    cuts = 0
+    while flmping.poll() is None:
+        wait_until(lambda: kube.api.cut_streams(least=3) or flmping.poll() is not None, "cut")
+        cuts += 1
+    assert flmping.returncode == 0 and cuts > 2
+    watches = [call[1] for call in kube.api.calls("GET", "watch=true")]
+    versions = {int(re.search(r"resourceVersion=(\d+)", path)[1]) for path in watches}
+    assert len(versions) > 2, "from where it stood"
+    lists = [call[1] for call in kube.api.calls("GET", "/pods[?]limit")]
+    assert len([path for path in lists if "flame%2Fdeployment" not in path]) == 1, "and not listed"
+    kube.wait_zero()
+    session = kube.cluster.sessions()[-1]
+    assert (session["succeed"], session["failed"]) == (120, 0)
+
+
+def test_a_server_that_is_away_freezes_everything(kube):
+    kube.start()
+    flmping = kube.ping(120, 300, background=True)
+    wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
+    pids = kube.kubelet.pids()
+    kube.api.stop()
+    wait_until(lambda: "frozen" in kube.reasons(), "it is said")
+    assert flmping.wait(60) == 0, "the executors work on"
+    assert kube.kubelet.pids() == pids
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "frozen")
+    assert "the API server: " in text and "not reached" in text
+    kube.api.start()
+    kube.wait_zero()
+
+
+def test_a_token_that_rotates_is_read_again(kube):
+    kube.start()
+    kube.api.tokens = ["n3w", "t0ken"]
+    kube.token.write_text("n3w")
+    kube.api.tokens = ["n3w"]
+    kube.kubelet.token = "n3w"
+    kube.api.cut_streams()
+    kube.ping(20, 100)
+    kube.token.write_text("old")
+    kube.api.cut_streams()
+    wait_until(lambda: "credentials are not accepted" in kube.log.read_text(), "it is said")
+    wait_until(lambda: "frozen" in kube.reasons(), "and nothing is done")
+    kube.token.write_text("n3w")
+    kube.wait_zero()
+    assert "n3w" not in kube.log.read_text()
+
+
+def test_what_the_server_refuses_fails_that_application_alone(kube, tmp_path):
+    manifest = tmp_path / "bad.yaml"
+    manifest.write_text(
+        "metadata: {name: bad}\nspec: {shim: shell, command: cat, image: 'not an image'}\n"
+    )
+    assert kube.cluster.flmctl("register", "-f", manifest).code == 0
+    kube.start()
+    created = kube.cluster.flmctl("create", "-a", "bad", "--min-instances", 1)
+    assert created.code == 0, created
+    wait_until(lambda: "failing" in [d["reason"] for d in kube.decisions("bad")], "given up", 60)
+    [failing, *_] = [d for d in kube.decisions("bad") if d["reason"] == "failing"]
+    assert "422 Invalid" in failing["text"] and "image: Invalid value" in failing["text"]
+    tries = len(kube.api.calls("PATCH", "flame-bad"))
+    assert tries == 3
+    kube.ping(20, 100)
+    kube.wait_zero()
+
+
+def test_pods_that_do_not_start_say_why(kube):
+    kube.start(kubelet=False)
+    kube.kubelet = Kubelet(kube.api, "t0ken", "jobs", BIN, environment())
+    kube.kubelet.broken = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    flmping = kube.ping(4, 100, background=True)
+    wait_until(lambda: "failing" in kube.reasons(), "given up", 60)
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "failing")
+    assert "ImagePullBackOff: no such image" in text
+    kube.kubelet.broken = None
+    assert flmping.wait(90) == 0, "tried again after the wait"
+    kube.wait_zero()
+
+
+def test_what_is_not_ours_is_not_touched(kube):
+    other = {
+        **{"apiVersion": "apps/v1", "kind": "Deployment"},
+        "metadata": {"name": "flame-flmping-90571e", "namespace": "jobs", "labels": {"app": "x"}},
+        "spec": {
+            **{"replicas": 0, "selector": {"matchLabels": {"app": "x"}}},
+            "template": {
+                "metadata": {"labels": {"app": "x"}},
+                "spec": {"containers": [{"name": "c", "image": "x"}]},
+            },
+        },
+    }
+    with kube.api.store.lock:
+        kube.api.store.put("deployments", ("jobs", "flame-flmping-90571e"), other)
+    [before] = kube.api.all("deployments")
+    kube.start()
+    flmping = kube.ping(4, 100, background=True)
+    wait_until(lambda: "failing" in kube.reasons(), "refused", 60)
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "failing")
+    assert "not this autoscaler's" in text
+    [after] = kube.api.all("deployments")
+    assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"app": "x"})
+    with kube.api.store.lock:
+        kube.api.store.remove("deployments", ("jobs", "flame-flmping-90571e"))
+    assert flmping.wait(90) == 0
+    kube.wait_zero()
+
+
+def test_the_deployment_of_an_unregistered_application_goes(kube, tmp_path):
+    manifest = tmp_path / "app.yaml"
+    manifest.write_text("metadata: {name: App.1}\nspec: {shim: shell, command: cat}\n")
+    assert kube.cluster.flmctl("register", "-f", manifest).code == 0
+    kube.start("--limits", "App.1=1:2")
+    wait_until(lambda: kube.replicas().get("App.1") == 1, "one by its minimum")
+    wait_until(lambda: (kube.row("App.1") or {}).get("registered") == 1, "it registered")
+    assert kube.cluster.flmctl("unregister", "App.1").code == 0
+    wait_until(lambda: kube.api.all("deployments") == [], "it is removed", 60)
+    [deleted] = kube.api.calls("DELETE", DEPLOYMENTS)
+    assert deleted
+
+
+def test_an_autoscaler_that_was_killed_goes_on(kube):
+    kube.start()
+    flmping = kube.ping(120, 300, background=True)
+    wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
+    pids = kube.kubelet.pids()
+    kube.autoscaler.kill()
+    kube.autoscaler.wait()
+    kube.start()
+    assert flmping.wait(60) == 0
+    assert kube.kubelet.pids().items() <= pids.items(), "none was started twice"
+    kube.wait_zero()
+
+
+def test_a_pod_that_is_killed_loses_nothing(kube):
+    kube.start()
+    flmping = kube.ping(80, 200, background=True)
+    wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
+    wait_until(lambda: kube.row()["busy"] >= 6, "they work")
+    os.kill(next(iter(kube.kubelet.pids().values())), 9)
+    assert flmping.wait(60) == 0
+    session = kube.cluster.sessions()[-1]
+    assert (session["succeed"], session["failed"]) == (80, 0)
+    kube.wait_zero()
+
+
+def test_five_hundred_are_a_handful_of_calls(kube):
+    """Nobody plays the pods: it is about what is asked of the server."""
+    kube.start("--prior-run", "60s", kubelet=False, slots=1, most=500)
+    flmping = kube.ping(1000, 60000, background=True)
+    try:
+        wait_until(lambda: kube.replicas().get("flmping") == 500, "all are asked for")
+        assert len(kube.api.calls("PATCH")) + len(kube.api.calls("PUT")) <= 2
+        wait_until(lambda: kube.row()["asked"] == 500, "and counted once")
+        assert kube.replicas()["flmping"] == 500
+    finally:
+        flmping.kill()
+        flmping.wait()
+
+
+def certificate(folder, name, subject, *extensions):
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words += ["-nodes", "-days", "2", "-subj", subject, "-keyout", f"{folder}/{name}.key"]
+    for extension in extensions:
+        words += ["-addext", extension]
+    subprocess.run([*words, "-out", f"{folder}/{name}.crt"], check=True, capture_output=True)
+    return str(folder / f"{name}.crt"), str(folder / f"{name}.key")
+
+
+def test_certificates_both_ways(cluster, tmp_path):
+    server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
+    client = certificate(tmp_path, "client", "/CN=autoscaler")
+    certificate(tmp_path, "other", "/CN=other")
+    cluster.up("--executors", 0)
+    kube = Kube(cluster, tmp_path, FakeApi(certificate=server, client_ca=client[0]))
+    try:
+        user = {"client-certificate": "client.crt", "client-key": "client.key"}
+        kube.write_config(user, **{"certificate-authority": "other.crt"})
+        kube.start(kubelet=False)
+        assert kube.api.all("deployments") == []
+        wait_until(lambda: "certificate is not trusted" in kube.log.read_text(), "the wrong CA")
+        wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
+        kube.autoscaler.kill()
+        kube.autoscaler.wait()
+        kube.write_config(user, **{"certificate-authority": "server.crt"})
+        kube.start("--limits", "flmping=1:1", kubelet=False)
+        wait_until(lambda: kube.replicas().get("flmping") == 1, "the right one")
+    finally:
+        kube.stop()
+        kube.api.stop()
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here: nobody else looks")
+def test_kubectl_sees_the_same_and_may_interfere(cluster, tmp_path):
+    """A second client, so that the server of the tests is not our own opinion only. It sends no
+    token without TLS."""
+    server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
+    cluster.up("--executors", 0)
+    kube = Kube(cluster, tmp_path, FakeApi(certificate=server))
+    kube.write_config({"tokenFile": str(kube.token)}, **{"certificate-authority": "server.crt"})
+    try:
+        follow_with_kubectl(kube)
+    finally:
+        kube.stop()
+        kube.api.stop()
+
+
+def follow_with_kubectl(kube):
+    kube.start("--prior-run", "60s", slots=1)
+    kubectl = ["kubectl", "--kubeconfig", kube.config, "-n", "jobs"]
+    long = kube.ping(2, 8000, background=True)
+    wait_until(lambda: len(kube.kubelet.pids()) == 2, "two pods")
+    shown = kube.cluster.run(*kubectl, "get", "deployments,pods", "-o", "json")
+    assert shown.code == 0, shown
+    kinds = [item["kind"] for item in shown.json["items"]]
+    assert sorted(kinds) == ["Deployment", "Pod", "Pod"]
+    names = kube.cluster.run(*kubectl, "get", "pods", "-o", "name").out.split()
+    assert {name.removeprefix("pod/") for name in names} == set(kube.kubelet.pids())
+    [name] = [d["metadata"]["name"] for d in kube.api.all("deployments")]
+    done = kube.cluster.run(*kubectl, "scale", f"deployment/{name}", "--replicas", 3)
+    assert done.code == 0, done
+    assert kube.replicas()["flmping"] == 3
+    wait_until(lambda: kube.replicas()["flmping"] == 2, "the idle one goes again")
+    assert long.poll() is None and long.wait(60) == 0
+    kube.wait_zero()
+
+
+def test_mistakes_are_said_at_the_start(kube):
+    def refusal(*flags, **env):
+        done = kube.cluster.run(*kube.command(*flags), **kube.env(), **env)
+        assert done.code == 2, done
+        return done.err
+
+    assert "the context 'x' is not in `contexts`, which has 'test'" in refusal("--context", "x")
+    assert "is no name of a namespace" in refusal("--namespace", "No_Name")
+    assert "--instance has 1-63" in refusal("--instance", "")
+    kube.defaults.write_text("kubernetes: {imag: x}\n")
+    assert "did you mean image?" in refusal()
+    kube.config.write_text("[1")
+    kube.defaults.write_text("kubernetes: {image: x}\n")
+    assert "this is no YAML" in refusal()
+    kube.config.unlink()
+    assert "name one with --kubeconfig" in refusal()
+    done = kube.cluster.run("flame-autoscaler", "--provider", "kubernetes", **kube.env())
+    assert done.code == 2 and "--broker is missing" in done.err
+    done = kube.cluster.run("flame-autoscaler", "--provider", "docker", **kube.env())
+    assert done.code == 2 and "local or kubernetes" in done.err
+
+
+def test_a_role_without_rights_is_named(kube):
+    kube.api.forbidden = [("PATCH", DEPLOYMENTS)]
+    kube.start()
+    flmping = kube.ping(4, 100, background=True)
+    wait_until(lambda: "failing" in kube.reasons(), "refused", 60)
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "failing")
+    assert "403 Forbidden" in text and "docs/kubernetes.md" in text
+    kube.api.forbidden = []
+    assert flmping.wait(90) == 0
+    kube.wait_zero()
