@@ -16,6 +16,7 @@ namespace {
 
 /// A new backlog is seen within a second, and nobody notices what this costs.
 constexpr int64_t kRoundEveryUs = 250 * proto::kUsPerMs;
+constexpr int64_t kResignPatienceUs = 2 * proto::kUsPerSecond;
 constexpr int64_t kRedisPatienceUs = 3 * proto::kUsPerSecond;
 constexpr int64_t kReconnectFirstUs = 100 * proto::kUsPerMs;
 constexpr int64_t kReconnectMostUs = 2 * proto::kUsPerSecond;
@@ -47,7 +48,7 @@ std::unique_ptr<Provider> provider_for(const AppConfig& config, runtime::EventLo
 
 App::App(AppConfig config)
     : config_(std::move(config)),
-      signals_(loop_, {SIGTERM, SIGINT}, [this](int) { loop_.stop(); }),
+      signals_(loop_, {SIGTERM, SIGINT}, [this](int) { leave(); }),
       redis_(loop_, config_.redis,
              {.opened =
                   [this] {
@@ -80,7 +81,24 @@ void App::on_lost(const proto::Error& error) {
   if (phase_ == Phase::kRecording) end_round();
 }
 
+// A second signal does not wait.
+void App::leave() {
+  if (std::exchange(leaving_, true)) return loop_.stop();
+  loop_.call_at(loop_.now().mono_us + kResignPatienceUs, [this] { loop_.stop(); });
+  provider_->resign([this] { loop_.stop(); });
+}
+
 void App::begin_round() {
+  if (leaving_ || !provider_->leads()) {
+    led_ = false;
+    return end_round();
+  }
+  if (!std::exchange(led_, true)) {
+    // What was before is another one's: it begins as after a start.
+    observer_ = Observer();
+    scaler_ = Scaler(config_.policy, loop_.now());
+    journal_ = Journal(config_.dry_run);
+  }
   if (!redis_.is_open()) return list(proto::Error{proto::Code::kStoreDown, redis_trouble_});
   phase_ = Phase::kReading;
   redis_.send(read_request(provider_->reads_applications()), kRedisPatienceUs,
@@ -150,6 +168,7 @@ void App::act(const std::vector<Decision>& decisions) {
 }
 
 void App::act_next() {
+  if (leaving_ || !provider_->leads()) orders_.clear();
   if (orders_.empty()) return end_round();
   auto order = std::move(orders_.front());
   orders_.pop_front();

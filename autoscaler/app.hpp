@@ -50,6 +50,7 @@ class App {
   void act(const std::vector<Decision>& decisions);
   void act_next();
   void end_round();
+  void leave();
 
   AppConfig config_;
   runtime::EventLoop loop_;
@@ -62,6 +63,8 @@ class App {
   Scaler scaler_;
   Journal journal_;
   Phase phase_ = Phase::kWaiting;
+  bool led_ = false;      ///< in the last round
+  bool leaving_ = false;  ///< a signal came
   std::deque<std::function<void(Provider::Done)>> orders_;
 };
 

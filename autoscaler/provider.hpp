@@ -25,6 +25,10 @@ class Provider {
   virtual bool reads_applications() const { return false; }
   /// Those that are registered, before every list(); rows of flame:apps.
   virtual void know(const std::map<std::string, proto::Value>&) {}
+  /// False while another autoscaler acts in our place: then nothing is read, decided or written.
+  virtual bool leads() const { return true; }
+  /// Before the process ends: the next one need not wait. `done` is called from the loop.
+  virtual void resign(std::function<void()> done) { done(); }
   /// All that exist and those asked for; an error if it is not known to be all of them.
   virtual void list(Listed done) = 0;
   /// Asks for more; they are listed from then on.

@@ -2,6 +2,8 @@
 // Copyright The Flame Authors
 #include "autoscaler/settings.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <fstream>
@@ -11,6 +13,7 @@
 #include "proto/ids.hpp"
 #include "proto/limits.hpp"
 #include "proto/text.hpp"
+#include "runtime/clock.hpp"
 
 namespace flame::autoscaler {
 
@@ -21,6 +24,7 @@ using runtime::OptionRow;
 namespace {
 
 constexpr uint64_t kExecutorsMost = 100'000;
+constexpr size_t kInstanceMost = 40, kNamespaceMost = 63;
 
 // "flmping=1:8,other=0:2"
 proto::Status read_limits(const std::string& text, Policy& policy) {
@@ -71,12 +75,18 @@ proto::Status read_times(const runtime::Options& options, Policy& policy) {
   return {};
 }
 
-// What may stand in a label, and not be empty.
-bool is_label(const std::string& text) {
-  auto plain = [](unsigned char c) { return std::isalnum(c) != 0; };
-  return !text.empty() && text.size() <= 63 && plain(text.front()) && plain(text.back()) &&
+// What may be part of a name.
+bool is_label(const std::string& text, size_t most) {
+  auto plain = [](unsigned char c) { return std::islower(c) != 0 || std::isdigit(c) != 0; };
+  return !text.empty() && text.size() <= most && plain(text.front()) && plain(text.back()) &&
          std::all_of(text.begin(), text.end(),
-                     [&](unsigned char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
+                     [&](unsigned char c) { return plain(c) || c == '-'; });
+}
+
+std::string own_identity() {
+  char host[256] = "localhost";
+  gethostname(host, sizeof host - 1);
+  return std::string(host) + "_" + runtime::random_letters(6);
 }
 
 proto::Result<kubernetes::PodDefaults> pod_defaults(const std::string& path) {
@@ -109,18 +119,19 @@ proto::Result<kubernetes::Settings> kubernetes_from(const runtime::Options& opti
     return Error{Code::kBadRequest,
                  "--broker is missing: the endpoint under which pods reach the broker, like "
                  "tcp://flame-broker:7701"};
-  if (!is_label(place.instance))
+  if (!is_label(place.instance, kInstanceMost))
     return Error{Code::kBadRequest,
-                 "--instance has 1-63 letters, digits and, between them, '-', '_' or '.'"};
+                 "--instance has 1-40 lower-case letters, digits and, between them, '-'"};
   auto defaults = pod_defaults(options.text("pod-defaults"));
   if (!defaults) return defaults.error();
   auto access = kubernetes::load_access(options.text("kubeconfig"), options.text("context"));
   if (!access) return access.error();
   if (place.space.empty()) place.space = access->space.empty() ? "default" : access->space;
-  if (!is_label(place.space) || place.space.find_first_of("_.") != std::string::npos)
+  if (!is_label(place.space, kNamespaceMost))
     return Error{Code::kBadRequest,
                  "'" + proto::printable(place.space, 80) + "' is no name of a namespace"};
-  return kubernetes::Settings{std::move(*access), std::move(*defaults), std::move(place)};
+  return kubernetes::Settings{std::move(*access), std::move(*defaults), std::move(place),
+                              options.flag("no-election") ? "" : own_identity()};
 }
 
 const std::vector<OptionRow>& option_rows() {
@@ -132,6 +143,7 @@ const std::vector<OptionRow>& option_rows() {
       {"context", 0, "NAME", "", "Of the kubeconfig; default: its current one"},
       {"namespace", 0, "NAME", "", "Of the pods; default: that of the context, or of our own pod"},
       {"instance", 0, "NAME", "flame", "Tells Flame clusters in one namespace apart"},
+      {"no-election", 0, "", "", "This is the only one: it acts without a Lease"},
       {"broker", 0, "ENDPOINT", "", "The broker's endpoint for executors, as pods reach it"},
       {"pod-defaults", 0, "FILE", "", "What pods are made of, and what applications may say of it"},
       {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",

@@ -111,7 +111,7 @@ void Api::watch(const std::string& path, int64_t seconds_max, Stream stream) {
            .total_us = seconds_max * proto::kUsPerSecond + kStreamGraceUs}));
 }
 
-void Api::send(std::shared_ptr<Sent> sent) {
+void Api::send(const std::shared_ptr<Sent>& sent) {
   int64_t wait_us = not_before_us_ - loop_.now().mono_us;
   if (wait_us > 0) {
     Error error{Code::kBusy,

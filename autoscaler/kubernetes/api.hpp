@@ -45,11 +45,12 @@ class Api {
     std::function<void(proto::Status)> done;      ///< fine when the server ended it in good order
   };
 
-  Api(runtime::EventLoop& loop, Access access)
+  /// `wait_most_us`: calls are never held back for longer, but where the server says so.
+  Api(runtime::EventLoop& loop, Access access, int64_t wait_most_us = 30 * proto::kUsPerSecond)
       : loop_(loop),
         credentials_(loop, std::move(access)),
         http_(loop),
-        backoff_(500 * proto::kUsPerMs, 30 * proto::kUsPerSecond) {}
+        backoff_(500 * proto::kUsPerMs, wait_most_us) {}
 
   const Access& access() const { return credentials_.access(); }
 
@@ -64,7 +65,7 @@ class Api {
  private:
   struct Sent;
 
-  void send(std::shared_ptr<Sent> sent);
+  void send(const std::shared_ptr<Sent>& sent);
   void answered(const std::shared_ptr<Sent>& sent, proto::Result<runtime::HttpAnswer> answer);
   void settle(const std::shared_ptr<Sent>& sent, proto::Result<runtime::HttpAnswer> answer);
   proto::Error error_from(const Sent& sent, const runtime::HttpAnswer& answer);

@@ -42,8 +42,17 @@ KubernetesProvider::KubernetesProvider(runtime::EventLoop& loop, Settings settin
       selector_(label_selector(settings_.place.instance)),
       deployments_(loop, api_, deployments_path_, selector_, deployments_sink()),
       pods_(loop, api_, pods_path_, selector_, pods_sink()) {
+  if (!settings_.identity.empty()) {
+    election_ =
+        std::make_unique<Election>(loop, settings_.access, settings_.place, settings_.identity);
+  }
   deployments_.start();
   pods_.start();
+}
+
+void KubernetesProvider::resign(std::function<void()> done) {
+  if (election_) return election_->resign(std::move(done));
+  done();
 }
 
 Mirror::Sink KubernetesProvider::deployments_sink() {

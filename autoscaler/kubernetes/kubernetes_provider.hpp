@@ -18,6 +18,7 @@
 
 #include "autoscaler/kubernetes/api.hpp"
 #include "autoscaler/kubernetes/deployment.hpp"
+#include "autoscaler/kubernetes/election.hpp"
 #include "autoscaler/kubernetes/fleet.hpp"
 #include "autoscaler/kubernetes/mirror.hpp"
 #include "autoscaler/provider.hpp"
@@ -28,6 +29,7 @@ struct Settings {
   Access access;
   PodDefaults defaults;
   Place place;
+  std::string identity;  ///< ours in the election; "" for none: this is the only one
 };
 
 class KubernetesProvider : public Provider {
@@ -35,6 +37,8 @@ class KubernetesProvider : public Provider {
   KubernetesProvider(runtime::EventLoop& loop, Settings settings);
 
   bool reads_applications() const override { return true; }
+  bool leads() const override { return !election_ || election_->leads(); }
+  void resign(std::function<void()> done) override;
   void know(const std::map<std::string, proto::Value>& applications) override;
   void list(Listed done) override;
   void add(const std::string& application, uint64_t count, Done done) override;
@@ -61,6 +65,7 @@ class KubernetesProvider : public Provider {
   runtime::EventLoop& loop_;
   Settings settings_;
   Api api_;
+  std::unique_ptr<Election> election_;  ///< null: there is none
   std::string deployments_path_, pods_path_, selector_;
   Fleet fleet_;
   Mirror deployments_, pods_;

@@ -3,10 +3,12 @@
 """flame-autoscaler --provider kubernetes against an API server that fails on demand, with a real
 broker, a real Redis, and real executors as pods. What the fake server answers is in tests/kube."""
 
+import copy
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -395,6 +397,66 @@ def test_certificates_both_ways(cluster, tmp_path):
         kube.api.stop()
 
 
+def holder(kube):
+    [lease] = kube.api.all("leases") or [{"spec": {"holderIdentity": ""}}]
+    return lease["spec"]["holderIdentity"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_of_two_only_one_acts_and_the_other_takes_over(kube, how):
+    kube.start()
+    first = holder(kube)
+    assert first
+    second = subprocess.Popen(
+        kube.command(*SOON, "--slots", "2", "--max-executors", "4"),
+        env=kube.env(),
+        stderr=(kube.folder / "second.log").open("w"),
+    )
+    try:
+        log = kube.folder / "second.log"
+        wait_until(lambda: "stands by" in log.read_text(), "it sees that another one acts")
+        flmping = kube.ping(200, 300, background=True)
+        wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
+        pids = kube.kubelet.pids()
+        assert holder(kube) == first and len(kube.api.calls("PATCH", DEPLOYMENTS)) == 1
+        kube.autoscaler.send_signal(how)
+        kube.autoscaler.wait(PATIENCE)
+        if how == signal.SIGTERM:
+            assert holder(kube) == "", "given back"
+        wait_until(lambda: holder(kube) not in ("", first), "the other one has it", 2 * PATIENCE)
+        wait_until(lambda: "this autoscaler acts" in log.read_text(), "and says so")
+        assert flmping.wait(90) == 0
+        assert kube.kubelet.pids().items() <= pids.items(), "none was started twice"
+        kube.wait_zero()
+    finally:
+        second.kill()
+        second.wait()
+
+
+def taken_first(requests):
+    """Nothing of a Deployment was written before the lease was written for the last time."""
+    kinds = [call[0] + (" lease" if "leases" in call[1] else "") for call in requests]
+    last = len(kinds) - 1 - kinds[::-1].index("PUT lease")
+    return "PATCH" not in kinds[:last]
+
+
+def test_one_that_loses_its_lease_does_nothing_more(kube):
+    kube.start()
+    wait_until(lambda: holder(kube), "it holds the lease")
+    with kube.api.store.lock:
+        [(key, lease)] = kube.api.store.items["leases"].items()
+        taken = copy.deepcopy(lease)
+        taken["spec"]["holderIdentity"] = "another"
+        kube.api.store.put("leases", key, taken)
+    wait_until(lambda: "another acts" in kube.log.read_text(), "it noticed")
+    flmping = kube.ping(20, 100, background=True)
+    # What the other one does not renew is taken again; until then nothing was done.
+    wait_until(lambda: holder(kube) != "another", "the other one is gone", 2 * PATIENCE)
+    assert taken_first(kube.api.requests)
+    assert flmping.wait(60) == 0
+    kube.wait_zero()
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here: nobody else looks")
 def test_kubectl_sees_the_same_and_may_interfere(cluster, tmp_path):
     """A second client, so that the server of the tests is not our own opinion only. It sends no
@@ -438,7 +500,7 @@ def test_mistakes_are_said_at_the_start(kube):
 
     assert "the context 'x' is not in `contexts`, which has 'test'" in refusal("--context", "x")
     assert "is no name of a namespace" in refusal("--namespace", "No_Name")
-    assert "--instance has 1-63" in refusal("--instance", "")
+    assert "--instance has 1-40" in refusal("--instance", "")
     kube.defaults.write_text("kubernetes: {imag: x}\n")
     assert "did you mean image?" in refusal()
     kube.config.write_text("[1")
