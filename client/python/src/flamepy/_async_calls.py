@@ -10,8 +10,9 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable
 
+from flamepy._calls import CANCELLED, Output, TaskFailure, reason_of
 from flamepy._cancellations import Cancellations
-from flamepy._service import CANCELLED, FlameService, Output, TaskContext, TaskFailure, reason_of
+from flamepy._service import FlameService, TaskContext
 
 
 class AsyncCalls:

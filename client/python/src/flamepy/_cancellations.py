@@ -24,8 +24,9 @@ class Cancellations:
     """Of the main thread, where Python handles signals; elsewhere nothing is ever raised."""
 
     def __init__(self) -> None:
-        self.current = 0
-        """The task that may be interrupted; 0: none. Set back before TaskCancelled is raised."""
+        self._chunk: tuple[int, list[Any], Any] | None = None
+        """Tasks in hand, which may be interrupted: the first one's number, all of them, and an
+        iterator of the list that has passed those that began."""
         self.runs: list[tuple[int, int]] = []
         """First task and how many; of the session that was entered."""
         self.listener: Callable[[], None] | None = None
@@ -58,6 +59,12 @@ class Cancellations:
         self._read()
         self.runs.clear()
 
+    def enter(self, first: int, chunk: list[Any], taken: Any) -> None:
+        self._chunk = first, chunk, taken
+
+    def leave(self) -> None:
+        self._chunk = None
+
     def contains(self, task: int) -> bool:
         return any(first <= task < first + count for first, count in self.runs)
 
@@ -74,7 +81,13 @@ class Cancellations:
         self._read()
         if self.listener is not None:
             self.listener()
-        task = self.current
-        if task and self.contains(task):
-            self.current = 0
+        if self._chunk is None:
+            return
+        first, chunk, taken = self._chunk
+        begun = len(chunk) - taken.__length_hint__()
+        if any(self.contains(first + index) for index in range(begun, len(chunk))):
+            del chunk[begun:]  # whoever calls looks at these one by one
+        task = first + begun - 1
+        if begun and self.contains(task):
+            self._chunk = None
             raise TaskCancelled(f"task {task} was cancelled")

@@ -147,7 +147,10 @@ class Connection:
                 first_link=secrets.randbits(32) | 1,
             )
         )
-        self._pid = os.getpid()
+        self.forked = False
+        """In a child of the process that connected: nothing here runs there."""
+        self.unusable = False
+        """Closed or forked."""
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
@@ -167,6 +170,8 @@ class Connection:
         # descriptor shows changes only, so what is there already is asked for before each wait.
         self._poller = select.poll()
         self._socket_fd = -1
+        self._look = True
+        """The descriptor may say nothing of what is there: a send takes its signal too."""
         self._deadline_us = 0
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
@@ -186,7 +191,7 @@ class Connection:
 
     def check(self) -> None:
         """Raises where the connection is not there for this process any more."""
-        if self._pid != os.getpid():
+        if self.forked:
             raise FlameError(
                 Code.WRONG_STATE,
                 "this process was forked after the client had connected, and has no connection of "
@@ -196,11 +201,11 @@ class Connection:
             raise FlameError(Code.INTERRUPTED, "the client was closed")
 
     def usable(self) -> bool:
-        return not self.closed and self._pid == os.getpid()
+        return not self.unusable
 
     def check_wait(self) -> None:
         """Raises where waiting would never end."""
-        if self._pid != os.getpid():
+        if self.forked:
             self.check()
         if self.on_own_thread():
             raise FlameError(
@@ -324,13 +329,13 @@ class Connection:
     def close(self, flush_seconds: float) -> None:
         """Waits so long that the broker has what was submitted, acknowledges what was consumed,
         says goodbye, ends the thread."""
-        if self.closed or self._pid != os.getpid():
+        if self.closed or self.forked:
             return
         if not self.on_own_thread():
             until = time.monotonic() + flush_seconds
             for attached in list(self._sessions.values()):
                 attached.listener.wait_until_acknowledged(max(0.0, until - time.monotonic()))
-        self.closed = True
+        self.closed = self.unusable = True
 
         def stop() -> None:
             self._stopping = True
@@ -371,17 +376,23 @@ class Connection:
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""
         at_us = self._deadline_us = self._core.next_deadline()
-        if not (self._posted or self._woken or self._readable()):
+        waits = not (self._posted or self._woken)
+        readable = (self._look or not waits) and self._readable()
+        self._look = False
+        if waits and not readable:
             wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
             for descriptor, _ in self._poller.poll(wait_ms):
-                if descriptor != self._socket_fd:
+                if descriptor == self._socket_fd:
+                    readable = True
+                else:
                     with contextlib.suppress(BlockingIOError):
                         self._wake_in.recv(4096)
         self._now_us = _clock_us()
-        self._drain_socket()
+        if readable:
+            self._drain_socket()
 
     def _readable(self) -> bool:
-        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN != 0
+        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & _POLLIN != 0
 
     def _end(self) -> None:
         self._feed(Leave())
@@ -419,6 +430,8 @@ class Connection:
             self._ready.add(self._woken.popleft())
 
     def _pull(self) -> None:
+        if not self._ready:
+            return
         for uid in list(self._ready):
             attached = self._sessions.get(uid)
             if attached is not None:
@@ -444,13 +457,17 @@ class Connection:
 
     def _drain_socket(self) -> None:
         for _ in range(_RECEIVE_BURST):
-            if not self._readable():
+            try:
+                frames = self._socket.recv_multipart(_NOBLOCK)
+            except zmq.Again:
                 return
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
             # What does not decode counts as lost: the sequence shows the gap and the link is made
             # anew.
             with contextlib.suppress(BadFrame):
                 self._feed(Received(decode(frames)))
+            if not self._readable():
+                return
+        self._look = True
 
     def _perform_all(self) -> None:
         """Actions may cause events and so further actions, at the end of the list."""
@@ -483,6 +500,7 @@ class Connection:
         # Random, so that nobody can be given or claim the same.
         dealer.set(zmq.ROUTING_ID, b"f" + secrets.token_bytes(15))
         self._socket_fd = dealer.getsockopt(zmq.FD)
+        self._look = True
         self._poller.register(self._socket_fd, select.POLLIN)
         try:
             dealer.connect(self.endpoint)
@@ -494,10 +512,11 @@ class Connection:
         if send.envelope.link == self._failed_link:
             return
         frames = encode(*send)
+        self._look = True
         try:
             if len(frames) == 2:
-                self._socket.send(frames[0], zmq.NOBLOCK | zmq.SNDMORE)
-            self._socket.send(frames[-1], zmq.NOBLOCK)
+                self._socket.send(frames[0], _NOBLOCK_MORE)
+            self._socket.send(frames[-1], _NOBLOCK)
         except zmq.ZMQError:
             self._failed_link = send.envelope.link
             self._feed(SendFailed())
@@ -596,6 +615,12 @@ class Connection:
     }
 
 
+# The enumerations of pyzmq take longer to combine than a message to send.
+_POLLIN = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
+_NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+
 def _clock_us() -> int:
     return time.monotonic_ns() // 1000
 
@@ -614,4 +639,11 @@ def _close_all() -> None:
         connection.close(_EXIT_FLUSH_SECONDS)
 
 
+def _after_fork() -> None:
+    for connection in list(_OPEN):
+        connection.forked = connection.unusable = True
+
+
 atexit.register(_close_all)
+# Not asked for by each call: a system call would be a third of a submit.
+os.register_at_fork(after_in_child=_after_fork)

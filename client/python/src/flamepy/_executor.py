@@ -18,14 +18,14 @@ from typing import Any, Callable, cast
 import cloudpickle
 
 from flamepy._client import Connection, connect
-from flamepy._function_table import PROTOCOL, FunctionTable, Known
+from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Known, tail
 from flamepy._future import Future
 from flamepy._proto.limits import RUN_TASKS_MAX
 from flamepy._session import Session
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
 from flamepy.errors import BrokenWorkerError, FlameError
-from flamepy.worker import BROKEN, PICKLED, Call, Whole, Work, python_version
+from flamepy.worker import BROKEN, PICKLED, Work, python_version
 
 _MAIN = b"__main__"
 
@@ -73,9 +73,10 @@ class Executor(concurrent.futures.Executor):
             known = self._place_of(fn, once=True)
         assert self._session is not None
         if known is None:
-            return self._session.run(cloudpickle.dumps(Whole(fn, args, kwargs), PROTOCOL))
-        data = _dumps(Call(args, kwargs) if kwargs else args)
-        return self._session.run(data + known.suffix if known.suffix else data)
+            return self._session.run(_whole(fn, args, kwargs))
+        if kwargs:
+            return self._session.run(_dumps((args, kwargs)) + tail(known.number, KEYWORDS))
+        return self._session.run(_dumps(args) + known.plain)
 
     def map(
         self,
@@ -212,10 +213,14 @@ def _pickled(
 ) -> Iterator[bytes]:
     """Whole batches at a time, so that the usual case runs in C."""
     if known is None:
-        return (cloudpickle.dumps(Whole(fn, tuple(call), {}), PROTOCOL) for call in calls)
+        return (_whole(fn, tuple(call), {}) for call in calls)
     pickled = itertools.chain.from_iterable(_batches(calls, size))
-    suffix = known.suffix
-    return (data + suffix for data in pickled) if suffix else pickled
+    plain = known.plain
+    return (data + plain for data in pickled) if plain else pickled
+
+
+def _whole(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    return cast(bytes, cloudpickle.dumps((fn, args, kwargs), PROTOCOL)) + tail(0, WHOLE)
 
 
 def _batches(calls: Iterator[Sequence[Any]], size: int) -> Iterator[list[bytes]]:

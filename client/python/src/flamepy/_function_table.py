@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """The functions of a flamepy.Executor, which its session's common data carries: each has a number,
-and a task says the number of its function.
+and a task says the number of its function, and how its arguments are given.
 
-The first function's tasks say nothing, so that the usual case costs nothing. A pickle ends with a
-dot, and what stands behind it is not read: the other numbers stand there, and end with no dot.
+A pickle ends with a dot, and what stands behind it is not read: there it stands, and ends with no
+dot. Plain arguments of the first function say nothing, so that the usual case costs nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ import cloudpickle
 
 PROTOCOL = 5
 STOP = 0x2E
-_MARK = b"\xff"
+PLAIN = 0xFF
+"""The pickle is a tuple of arguments,"""
+KEYWORDS = 0xFE
+"""of that and a dict of keywords,"""
+WHOLE = 0xFD
+"""of the function and both."""
 _NUMBER_BYTES = 3
-_SUFFIX_BYTES = _NUMBER_BYTES + len(_MARK)
+_TAIL_BYTES = _NUMBER_BYTES + 1
 
 FUNCTIONS_MAX = 1024
 TABLE_BYTES_MAX = 16 << 20
@@ -25,19 +30,27 @@ TABLE_BYTES_MAX = 16 << 20
 _SEEN_ONCE_MAX = 64
 
 
-def suffix_of(number: int) -> bytes:
-    return number.to_bytes(_NUMBER_BYTES, "little") + _MARK if number else b""
+def tail(number: int, kind: int) -> bytes:
+    return number.to_bytes(_NUMBER_BYTES, "little") + bytes((kind,))
+
+
+def tail_of(data: bytes) -> bytes:
+    return data[-_TAIL_BYTES:]
 
 
 def number_of(data: bytes) -> int:
-    return int.from_bytes(data[-_SUFFIX_BYTES : -len(_MARK)], "little")
+    return 0 if data[-1] == STOP else int.from_bytes(data[-_TAIL_BYTES:-1], "little")
 
 
 class Known(NamedTuple):
     """`function` is kept, so that its id is not given to another one."""
 
     function: Any
-    suffix: bytes
+    number: int
+
+    @property
+    def plain(self) -> bytes:
+        return tail(self.number, PLAIN) if self.number else b""
 
 
 class FunctionTable:
@@ -77,7 +90,7 @@ class FunctionTable:
     def add(self, function: Callable[..., Any], data: bytes) -> Known:
         key = _key_of(function)
         self._seen_once.pop(key, None)
-        known = self._known[key] = Known(function, suffix_of(len(self.pickled)))
+        known = self._known[key] = Known(function, len(self.pickled))
         self.pickled.append(data)
         self._bytes += len(data)
         return known

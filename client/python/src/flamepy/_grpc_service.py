@@ -14,16 +14,14 @@ from collections.abc import Iterator
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
+from flamepy._calls import Output, TaskFailure, reason_of
 from flamepy._proto import limits
 from flamepy._service import (
     FLAME_INSTANCE_ENDPOINT,
     ApplicationContext,
     BatchContext,
-    Output,
     SessionContext,
     TaskContext,
-    TaskFailure,
-    reason_of,
 )
 from flamepy.errors import FlameError, FlameErrorCode
 

@@ -17,9 +17,10 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from flamepy._cancellations import Cancellations, TaskCancelled
+from flamepy._calls import Calls, Output, TaskFailure, exactly, reason_of
+from flamepy._cancellations import Cancellations
 from flamepy._proto import limits
 from flamepy._proto.elements import BadElements, pack_elements, unpack_elements
 
@@ -101,15 +102,6 @@ class BatchContext(NamedTuple):
     session_id: str
     inputs: list[bytes]
     attempt: int
-
-
-class TaskFailure(NamedTuple):
-    """In place of an output: the task ends as failed with this reason, and is not tried again."""
-
-    reason: str
-
-
-Output = Union[bytes, None, TaskFailure]
 
 
 class FlameService:
@@ -245,18 +237,8 @@ class _Frames:
             self._connection.sendall(data)
 
 
-# Nobody reads it: the task is recorded as cancelled already.
-CANCELLED = TaskFailure("the task was cancelled")
-
-
 _server: _Server | None = None
-"""Of run(), for TaskContext.progress and each()."""
-
-
-def each(first: int, items: Iterable[T], invoke: Callable[[T], Output]) -> Iterator[Output]:
-    """For services of our own that take a batch item by item."""
-    assert _server is not None
-    return _server.each(first, items, invoke)
+"""Of run(), for TaskContext.progress."""
 
 
 class _Server:
@@ -267,6 +249,9 @@ class _Server:
         self._session = ""
         self._batches = type(service).on_batch is not FlameService.on_batch
         self._async = _async_calls(service, self._cancellations)
+        self._calls = Calls(self._cancellations)
+        # Of services of our own.
+        self._chunks: Any = getattr(service, "output_chunks", None)
 
     def progress(self, task: int, percent: int, text: str) -> None:
         told = text.encode(errors="replace")[: limits.PROGRESS_TEXT_BYTES_MAX]
@@ -337,18 +322,22 @@ class _Server:
             inputs = unpack_elements(body[_INVOKE_HEAD.size :], count)
         except BadElements as error:
             sys.exit(f"flame: the executor sent a frame that does not decode: {error}")
-        outputs: Iterable[Output] | None = None
+        self._answer_all(first, self._outputs_of(first, inputs, attempt), count)
+
+    def _outputs_of(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[list[Output]]:
+        if self._chunks is not None:
+            found: Iterator[list[Output]] = self._chunks(first, inputs, self._calls)
+            return found
         if self._batches:
             batch = BatchContext(first, self._session, inputs, attempt)
-            if count == 1 and self._async is None:
-                outputs = self.each(first, [batch], self._call_batch_of_one)
-            else:
-                outputs = self._call_batch(batch)
-        if outputs is None:
-            outputs = self._invoke_each(first, inputs, attempt)
-        self._answer_all(first, outputs, count)
+            if len(inputs) == 1 and self._async is None:
+                return self._calls.chunks(first, [batch], lambda _, one: map(self._only_of, one))
+            outputs = self._call_batch(batch)
+            if outputs is not None:
+                return exactly(outputs, len(inputs))
+        return self._invoke_each(first, inputs, attempt)
 
-    def _call_batch_of_one(self, batch: BatchContext) -> Output:
+    def _only_of(self, batch: BatchContext) -> Output:
         """So that it can be interrupted when its task is cancelled."""
         outputs: Any = self._service.on_batch(batch)
         if outputs is None:
@@ -370,43 +359,23 @@ class _Server:
         except Exception as error:
             return [TaskFailure(reason_of(error))] * count
 
-    def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[Output]:
+    def _invoke_each(self, first: int, inputs: list[bytes], attempt: int) -> Iterator[list[Output]]:
         invoke: Any = self._service.on_task_invoke
+
         # The contexts of a whole frame are made in C.
         fields = zip(count(first), repeat(self._session), inputs, repeat(attempt))
         contexts = map(partial(tuple.__new__, TaskContext), fields)
         if self._async is not None and self._async.invokes:
-            return self._async.invoke_each(invoke, contexts)
-        return self.each(first, contexts, invoke)
+            return ([output] for output in self._async.invoke_each(invoke, contexts))
+        return self._calls.chunks(first, list(contexts), lambda _, some: map(invoke, some))
 
-    def each(
-        self, first: int, items: Iterable[T], invoke: Callable[[T], Output]
-    ) -> Iterator[Output]:
-        """An output for each item, which belongs to the task `first` and those behind it; it may
-        be interrupted when its task is cancelled."""
-        cancellations = self._cancellations
-        for number, item in enumerate(items, first):
-            if cancellations.runs and cancellations.contains(number):
-                yield CANCELLED
-                continue
-            try:
-                try:
-                    cancellations.current = number
-                    output = invoke(item)
-                except Exception as error:
-                    output = TaskFailure(reason_of(error))
-                cancellations.current = 0
-            except TaskCancelled:  # anywhere in between: it is raised once
-                output = CANCELLED
-            yield output
-
-    def _answer_all(self, first: int, source: Iterable[Output], count: int) -> None:
+    def _answer_all(self, first: int, source: Iterator[list[Output]], count: int) -> None:
         """Of a frame that takes long the first results leave before the last are there."""
         clock = time.monotonic
         outputs: list[Output] = []
         left, began = count, clock()
-        for output in _exactly(source, count):
-            outputs.append(output)
+        for some in source:
+            outputs += some
             now = clock()
             if now - began > _FLUSH_SECONDS and len(outputs) < left:
                 self._answer(first, outputs, int((now - began) * 1e9))
@@ -456,19 +425,6 @@ def _async_calls(service: FlameService, cancellations: Cancellations) -> AsyncCa
     return AsyncCalls(service, cancellations)
 
 
-def _exactly(source: Iterable[Output], count: int) -> Iterator[Output]:
-    """What an iterator of on_batch's does not yield fails, with what it raised instead."""
-    failure = TaskFailure(f"on_batch yielded fewer outputs than its {count} tasks")
-    given = 0
-    try:
-        for output in islice(source, count):
-            yield output
-            given += 1
-    except Exception as error:
-        failure = TaskFailure(reason_of(error))
-    yield from repeat(failure, count - given)
-
-
 def _split(outputs: list[Output]) -> tuple[list[bytes], list[tuple[int, bytes]]]:
     ready: list[bytes] = []
     failures: list[tuple[int, bytes]] = []
@@ -486,16 +442,3 @@ def _split(outputs: list[Output]) -> tuple[list[bytes], list[tuple[int, bytes]]]
         )
         failures.append((index, reason.encode("utf-8", "replace")[: limits.REASON_BYTES_MAX]))
     return ready, failures
-
-
-def reason_of(error: BaseException, reserve: int = 0) -> str:
-    """The exception in a line, then its traceback; of a long one the end, where it happened.
-    `reserve` bytes are left free."""
-    first = "".join(traceback.format_exception_only(type(error), error)).strip()[:1024]
-    # Without the frame of this package that called.
-    inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    rest = "".join(traceback.format_exception(type(error), error, inner)) if inner else ""
-    room = limits.REASON_BYTES_MAX - reserve - len(first.encode("utf-8", "replace")) - 16
-    rest = rest.rstrip()
-    tail = rest.encode("utf-8", "replace")[-room:].decode("utf-8", "ignore") if room > 0 else ""
-    return f"{first}\n\n{tail}" if tail else first

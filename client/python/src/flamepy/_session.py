@@ -55,13 +55,21 @@ class Session(SessionView):
     def run(self, input_data: bytes) -> Future:
         """Submits one task. Returns at once unless very much is waiting to be sent; tasks that are
         submitted in quick succession travel together."""
-        data = checked(input_data)
-        attached = self._ready()
-        decode = self._decode
-        run, index = attached.queue.add(
-            data, lambda: RunState(attached, decode, self._rebuild), decode
-        )
+        if type(input_data) is not bytes or len(input_data) > limits.PAYLOAD_BYTES_MAX:
+            input_data = checked(input_data)
+        attached = self._attached
+        if (
+            attached is None
+            or attached.detached
+            or not attached.asked_for_results
+            or attached.connection.unusable
+        ):
+            attached = self._ready()
+        run, index = attached.queue.add(input_data, self._make_run, self._decode)
         return Future(run, index)
+
+    def _make_run(self) -> RunState:
+        return RunState(self._attached, self._decode, self._rebuild)
 
     submit = run
 

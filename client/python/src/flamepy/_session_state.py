@@ -38,7 +38,7 @@ class AttachedSession(SessionListener):
         self.queue = SubmitQueue(
             lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
         )
-        self._asked_for_results = False
+        self.asked_for_results = False
         self._drained = threading.Condition()
         self._waits_for_drain = 0
 
@@ -62,9 +62,9 @@ class AttachedSession(SessionListener):
 
     def need_results(self) -> None:
         """Before the first submit: its results are at or behind what is done now."""
-        if self._asked_for_results:
+        if self.asked_for_results:
             return
-        self._asked_for_results = True
+        self.asked_for_results = True
         index, reader = self.info.done_end, self.reader
         self.connection.post(lambda: self._need_results(index, reader))
 

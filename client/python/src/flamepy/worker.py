@@ -11,6 +11,8 @@ every task's failure: a refused session would leave its tasks waiting.
 from __future__ import annotations
 
 import base64
+import itertools
+import operator
 import pickle
 import platform
 import sys
@@ -20,22 +22,13 @@ from typing import Any, Callable, NamedTuple, cast
 import cloudpickle
 import msgpack
 
-from flamepy._cancellations import TaskCancelled
-from flamepy._function_table import STOP, number_of
+from flamepy._calls import Calls, Output, TaskFailure, reason_of
+from flamepy._function_table import KEYWORDS, PLAIN, PROTOCOL, STOP, WHOLE, number_of, tail_of
 from flamepy._proto import limits
-from flamepy._service import (
-    BatchContext,
-    FlameService,
-    Output,
-    SessionContext,
-    TaskFailure,
-    each,
-    reason_of,
-    run,
-)
+from flamepy._service import FlameService, SessionContext, run
 from flamepy._version import __version__
 
-__all__ = ["BROKEN", "PICKLED", "Call", "Whole", "Work", "Worker", "python_version"]
+__all__ = ["BROKEN", "PICKLED", "Work", "Worker", "python_version"]
 
 BROKEN = "The worker cannot serve: "
 PICKLED = "\n\npickled: "
@@ -64,29 +57,6 @@ class Work(NamedTuple):
     @classmethod
     def unpack(cls, data: bytes) -> Work:
         return cls(*msgpack.unpackb(data))
-
-
-class Call:
-    """Arguments with keywords; without, they travel as a plain tuple."""
-
-    __slots__ = ("arguments", "keywords")
-
-    def __init__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        self.arguments = arguments
-        self.keywords = keywords
-
-
-class Whole:
-    """A call that brings its function along."""
-
-    __slots__ = ("arguments", "function", "keywords")
-
-    def __init__(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> None:
-        self.function = function
-        self.arguments = arguments
-        self.keywords = keywords
 
 
 class Worker(FlameService):
@@ -123,36 +93,69 @@ class Worker(FlameService):
         if initializer is not None:
             initializer(*arguments)
 
-    def on_batch(self, batch: BatchContext) -> Iterator[Output]:
+    def output_chunks(
+        self, first: int, inputs: list[bytes], calls: Calls
+    ) -> Iterator[list[Output]]:
         if self._broken:
-            for _ in batch.inputs:
-                yield TaskFailure(self._broken)
-            return
-        yield from each(batch.first, batch.inputs, self._output_of)
+            return iter([[TaskFailure(self._broken)] * len(inputs)])
+        return calls.chunks(
+            first, inputs, self._results, _outputs, caught=BaseException, failure=_reason_with
+        )
 
-    def _output_of(self, data: bytes) -> Output:
+    def _results(self, chunk: list[bytes], taken: Iterator[bytes]) -> Iterator[Any]:
+        """In the usual case, one function with plain arguments, nothing in Python is done per
+        task but the function."""
         try:
-            call = pickle.loads(data)
-            if type(call) is Whole:
-                return _dumps(call.function(*call.arguments, **call.keywords))
-            number = 0 if data[-1] == STOP else number_of(data)
-            function = self._functions.get(number)
-            if function is None:
-                function = self._functions[number] = pickle.loads(self._pickled[number])
-            if type(call) is tuple:
-                return _dumps(function(*call))
-            return _dumps(function(*call.arguments, **call.keywords))
-        except TaskCancelled:
-            raise
-        except BaseException as error:
-            return TaskFailure(_reason_with(error))
+            kinds = set(map(_LAST, chunk))
+        except IndexError:  # not of our client
+            kinds = set()
+        same = kinds == {STOP} or kinds == {PLAIN} and len({tail_of(data) for data in chunk}) == 1
+        if same:
+            return itertools.starmap(self._function(chunk[0]), map(pickle.loads, taken))
+        return map(self._result, taken)
+
+    def _result(self, data: bytes) -> Any:
+        call = pickle.loads(data)
+        if data[-1] == WHOLE:
+            function, arguments, keywords = call
+            return function(*arguments, **keywords)
+        function = self._function(data)
+        if data[-1] == KEYWORDS:
+            arguments, keywords = call
+            return function(*arguments, **keywords)
+        return function(*call)
+
+    def _function(self, data: bytes) -> Callable[..., Any]:
+        number = number_of(data)
+        found = self._functions.get(number)
+        if found is None:
+            found = self._functions[number] = pickle.loads(self._pickled[number])
+        return found
+
+
+_LAST = operator.itemgetter(-1)
+_PROTOCOLS = itertools.repeat(PROTOCOL)
+
+
+def _outputs(values: list[Any]) -> list[Output]:
+    try:
+        return list(map(pickle.dumps, values, _PROTOCOLS))
+    except Exception:
+        return list(map(_output, values))
+
+
+def _output(value: Any) -> Output:
+    try:
+        return _dumps(value)
+    except BaseException as error:
+        return TaskFailure(_reason_with(error))
 
 
 def _dumps(value: Any) -> bytes:
     try:
-        return pickle.dumps(value, 5)
+        return pickle.dumps(value, PROTOCOL)
     except Exception:  # of a class of the client's main module, for example
-        return cast(bytes, cloudpickle.dumps(value, 5))
+        return cast(bytes, cloudpickle.dumps(value, PROTOCOL))
 
 
 def _reason_with(error: BaseException) -> str:

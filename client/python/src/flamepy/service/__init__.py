@@ -25,7 +25,8 @@ from typing import Any, Callable, TypeVar, cast
 import cloudpickle
 
 from flamepy import _client
-from flamepy._service import FlameService, Output, SessionContext, TaskContext, run
+from flamepy._calls import Output
+from flamepy._service import FlameService, SessionContext, TaskContext, run
 from flamepy._types import ResourceRequirement
 from flamepy.errors import Code, FlameError
 
