@@ -36,7 +36,7 @@ python: build/.folder  ## build the Python package: one wheel and one sdist in b
 	@tools/python_build
 
 bench: build  ## measure the budgets (at most 10 minutes)
-	@tools/setup test
+	@tools/setup test python
 	@bench/run.py
 
 bench-long: build  ## the measurements that take longer

@@ -12,6 +12,7 @@ from harness.cluster import Cluster, Failed, wait_for
 from harness.crowd import Crowd
 from harness.grpc import grpc_shim
 from harness.pairs import Pairs, median_cpu
+from harness.python import python_memory, python_rates, python_round_trip
 from harness.report import Row
 
 MILLION = 1_000_000
@@ -115,9 +116,6 @@ def many_sessions(bench):
 def later_issues(bench):
     yield Row(
         "the same through the `library` shim", "≥ 1,200,000 tasks/s", "not there yet: a later issue"
-    )
-    yield Row(
-        "Python client and service, `map`", "≥ 300,000 tasks/s", "not there yet: a later issue"
     )
 
 
@@ -320,5 +318,8 @@ SHORT = (
     payloads,
     busy_slots,
     grpc_shim,
+    python_rates,
+    python_round_trip,
+    python_memory,
     idle_executors,
 )

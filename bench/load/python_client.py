@@ -16,7 +16,7 @@ import time
 
 import flamepy
 
-WARM = 20_000
+WARM = 100_000  # the services of all slots run then
 DATA = b"x" * 64
 
 
