@@ -12,7 +12,7 @@ import pytest
 import flamepy
 from flamepy import service
 
-from conftest import ROOT, SERVICES, system, wait_until
+from conftest import PATIENCE, ROOT, SERVICES, system, wait_until
 
 
 @pytest.fixture
@@ -109,6 +109,26 @@ def test_a_service_of_one_function(application, shared, monkeypatch):
     monkeypatch.setattr("flamepy._client._default", shared)
     with service.Session(application("one-function", program="original_instance")) as session:
         assert session.invoke([1, 2, 3]) == {"sum": 6, "version": "0.6.0", "context": None}
+
+
+def test_services_that_are_killed_under_load_lose_nothing(application, shared, tmp_path):
+    heard = tmp_path / "notes"
+    name = application("killed", heard, more="  reuse: always\n")
+    session = shared.create_session(name)
+    futures = [session.run(b"%d" % i) for i in range(3000)]
+    killed = set()
+    for done in (200, 700, 1200, 1700, 2200):
+        wait_until(lambda done=done: session.refresh().done >= done, f"{done} tasks are done")
+        serving = {pid for pid, words in notes(heard) if words[0] == "enter"} - killed
+        pid = max(filter(system.alive, serving))
+        os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
+    expected = [b"none:%d:%d" % (i + 1, i) for i in range(3000)]
+    assert [future.result(PATIENCE) for future in futures] == expected
+    session.refresh()
+    assert (session.tasks, session.succeed, session.failed) == (3000, 3000, 0)
+    assert len(killed) == 5
+    session.close()
 
 
 # ---- what goes wrong, in plain grpcio ------------------------------------------------------------
