@@ -1,7 +1,7 @@
 # Verbs only: what they do lies in CMakePresets.json and tools/. The first three work on a bare Debian 12 with git,
 # make and apt; they install what is missing after one line that says so.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test python bench bench-long asan tsan tidy fuzz format clean setup
+.PHONY: help build demo test python bench bench-long bench-peers asan tsan tidy fuzz format clean setup
 RELEASE := build/release/build.ninja
 
 help:  ## this list
@@ -38,6 +38,10 @@ python: build/.folder  ## build the Python package: one wheel and one sdist in b
 bench: build  ## measure the budgets (at most 10 minutes)
 	@tools/setup test python
 	@bench/run.py
+
+bench-peers: build  ## the Python client beside Celery, Dask and Ray, which are fetched
+	@tools/setup test python
+	@tools/bench_peers
 
 bench-long: build  ## the measurements that take longer
 	@tools/setup test
