@@ -163,10 +163,6 @@ class Connection:
         self._why_not = self._core.not_connected()
         self.closed = False
 
-        # Held by the I/O thread but while it waits in poll(): then another thread may use what is
-        # the I/O thread's.
-        self._io = threading.Lock()
-
         # Of the I/O thread.
         self._context: Any = None
         self._socket: Any = None
@@ -310,34 +306,10 @@ class Connection:
         self._posted.append(work)
         self._signal()
 
-    def wake(self, uid: int, alone: bool) -> None:
-        """The listener has runs again. `alone`: one task is on its way and nothing before it, so
-        this thread sends it: to wake the other one would take as long as the rest of the client."""
+    def wake(self, uid: int) -> None:
+        """The listener has runs again."""
         self._woken.append(uid)
-        if alone and self._io.acquire(blocking=False):
-            try:
-                self._send_here()
-            finally:
-                self._io.release()
-        else:
-            self._signal()
-
-    def _send_here(self) -> None:
-        """On a thread that is not the I/O thread: what is more than to send is left to that one,
-        as are callbacks."""
-        self._now_us = _clock_us()
-        while self._woken:
-            self._ready.add(self._woken.popleft())
-        self._pull()
-        while self._actions:
-            action = self._actions[0]
-            if not isinstance(action, Send):
-                break
-            del self._actions[0]
-            self._send(action)
-        # To send may have taken the signal for what has arrived.
-        if self._actions or self._readable():
-            self._signal()
+        self._signal()
 
     def watch(self, uid: int, index: int, reader: str, lineage: str) -> None:
         self.post(lambda: self._feed(WatchFrom(uid, index, reader, lineage)))
@@ -390,10 +362,6 @@ class Connection:
         self._context = zmq.Context()
         self._poller.register(self._wake_in, select.POLLIN)
         self._now_us = _clock_us()
-        with self._io:
-            self._loop()
-
-    def _loop(self) -> None:
         while not self._stopping:
             if self._deadline_us <= self._now_us:
                 self._feed(Tick())
@@ -413,12 +381,7 @@ class Connection:
         self._look = False
         if waits and not readable:
             wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
-            self._io.release()
-            try:
-                events = self._poller.poll(wait_ms)
-            finally:
-                self._io.acquire()
-            for descriptor, _ in events:
+            for descriptor, _ in self._poller.poll(wait_ms):
                 if descriptor == self._socket_fd:
                     readable = True
                 else:
@@ -443,7 +406,6 @@ class Connection:
             reply(closed)
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
         self._context.term()
 
     def _feed(self, event: Event) -> None:
@@ -495,6 +457,7 @@ class Connection:
 
     def _drain_socket(self) -> None:
         for _ in range(_RECEIVE_BURST):
+            # Not recv_multipart, which takes a third more.
             try:
                 frames = [self._socket.recv(_NOBLOCK)]
             except zmq.Again:

@@ -36,8 +36,7 @@ class AttachedSession(SessionListener):
         self.reader = ""
         self.tell_progress: Callable[[ProgressReport], object] | None = None
         self.queue = SubmitQueue(
-            lambda: connection.wake(self.uid, alone=not self._futures),
-            lambda: not connection.on_own_thread(),
+            lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
         )
         self.asked_for_results = False
         self._drained = threading.Condition()
