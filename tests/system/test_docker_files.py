@@ -83,11 +83,12 @@ def test_an_image_has_the_libraries_of_its_programs(target, programs):
     # Of these every Debian has its own.
     everywhere = {"libc6", "libgcc-s1", "libstdc++6", "libasan8", "libubsan1", "libtsan2"}
     installed = packages_of(target)
-    for program in programs:
-        for library in re.findall(r"NEEDED +(\S+)", output_of("objdump", "-p", BIN / program)):
-            owners = output_of("dpkg", "-S", f"*/{library}").splitlines()
-            packages = {line.split(":")[0] for line in owners}
-            assert packages & (installed | everywhere), f"{program} needs {library} of {packages}"
+    headers = output_of("objdump", "-p", *(BIN / program for program in programs))
+    libraries = set(re.findall(r"NEEDED +(\S+)", headers))
+    owners = output_of("dpkg", "-S", *(f"*/{library}" for library in libraries)).splitlines()
+    for library in libraries:
+        packages = {line.split(":")[0] for line in owners if line.endswith("/" + library)}
+        assert packages & (installed | everywhere), f"{library} of {packages} is not installed"
 
 
 def test_everything_runs_without_rights_on_a_read_only_root():
