@@ -18,7 +18,7 @@ constexpr int64_t kHour = 3600 * kS;
 
 /// Pods take longer to come than processes, and cost more. A window no longer than idle_after: a
 /// longer one (Kubernetes' default) is paid for by keeping executors for longer than the promise.
-Policy policy_of(const Ground& ground) {
+Policy policy_on(const Ground& ground) {
   Policy policy;
   policy.slots = ground.slots;
   policy.cluster_max = ground.max;
@@ -113,7 +113,7 @@ class Days : public ::testing::TestWithParam<Demands> {};
 TEST_P(Days, CostLittleMoreThanTheOracles) {
   constexpr uint64_t kSeeds = 2;
   Ground ground{.slots = 1, .max = 1000, .cold_start_us = 5 * kS};
-  auto policy = policy_of(ground);
+  auto policy = policy_on(ground);
   Sum sum;
   for (uint64_t seed = 1; seed <= kSeeds; seed++) {
     // An adversary has a thousand executors at work all day: a few hours show the same.
