@@ -10,6 +10,7 @@ somebody waits for that one: a `Watch`.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Callable
 
 from flamepy._proto.errors import Code, Error
@@ -72,9 +73,9 @@ class Raised:
 
 class RunState:
     __slots__ = (
-        "_acknowledged",
-        "_changed",
         "_lock",
+        "_waiting",
+        "_waiting_for_id",
         "bytes",
         "count",
         "decode",
@@ -94,10 +95,10 @@ class RunState:
         self, owner: Any = None, decode: Decode | None = None, rebuild: Rebuild | None = None
     ) -> None:
         self._lock = threading.Lock()
-        # Made when somebody waits. Two, for a thread that is woken for nothing costs a round trip a
-        # tenth of its time.
-        self._acknowledged: threading.Condition | None = None
-        self._changed: threading.Condition | None = None
+        # Locks of threads that wait, each released to wake one: a Condition would take a tenth of a
+        # round trip. Two lists, so that nobody is woken for nothing.
+        self._waiting_for_id: list[Any] | None = None
+        self._waiting: list[Any] | None = None
         self.owner = owner
         """Keeps the session's state alive; asked before a wait whether waiting makes sense."""
         self.decode = decode
@@ -133,8 +134,8 @@ class RunState:
     def acknowledge(self, first: int) -> None:
         with self._lock:
             self.first = first
-            if self._acknowledged is not None:
-                self._acknowledged.notify_all()
+            if self._waiting_for_id:
+                _wake(self._waiting_for_id)
         self._tell(0, 0)
 
     @property
@@ -164,10 +165,10 @@ class RunState:
             self.left -= fresh
             self.failed += sum(type(output) is Error for output in part) if fresh else 0
             finished = self._finished_watches(at, end)
-            if self._changed is not None:
-                self._changed.notify_all()
-            if self.refusal is not None and self._acknowledged is not None:
-                self._acknowledged.notify_all()
+            if self._waiting:
+                _wake(self._waiting)
+            if self.refusal is not None and self._waiting_for_id:
+                _wake(self._waiting_for_id)
         for watch, output in finished:
             watch.finish(output)
         self._tell(at, end)
@@ -229,23 +230,43 @@ class RunState:
         return 0 if self.outputs is None else self.count - self.left
 
     def wait_for_id(self, timeout: float | None) -> bool:
-        with self._ready_to_wait():
-            if self._acknowledged is None:
-                self._acknowledged = threading.Condition(self._lock)
-            return self._acknowledged.wait_for(
-                lambda: self.first != 0 or self.refusal is not None, timeout
-            )
+        return self._wait(lambda: self.first != 0 or self.refusal is not None, timeout, for_id=True)
 
     def _all_done(self) -> bool:
         return self.outputs is not None and self.left == 0
 
-    def _wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        with self._ready_to_wait():
-            if self._changed is None:
-                self._changed = threading.Condition(self._lock)
-            return self._changed.wait_for(condition, timeout)
-
-    def _ready_to_wait(self) -> threading.Lock:
+    def _wait(
+        self, condition: Callable[[], bool], timeout: float | None, for_id: bool = False
+    ) -> bool:
         if self.owner is not None:
             self.owner.check_wait()
-        return self._lock
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            mine = threading.Lock()
+            mine.acquire()
+            with self._lock:
+                if condition():
+                    return True
+                waiting = self._line(for_id)
+                waiting.append(mine)
+            left = -1 if until is None else max(0.0, until - time.monotonic())
+            if not mine.acquire(timeout=left):
+                with self._lock:
+                    if mine in waiting:
+                        waiting.remove(mine)
+                    return condition()
+
+    def _line(self, for_id: bool) -> list[Any]:
+        if for_id:
+            if self._waiting_for_id is None:
+                self._waiting_for_id = []
+            return self._waiting_for_id
+        if self._waiting is None:
+            self._waiting = []
+        return self._waiting
+
+
+def _wake(waiting: list[Any]) -> None:
+    for lock in waiting:
+        lock.release()
+    waiting.clear()

@@ -104,6 +104,8 @@ class AttachedSession(SessionListener):
     # ---- the I/O thread --------------------------------------------------------------------------
 
     def next_run(self) -> OutgoingRun | None:
+        if self.queue.wakes:
+            return None
         self._taking = True
         taken = self.queue.take()
         if taken is not None:

@@ -108,6 +108,11 @@ class SubmitQueue:
         if self._closed is not None:
             raise exception_of(self._closed)
 
+    @property
+    def wakes(self) -> bool:
+        """The next add wakes the I/O thread, and until then there is nothing to take."""
+        return self._taker_sleeps
+
     def take(self) -> tuple[RunState, bytes] | None:
         """The I/O thread takes the oldest. After nothing, the next add wakes it."""
         with self._lock:
