@@ -172,6 +172,20 @@ def table(results):
     return "\n".join(lines)
 
 
+def keep(results, about, seconds):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    at = report.commit()
+    path = ROOT / f"bench/results/{now:%Y-%m-%d}-{at.rstrip('+')}-peers.md"
+    path.write_text(
+        f"# Peers beside {at}, {now:%Y-%m-%d %H:%M} UTC\n\n"
+        f"`make bench-peers` in {seconds:.0f} s on {about['cores']} cores of {about['cpu']}, "
+        f"{about['memory_mib']} MiB, Linux {about['kernel']}, Redis {about['redis']}; load before "
+        f"it began {about['load_before']:.1f}. One client and two workers each, a function that "
+        f"returns its argument.\n\n{table(results)}\n"
+    )
+    return path.relative_to(ROOT)
+
+
 def main():
     python, *wanted = sys.argv[1:]
     about = report.machine()
@@ -181,20 +195,8 @@ def main():
         results[name] = measure(str(pathlib.Path(python).absolute()), name)
         print(f"{name}: {results[name]}", file=sys.stderr, flush=True)
     print(table(results))
-    if wanted:
-        return
-    now = datetime.datetime.now(datetime.timezone.utc)
-    at = report.commit()
-    path = ROOT / f"bench/results/{now:%Y-%m-%d}-{at.rstrip('+')}-peers.md"
-    path.write_text(
-        f"# Peers beside {at}, {now:%Y-%m-%d %H:%M} UTC\n\n"
-        f"`make bench-peers` in {time.monotonic() - began:.0f} s on {about['cores']} cores of "
-        f"{about['cpu']}, {about['memory_mib']} MiB, Linux {about['kernel']}, Redis "
-        f"{about['redis']}; load before it began {about['load_before']:.1f}. One client and two "
-        "workers each, a function that returns its argument.\n\n"
-        f"{table(results)}\n"
-    )
-    print(f"kept in {path.relative_to(ROOT)}")
+    if not wanted:
+        print(f"kept in {keep(results, about, time.monotonic() - began)}")
 
 
 if __name__ == "__main__":
