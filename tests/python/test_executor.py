@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 
+import msgpack
 import pytest
 
 import flamepy
@@ -263,6 +264,14 @@ def test_another_version_is_refused_with_both_named(monkeypatch, shared):
         error = executor.submit(abs, 1).exception(PATIENCE)
     assert isinstance(error, flamepy.BrokenWorkerError)
     assert "Python 2.7" in str(error) and f"Python {worker.python_version()}" in str(error)
+
+
+@pytest.mark.parametrize("more", [[], [1, 2, 3, 4, 5]])
+def test_another_version_may_say_other_things(more):
+    service = worker.Worker()
+    data = msgpack.packb(["9.9.9", "3.99", *more])
+    service.on_session_enter(flamepy.SessionContext(data, "s", None))
+    assert "the client has flamepy 9.9.9 with Python 3.99, this" in service._broken
 
 
 def test_shutdown_waits_and_then_refuses(shared):

@@ -56,7 +56,14 @@ class Work(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> Work:
-        return cls(*msgpack.unpackb(data))
+        fields = msgpack.unpackb(data)
+        theirs, ours = tuple(fields[:2]), (__version__, python_version())
+        if theirs != ours:
+            raise RuntimeError(
+                "the client has flamepy {} with Python {}, this executor flamepy {} with "
+                "Python {}; install the same here".format(*theirs, *ours)
+            )
+        return cls(*fields)
 
 
 class Worker(FlameService):
@@ -81,12 +88,6 @@ class Worker(FlameService):
         if again:
             self._pickled = work.functions
             return
-        theirs, ours = (work.flamepy, work.python), (__version__, python_version())
-        if theirs != ours:
-            raise RuntimeError(
-                "the client has flamepy {} with Python {}, this executor flamepy {} with "
-                "Python {}; install the same here".format(*theirs, *ours)
-            )
         sys.path.extend(entry for entry in work.path if entry not in sys.path)
         self._pickled, self._functions = work.functions, {}
         initializer, arguments = pickle.loads(work.initializer)
