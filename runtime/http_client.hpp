@@ -6,7 +6,8 @@
 // connections alive, follows no redirect (a 3xx is an answer like any other), uses no proxy that it
 // is not told of, and verifies certificates unless told otherwise.
 //
-// A request may arrive twice: a kept connection that the server had closed is tried again.
+// A request may arrive twice: a kept connection that the server had closed is tried again. SIGPIPE
+// must be ignored, as runtime/signals does.
 
 #include <cstdint>
 #include <functional>

@@ -39,6 +39,14 @@ Demand demand_of(const Value& row) {
           .stale = ""};
 }
 
+// What the manifest says; a provider that does not read manifests has none.
+uint64_t slots_of(const Stored& stored, const std::string& application) {
+  auto row = stored.applications.find(application);
+  if (row == stored.applications.end()) return 0;
+  const Value* own = row->second.find("kubernetes");
+  return own == nullptr ? 0 : number(*own, "slots");
+}
+
 bool is_connected(const Value& row) { return row.text_at("state") == "Connected"; }
 
 }  // namespace
@@ -73,6 +81,7 @@ void Observer::take_demand(const Stored& stored, proto::Now now) {
   std::erase_if(updated_, [&](const auto& entry) { return !stored.demand.contains(entry.first); });
   for (const auto& [name, row] : stored.demand) {
     Demand demand = demand_of(row);
+    demand.slots = slots_of(stored, name);
     int64_t age = age_us(updated_, name, static_cast<int64_t>(number(row, "updated")), now);
     if (number(row, "sessions") > 0 && age > kFiguresAgeMostUs) {
       demand.stale = "its figures are " + std::to_string(age / proto::kUsPerSecond) + " s old";

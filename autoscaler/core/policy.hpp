@@ -25,7 +25,7 @@ struct Bounds {
 
 /// What the operator wants. The defaults are those of a local cluster.
 struct Policy {
-  uint64_t slots = 1;                                  ///< of each executor that is started
+  uint64_t slots = 1;  ///< of each executor that is started, where its application says nothing
   int64_t target_drain_us = 10 * proto::kUsPerSecond;  ///< a backlog should be done within it
   int64_t prior_run_us = proto::kUsPerSecond;          ///< run time until one is known
   Bounds each;                                         ///< of every application not named below
@@ -61,6 +61,7 @@ struct Demand {
   uint64_t reserved = 0;  ///< of these, what is wanted beyond the sessions' own tasks
   uint64_t usable = 0;    ///< slots that its tasks could use and its sessions may have
   int64_t run_us = 0;     ///< run time of a task: recent quantile; 0: none known
+  uint64_t slots = 0;     ///< of an executor of its own; 0: the policy's
   std::string stale;      ///< why these figures may be old; "" if they are not
 
   uint64_t unfinished() const { return pending + running; }

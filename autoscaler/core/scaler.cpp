@@ -57,7 +57,7 @@ std::vector<Scaler::Case> Scaler::gather(const Observation& seen) {
   for (auto& [name, subject] : cases) {
     Decision& decision = subject.decision;
     decision.application = name;
-    decision.slots = policy_.slots;
+    decision.slots = decision.demand.slots > 0 ? decision.demand.slots : policy_.slots;
     decision.target_drain_us = policy_.target_drain_us;
     subject.bounds = policy_.bounds(name);
     if (!seen.demand.contains(name)) subject.bounds.min = 0;  // unregistered
@@ -144,7 +144,7 @@ void Scaler::wish(Case& subject, proto::Now now) {
     decision.slots_wanted =
         slots_for(demand, decision.run_us, target_us, ready, decision.cold_start_us);
     return std::max(subject.bounds.min,
-                    executors_for(decision.slots_wanted, demand, policy_.slots, policy_.spares));
+                    executors_for(decision.slots_wanted, demand, decision.slots, policy_.spares));
   };
   auto stretched =
       static_cast<int64_t>(static_cast<double>(policy_.target_drain_us) * (1 + policy_.tolerance));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "autoscaler/kubernetes/text.hpp"
+#include "proto/limits.hpp"
 #include "proto/text.hpp"
 
 namespace flame::autoscaler::kubernetes {
@@ -55,6 +56,7 @@ constexpr std::array kFields = {
     Field{"priorityClassName", Kind::kText, Into::kPod},
     Field{"runtimeClassName", Kind::kText, Into::kPod},
     Field{"terminationGracePeriodSeconds", Kind::kNumber, Into::kOwn},
+    Field{"slots", Kind::kNumber, Into::kOwn},
     Field{"labels", Kind::kMap, Into::kOwn},
     Field{"annotations", Kind::kMap, Into::kOwn},
     Field{"environment", Kind::kMap, Into::kOwn},
@@ -123,6 +125,9 @@ proto::Status check_field(std::string_view name, const Value& value, const std::
   std::string path = where + "." + std::string(name);
   if (!fits(value, (*field)->kind))
     return Error{Code::kBadRequest, path + " is not " + std::string(word_for((*field)->kind))};
+  if (name == "slots" &&
+      (value.number() == 0 || value.number() > static_cast<int64_t>(proto::kSlotsMax)))
+    return Error{Code::kBadRequest, path + " is not from 1 to " + std::to_string(proto::kSlotsMax)};
   if (name == "labels" || name == "annotations" || name == "environment" || name == "nodeSelector")
     return check_texts(path, value);
   return {};
@@ -209,11 +214,12 @@ Value container_of(const proto::Application& application, const Map& fields, con
     for (const auto& [name, value] : *own->map())
       variables.push_back(Map{{"name", name}, {"value", value}});
   }
-  Map container = {
-      {"name", "executor"},
-      {"args", List{"--broker=" + place.broker, "--slots=" + std::to_string(place.slots),
-                    "--application=" + application.name}},
-      {"env", variables}};
+  const Value* own_slots = all.find("slots");
+  uint64_t slots = own_slots == nullptr ? place.slots : static_cast<uint64_t>(own_slots->number());
+  Map container = {{"name", "executor"},
+                   {"args", List{"--broker=" + place.broker, "--slots=" + std::to_string(slots),
+                                 "--application=" + application.name}},
+                   {"env", variables}};
   if (all.find("command") == nullptr) container.emplace_back("command", List{"flame-executor"});
   for (const auto& field : kFields) {
     const Value* value = all.find(field.name);
@@ -264,6 +270,8 @@ Result<PodDefaults> pod_defaults_from(const Value& file) {
     return Error{Code::kBadRequest, "the defaults file has no section `kubernetes`"};
   for (const auto& [name, value] : *section->map()) {
     if (name == "allow") continue;
+    if (name == "slots")
+      return Error{Code::kBadRequest, "kubernetes.slots: the default is the option --slots"};
     if (auto status = check_field(name, value, "kubernetes"); !status) return status.error();
     defaults.fields.emplace_back(name, value);
   }

@@ -33,8 +33,8 @@ std::string deployment_name(std::string_view application);
 /// What the operator says: the section `kubernetes` of the defaults file.
 struct PodDefaults {
   proto::Map fields;
-  std::set<std::string, std::less<>> allowed = {"image", "resources", "labels", "annotations",
-                                                "environment"};
+  std::set<std::string, std::less<>> allowed = {"image",       "resources",   "labels",
+                                                "annotations", "environment", "slots"};
 };
 /// An empty file is fine. Errors name the field and the nearest right one.
 proto::Result<PodDefaults> pod_defaults_from(const proto::Value& file);
@@ -44,7 +44,7 @@ struct Place {
   std::string space;     ///< namespace
   std::string instance;  ///< tells clusters in one namespace apart
   std::string broker;    ///< the endpoint for executors, as pods reach it
-  uint64_t slots = 1;
+  uint64_t slots = 1;    ///< where an application says nothing
 };
 
 /// The body for server-side apply. Without replicas, so that the hash in its annotation says

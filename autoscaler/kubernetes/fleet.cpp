@@ -20,6 +20,9 @@ constexpr std::array<std::string_view, 6> kHopeless = {
     "CrashLoopBackOff",           "ImagePullBackOff",     "InvalidImageName",
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError"};
 
+/// Somebody else may have set any number of replicas.
+constexpr uint64_t kUnbornMost = 100'000;
+
 bool is_older(const std::string& version, const std::string& known) {
   auto a = proto::parse_number<uint64_t>(version), b = proto::parse_number<uint64_t>(known);
   return a && b && *a < *b;
@@ -145,6 +148,7 @@ std::vector<Provided> Fleet::provided() const {
     }
   }
   for (const auto& [name, deployment] : deployments_) {
+    if (deployment.application.empty()) continue;  // somebody took the annotation away
     auto& pods = living[name];
     uint64_t wanted = deployment.leaving ? 0 : deployment.replicas;
     // The controller is about to delete what is too much, marked ones first.
@@ -158,8 +162,10 @@ std::vector<Provided> Fleet::provided() const {
                      .exits = pods[i]->exits,
                      .trouble = pods[i]->trouble});
     }
-    for (uint64_t i = pods.size(); i < wanted; i++) {
-      all.push_back({.id = name + "/" + std::to_string(i - pods.size() + 1),
+    uint64_t unborn =
+        std::min<uint64_t>(kUnbornMost, wanted - std::min<uint64_t>(wanted, pods.size()));
+    for (uint64_t i = 1; i <= unborn; i++) {
+      all.push_back({.id = name + "/" + std::to_string(i),
                      .application = deployment.application,
                      .trouble = deployment.trouble});
     }

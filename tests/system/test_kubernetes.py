@@ -315,11 +315,18 @@ def test_what_is_not_ours_is_not_touched(kube):
 
 def test_the_deployment_of_an_unregistered_application_goes(kube, tmp_path):
     manifest = tmp_path / "app.yaml"
-    manifest.write_text("metadata: {name: App.1}\nspec: {shim: shell, command: cat}\n")
+    manifest.write_text(
+        "metadata: {name: App.1}\n"
+        "spec: {shim: shell, command: cat, image: 'mine:2', kubernetes: {slots: 5}}\n"
+    )
     assert kube.cluster.flmctl("register", "-f", manifest).code == 0
     kube.start("--limits", "App.1=1:2")
     wait_until(lambda: kube.replicas().get("App.1") == 1, "one by its minimum")
     wait_until(lambda: (kube.row("App.1") or {}).get("registered") == 1, "it registered")
+    [executor] = kube.cluster.flmctl("list", "executor", "-o", "json").json
+    assert executor["slots"] == 5 and executor["application"] == "App.1"
+    [pod] = kube.api.all("pods")
+    assert pod["spec"]["containers"][0]["image"] == "mine:2"
     assert kube.cluster.flmctl("unregister", "App.1").code == 0
     wait_until(lambda: kube.api.all("deployments") == [], "it is removed", 60)
     [deleted] = kube.api.calls("DELETE", DEPLOYMENTS)

@@ -66,6 +66,14 @@ TEST_F(ObserverTest, TheDemandIsShownWhileTheProviderIsAway) {
   EXPECT_TRUE(seen.members.empty());
 }
 
+TEST_F(ObserverTest, AnApplicationMaySayHowManySlotsItsExecutorsHave) {
+  EXPECT_EQ(look().demand.at("app").slots, 0u);
+  stored_.applications["app"] = Map{{"kubernetes", Map{{"slots", 8}}}};
+  EXPECT_EQ(look().demand.at("app").slots, 8u);
+  stored_.applications["app"] = Map{{"kubernetes", "nonsense"}};
+  EXPECT_EQ(look().demand.at("app").slots, 0u);
+}
+
 TEST_F(ObserverTest, WithoutABrokerTheFiguresAreNobodys) {
   stored_.owner_ttl_ms = -2;
   EXPECT_THAT(look().frozen, HasSubstr("no broker"));

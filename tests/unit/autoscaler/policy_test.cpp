@@ -96,6 +96,13 @@ TEST_F(PolicyTest, AHundredTasksOfAnHourWantAHundredSlotsAtOnce) {
   EXPECT_EQ(decide().add, 100u);
 }
 
+TEST_F(PolicyTest, AnApplicationsOwnSlotsCount) {
+  tasks(100);
+  demand().slots = 16;
+  EXPECT_EQ(decide().add, 7u);
+  EXPECT_EQ(decide().slots, 16u);
+}
+
 TEST_F(PolicyTest, UntilARunTimeIsKnownThePriorIsTaken) {
   tasks(100, 0, 0);
   auto decision = decide();

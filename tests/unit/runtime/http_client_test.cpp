@@ -76,6 +76,8 @@ class HttpClientTest : public ::testing::Test {
  protected:
   using Answer = std::optional<proto::Result<HttpAnswer>>;
 
+  HttpClientTest() { ::signal(SIGPIPE, SIG_IGN); }  // as runtime/signals does
+
   template <class Condition>
   bool turn_until(Condition condition) {
     int64_t give_up = read_clock().mono_us + 20 * proto::kUsPerSecond;

@@ -89,6 +89,19 @@ TEST(Deployment, AllOfIt) {
   EXPECT_EQ(number_in(with_replicas(*made, 3), {"spec", "replicas"}), 3);
 }
 
+TEST(Deployment, AnApplicationMayHaveItsOwnSlots) {
+  auto args = [](const proto::Application& from) {
+    auto made = deployment_for(from, defaults("kubernetes: {image: a}"), kPlace);
+    if (!made) return made.error().message;
+    return write_json(
+        *(*at(*made, {"spec", "template", "spec", "containers"})->list())[0].find("args"));
+  };
+  EXPECT_THAT(args(application("pi")), HasSubstr("--slots=2"));
+  EXPECT_THAT(args(application("pi", Map{{"slots", 16}})), HasSubstr("--slots=16"));
+  EXPECT_THAT(args(application("pi", Map{{"slots", 0}})), HasSubstr("slots is not from 1 to"));
+  EXPECT_THAT(args(application("pi", Map{{"slots", "16"}})), HasSubstr("is not a number"));
+}
+
 TEST(Deployment, TheHashSaysWhetherPodsChange) {
   auto hash = [](const proto::Application& from, const std::string& image = "a") {
     auto made = deployment_for(from, defaults("kubernetes: {image: " + image + "}"), kPlace);
@@ -154,6 +167,7 @@ TEST(PodDefaults, MistakesAreNamed) {
               HasSubstr("kubernetes.imagePolicy is not known"));
   EXPECT_THAT(refusal("kubernetes: {terminationGracePeriodSeconds: -1}"),
               HasSubstr("is not a number"));
+  EXPECT_THAT(refusal("kubernetes: {slots: 2}"), HasSubstr("the option --slots"));
   EXPECT_THAT(refusal("kubernetes: {allow: [imag]}"), HasSubstr("did you mean image?"));
   EXPECT_THAT(refusal("kubernetes: {allow: image}"), HasSubstr("not a list"));
   EXPECT_TRUE(pod_defaults_from(Value()));

@@ -86,6 +86,11 @@ TEST_F(FleetTest, AnOldEventDoesNotUndoAWriteOfOurs) {
   EXPECT_EQ(fleet.deployment("flame-pi")->replicas, 7u);
 }
 
+TEST_F(FleetTest, AnyNumberOfReplicasIsListedInBounds) {
+  fleet.put_deployment(deployment(2'147'483'647));
+  EXPECT_EQ(fleet.provided().size(), 100'000u);
+}
+
 TEST_F(FleetTest, AListReplacesWhatWasKnown) {
   fleet.put_deployment(deployment(2));
   fleet.put_pod(pod("a"));
