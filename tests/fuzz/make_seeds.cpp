@@ -2,7 +2,7 @@
 // Copyright The Flame Authors
 
 // Writes what the fuzzers start from: the golden messages and a few short stories of a cluster.
-//     make_seeds FOLDER     fills FOLDER/fuzz_codec, fuzz_stored and fuzz_core
+//     make_seeds FOLDER     fills FOLDER/fuzz_codec, fuzz_stored, fuzz_core and fuzz_kubernetes
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -49,6 +49,27 @@ void messages() {
           byte(hello) + '\0' + byte(frame) + flags + word(header.size()) + word(body.size()) +
               header + body);
   }
+}
+
+void kubernetes() {
+  std::string pod =
+      R"({"metadata":{"name":"a","uid":"u","resourceVersion":"7","labels":)"
+      R"({"flame/deployment":"d"},)"
+      R"("annotations":{"flame/application":"app"}},"spec":{"replicas":2},"status":{"phase":)"
+      R"("Running","conditions":[{"type":"PodScheduled","status":"False","message":"m"}],)"
+      R"("containerStatuses":[{"restartCount":1,"state":{"waiting":{"reason":)"
+      R"("CrashLoopBackOff"}},"lastState":{"terminated":{"exitCode":1,"reason":"Error"}}}]}})";
+  write("fuzz_kubernetes", "stream",
+        std::string(1, '\0') + R"({"type":"ADDED","object":)" + pod + "}\n" +
+            R"({"type":"ERROR","object":{"kind":"Status","code":410}})" + "\n");
+  write("fuzz_kubernetes", "object", '\1' + pod);
+  write("fuzz_kubernetes", "kubeconfig",
+        '\2' + std::string(R"({"current-context":"c","contexts":[{"name":"c","context":{"cluster":)"
+                           R"("k","user":"u"}}],"clusters":[{"name":"k","cluster":{"server":)"
+                           R"("https://a"}}],"users":[{"name":"u","user":{"token":"t"}}]})"));
+  write("fuzz_kubernetes", "manifest",
+        '\3' + std::string(R"({"kubernetes":{"labels":{"a":"b"},"slots":2,"environment":{"A":"1"},)"
+                           R"("resources":{"limits":{"cpu":"1"}}}})"));
 }
 
 void stored() {
@@ -175,6 +196,7 @@ int main(int argc, char** argv) {
   try {
     messages();
     stored();
+    kubernetes();
     stories();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make_seeds: cannot write the seeds to %s: %s\n", argv[1], error.what());
