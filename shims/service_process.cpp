@@ -52,10 +52,15 @@ void ServiceProcess::kill_for(std::string fault) {
 }
 
 void ServiceProcess::expect_exit(const std::string& why) {
+  expect_exit_or_kill_for("closed its connection and went on running" +
+                          (why.empty() ? "" : "; " + why));
+}
+
+void ServiceProcess::expect_exit_or_kill_for(std::string fault) {
   if (exit_timer_ != 0) return;
-  exit_timer_ = loop_.call_at(loop_.now().mono_us + kExitGraceUs, [this, why] {
+  exit_timer_ = loop_.call_at(loop_.now().mono_us + kExitGraceUs, [this, fault] {
     exit_timer_ = 0;
-    kill_for("closed its connection and went on running" + (why.empty() ? "" : "; " + why));
+    kill_for(fault);
   });
 }
 

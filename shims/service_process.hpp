@@ -41,6 +41,9 @@ class ServiceProcess {
   /// Its connection is closed, `why` if that is known: it may still run its exit handlers for a
   /// moment.
   void expect_exit(const std::string& why = "");
+  /// What it said last is no sense: cut off by its end, which is then the reason, or by a fault of
+  /// its own, for which it is killed in a moment.
+  void expect_exit_or_kill_for(std::string fault);
 
   /// What it has written so far is in the log then.
   void read_output();

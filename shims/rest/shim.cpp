@@ -340,7 +340,7 @@ void RestShim::on_invoked(const CallQueue::Call& call, const HttpAnswer& answer)
   }
   if (!application_.rest.batch) return queue_.answer(call.first, {{std::nullopt, answer.body}});
   auto results = read_batch_answer(answer.body, call.count);
-  if (!results) return lost(results.error());
+  if (!results) return end("broke the protocol: " + results.error().message);
   std::vector<CallQueue::Answer> answers;
   for (const auto& result : *results) {
     auto text = std::string_view(result.text);
@@ -363,8 +363,9 @@ void RestShim::on_left(const HttpAnswer& answer) {
 
 void RestShim::lost(const proto::Error& error) {
   if (exited_) return;
-  if (error.code == proto::Code::kBadFrame) return end("broke the protocol: " + error.message);
   if (remote()) return end(error.message);
+  bool nonsense = error.code == proto::Code::kBadFrame;  // or a connection that its end has cut
+  if (nonsense) return service_.expect_exit_or_kill_for("broke the protocol: " + error.message);
   service_.expect_exit(error.message);
 }
 
