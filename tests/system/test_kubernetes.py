@@ -390,10 +390,19 @@ def test_certificates_both_ways(cluster, tmp_path):
     try:
         user = {"client-certificate": "client.crt", "client-key": "client.key"}
         kube.write_config(user, **{"certificate-authority": "other.crt"})
-        kube.start(kubelet=False)
+        kube.start("--no-election", kubelet=False)
         assert kube.api.all("deployments") == []
         wait_until(lambda: "certificate is not trusted" in kube.log.read_text(), "the wrong CA")
         wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
+        kube.autoscaler.kill()
+        kube.autoscaler.wait()
+        kube.log.write_text("")
+        with kube.log.open("a") as log:
+            kube.autoscaler = subprocess.Popen(kube.command(), env=kube.env(), stderr=log)
+        wait_until(
+            lambda: re.search("stands by.*certificate is not trusted", kube.log.read_text()),
+            "who cannot know that nobody else acts does nothing",
+        )
         kube.autoscaler.kill()
         kube.autoscaler.wait()
         kube.write_config(user, **{"certificate-authority": "server.crt"})
