@@ -3,6 +3,7 @@
 """The chart as the real helm renders it: golden texts, and what must hold for every one of them.
 FLAME_UPDATE_GOLDEN=1 writes the texts anew, also deploy/kubernetes/flame.yaml."""
 
+import json
 import os
 import pathlib
 import re
@@ -171,6 +172,15 @@ def test_the_autoscaler_takes_its_pod_defaults(tmp_path):
     command = [BIN / "flame-autoscaler", *words, f"--pod-defaults={tmp_path}/pods.yaml"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     assert done.returncode != 0 and "/nowhere" in done.stderr, done.stderr
+
+
+def test_the_schema_has_the_fields_of_pod_defaults():
+    source = (ROOT / "autoscaler/kubernetes/deployment.cpp").read_text()
+    # The default of `slots` is an option of the autoscaler: autoscaler.slots.
+    fields = set(re.findall(r'Field\{"(\w+)", Kind', source)) - {"slots"}
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["autoscaler"]
+    assert len(fields) > 15
+    assert set(schema["properties"]["podDefaults"]["properties"]) == fields | {"allow"}
 
 
 def test_redis_is_configured_as_for_compose():
