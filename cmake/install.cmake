@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 # Of proto and runtime only the objects that are referenced are pulled in by a user's linker, so that of all our
-# dependencies a client needs libzmq and a service none.
+# dependencies a client needs libzmq and yaml-cpp (the context file), and a service none.
 set(FLAME_ARCHIVE ${PROJECT_BINARY_DIR}/libflame.a)
 set(flame_parts flame_client flame_service flame_proto flame_runtime)
 set(flame_merge "create ${FLAME_ARCHIVE}\n")
@@ -36,10 +36,10 @@ if(FLAME_SHARED)
   install(TARGETS flame_shared DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 endif()
 
-# pkg-config knows one list: who links the archive needs libzmq beside it, who links the shared library does not.
-set(FLAME_PC_REQUIRES "Requires: libzmq")
+# pkg-config knows one list: who links the archive needs libzmq and yaml-cpp beside it, who links the shared library does not.
+set(FLAME_PC_REQUIRES "Requires: libzmq yaml-cpp")
 if(FLAME_SHARED)
-  set(FLAME_PC_REQUIRES "Requires.private: libzmq")
+  set(FLAME_PC_REQUIRES "Requires.private: libzmq yaml-cpp")
 endif()
 configure_file(cmake/flame.pc.in ${PROJECT_BINARY_DIR}/flame.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/flame.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)

@@ -165,8 +165,8 @@ std::string overview() {
   }
   return text +
          "\nflmctl VERB --help says more. A session: its id, a unique prefix, or `last`.\n"
-         "The broker: --endpoint, else FLAME_ENDPOINT, else the context of ~/.flame/flame.yaml,\n"
-         "else the local one of flmctl up.\n"
+         "The broker: --endpoint, else FLAME_ENDPOINT, else the current context of\n"
+         "~/.flame/flame.yaml, else the local one of flmctl up.\n"
          "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 some tasks failed,\n"
          "5 no broker, 124 timed out, 130 interrupted.\n";
 }

@@ -102,7 +102,7 @@ def test_a_busy_executor_is_never_let_go(cluster):
     """One long task holds one of several executors for longer than all waiting times."""
     autoscaled(cluster)
     long = subprocess.Popen(
-        ["flmping", "-t", "1", "-d", "15000"], env=cluster.env, stdout=subprocess.PIPE, text=True
+        ["flmping", "-t", "1", "-d", "25000"], env=cluster.env, stdout=subprocess.PIPE, text=True
     )
     wait_until(lambda: rows(cluster)["flmping"]["busy"] == 1, "the long task runs")
     holder = next(

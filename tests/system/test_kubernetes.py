@@ -216,7 +216,9 @@ def test_a_stream_that_is_slow_doubled_and_cut_is_resumed(kube):
     versions = {int(re.search(r"resourceVersion=(\d+)", path)[1]) for path in watches}
     assert len(versions) > 2, "from where it stood"
     lists = [call[1] for call in kube.api.calls("GET", "/pods[?]limit")]
-    assert len([path for path in lists if "flame%2Fdeployment" not in path]) == 1, "and not listed"
+    # A stream that was cut before it said anything may be listed again, as Kubernetes' own do.
+    listed = len([path for path in lists if "flame%2Fdeployment" not in path])
+    assert listed - 1 <= cuts // 2, "and seldom listed"
     kube.wait_zero()
     session = kube.cluster.sessions()[-1]
     assert (session["succeed"], session["failed"]) == (120, 0)
