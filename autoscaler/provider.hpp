@@ -28,7 +28,7 @@ class Provider {
   /// False while another autoscaler acts in our place: then nothing is read, decided or written.
   virtual bool leads() const { return true; }
   /// Before the process ends: the next one need not wait. `done` is called from the loop.
-  virtual void resign(std::function<void()> done) { done(); }
+  virtual void resign(const std::function<void()>& done) { done(); }
   /// All that exist and those asked for; an error if it is not known to be all of them.
   virtual void list(Listed done) = 0;
   /// Asks for more; they are listed from then on.
@@ -37,7 +37,7 @@ class Provider {
   virtual void leave(const std::vector<std::string>& ids, Done done) = 0;
   /// Removes what is left of applications that are not registered any more and have no executor;
   /// called of those that read applications.
-  virtual void tidy(Done done) { done({}); }
+  virtual void tidy(const Done& done) { done({}); }
 };
 
 }  // namespace flame::autoscaler

@@ -50,8 +50,8 @@ KubernetesProvider::KubernetesProvider(runtime::EventLoop& loop, Settings settin
   pods_.start();
 }
 
-void KubernetesProvider::resign(std::function<void()> done) {
-  if (election_) return election_->resign(std::move(done));
+void KubernetesProvider::resign(const std::function<void()>& done) {
+  if (election_) return election_->resign(done);
   done();
 }
 
@@ -244,8 +244,8 @@ void KubernetesProvider::shrink_one(const DeploymentSeen& known,
                  }});
 }
 
-void KubernetesProvider::mark_next(std::shared_ptr<std::deque<std::pair<std::string, bool>>> marks,
-                                   const Done& done) {
+void KubernetesProvider::mark_next(
+    const std::shared_ptr<std::deque<std::pair<std::string, bool>>>& marks, const Done& done) {
   if (marks->empty()) return done({});
   auto [name, marked] = marks->front();
   marks->pop_front();
@@ -262,7 +262,7 @@ void KubernetesProvider::mark_next(std::shared_ptr<std::deque<std::pair<std::str
       });
 }
 
-void KubernetesProvider::tidy(Done done) {
+void KubernetesProvider::tidy(const Done& done) {
   auto abandoned = fleet_.abandoned(registered_);
   if (abandoned.empty()) return answer(done, {});
   const DeploymentSeen& first = abandoned.front();
@@ -274,7 +274,7 @@ void KubernetesProvider::tidy(Done done) {
                    {"kind", "DeleteOptions"},
                    {"propagationPolicy", "Background"},
                    {"preconditions", Map{{"uid", first.uid}, {"resourceVersion", first.version}}}}},
-      [this, name = first.name, done = std::move(done)](const Result<Value>& deleted) {
+      [this, name = first.name, done](const Result<Value>& deleted) {
         bool gone = deleted || deleted.error().code == Code::kNotFound;
         if (gone) fleet_.drop_deployment(name);
         done(gone ? proto::Status() : proto::Status(deleted.error()));

@@ -38,12 +38,12 @@ class KubernetesProvider : public Provider {
 
   bool reads_applications() const override { return true; }
   bool leads() const override { return !election_ || election_->leads(); }
-  void resign(std::function<void()> done) override;
+  void resign(const std::function<void()>& done) override;
   void know(const std::map<std::string, proto::Value>& applications) override;
   void list(Listed done) override;
   void add(const std::string& application, uint64_t count, Done done) override;
   void leave(const std::vector<std::string>& ids, Done done) override;
-  void tidy(Done done) override;
+  void tidy(const Done& done) override;
 
  private:
   std::string path_of(const std::string& deployment) const;
@@ -60,7 +60,8 @@ class KubernetesProvider : public Provider {
   void next_shrink(const Done& done);
   void shrink_one(const DeploymentSeen& known, const std::set<std::string>& members,
                   const Done& done);
-  void mark_next(std::shared_ptr<std::deque<std::pair<std::string, bool>>> marks, const Done& done);
+  void mark_next(const std::shared_ptr<std::deque<std::pair<std::string, bool>>>& marks,
+                 const Done& done);
 
   runtime::EventLoop& loop_;
   Settings settings_;

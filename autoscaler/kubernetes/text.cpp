@@ -90,12 +90,12 @@ struct YamlReader {
   }
 };
 
-constexpr std::array<int8_t, 256> kDigits = [] {
-  std::array<int8_t, 256> digits{};
+constexpr std::array<int, 256> kDigits = [] {
+  std::array<int, 256> digits{};
   digits.fill(-1);
   std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (size_t i = 0; i < alphabet.size(); i++) {
-    digits[static_cast<unsigned char>(alphabet[i])] = static_cast<int8_t>(i);
+    digits[static_cast<unsigned char>(alphabet[i])] = static_cast<int>(i);
   }
   return digits;
 }();

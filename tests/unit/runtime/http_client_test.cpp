@@ -22,7 +22,6 @@ namespace flame::runtime {
 namespace {
 
 using proto::Code;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Json = nlohmann::json;

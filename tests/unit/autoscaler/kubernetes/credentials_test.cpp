@@ -15,8 +15,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::Pair;
 
 class CredentialsTest : public ::testing::Test {
  protected:

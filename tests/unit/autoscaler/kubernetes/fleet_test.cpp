@@ -10,7 +10,6 @@ namespace flame::autoscaler::kubernetes {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
