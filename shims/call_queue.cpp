@@ -48,22 +48,18 @@ std::optional<CallQueue::Call> CallQueue::next() {
   return std::nullopt;
 }
 
-const CallQueue::Given* CallQueue::running_with(proto::TaskId first) const {
-  auto found = std::find_if(frames_.begin(), frames_.end(), [&](const Given& given) {
-    return given.running && given.next == first;
-  });
-  return found == frames_.end() ? nullptr : &*found;
+std::deque<CallQueue::Given>::iterator CallQueue::running_with(proto::TaskId first) {
+  return std::find_if(frames_.begin(), frames_.end(),
+                      [&](const Given& given) { return given.running && given.next == first; });
 }
 
-bool CallQueue::is_cancelled(proto::TaskId first) const {
-  auto given = running_with(first);
-  return given != nullptr && given->unwanted();
+bool CallQueue::is_cancelled(proto::TaskId first) {
+  auto found = running_with(first);
+  return found != frames_.end() && found->unwanted();
 }
 
 void CallQueue::answer(proto::TaskId first, const std::vector<Answer>& answers) {
-  auto found = std::find_if(frames_.begin(), frames_.end(), [&](const Given& given) {
-    return given.running && given.next == first;
-  });
+  auto found = running_with(first);
   if (found == frames_.end()) return;
   running_--;
   found->running = false;
@@ -76,9 +72,7 @@ void CallQueue::tell(Given& given, const Answer& answer) {
   auto failure = answer.failure;
   auto output = answer.output;
   if (!failure && output.size() > proto::kPayloadBytesMax) {
-    failure = Failure{
-        0, proto::Code::kTaskOutputTooLarge,
-        "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"};
+    failure = output_too_large();
   }
   if (failure) output = {};
   std::string element;

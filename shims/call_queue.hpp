@@ -39,7 +39,7 @@ class CallQueue {
   void cancel(const proto::Run& run) {
     for (auto& given : frames_) given.cancelled.push_back(run);
   }
-  bool is_cancelled(proto::TaskId first) const;
+  bool is_cancelled(proto::TaskId first);
 
   /// The next one to make, if one may be made now. It runs until it is answered.
   std::optional<Call> next();
@@ -62,7 +62,7 @@ class CallQueue {
     bool unwanted() const;
   };
 
-  const Given* running_with(proto::TaskId first) const;
+  std::deque<Given>::iterator running_with(proto::TaskId first);
   void tell(Given& given, const Answer& answer);
 
   uint64_t calls_max_;

@@ -275,9 +275,7 @@ bool NativeShim::parse_results(native::Reader reader, size_t end) {
   if (elements.size() > proto::kPayloadBytesMax &&
       proto::largest_element(elements, results.count) > proto::kPayloadBytesMax) {
     if (results.count > 1) return violation("several results with one above the output limit");
-    results.failures = {
-        {0, proto::Code::kTaskOutputTooLarge,
-         "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"}};
+    results.failures = {output_too_large()};
     std::string empty;
     proto::append_element(empty, "");
     results.elements = proto::Bytes::own(std::move(empty));

@@ -126,9 +126,7 @@ void ShellShim::on_exit(bool failed, const std::string& how) {
   if (!ended_by_us_.empty()) return gone(stderr_.explain(ended_by_us_));
   std::vector<Failure> failures;
   if (too_large_) {
-    failures.push_back(
-        {0, proto::Code::kTaskOutputTooLarge,
-         "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"});
+    failures.push_back(output_too_large());
   } else if (failed) {
     failures.push_back({0, proto::Code::kTaskFailed, stderr_.explain(how)});
   }

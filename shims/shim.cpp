@@ -2,12 +2,18 @@
 // Copyright The Flame Authors
 #include "shims/shim.hpp"
 
+#include "proto/limits.hpp"
 #include "shims/grpc/shim.hpp"
 #include "shims/native.hpp"
 #include "shims/rest/shim.hpp"
 #include "shims/shell.hpp"
 
 namespace flame::shims {
+
+Failure output_too_large() {
+  return {0, proto::Code::kTaskOutputTooLarge,
+          "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"};
+}
 
 proto::Result<std::unique_ptr<Shim>> make_shim(const proto::Application& application, Launch launch,
                                                InstanceId instance, runtime::EventLoop& loop,

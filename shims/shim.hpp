@@ -70,6 +70,9 @@ struct Failure {
   friend bool operator==(const Failure&, const Failure&) = default;
 };
 
+/// Of a task whose output is above kPayloadBytesMax.
+Failure output_too_large();
+
 /// Results of a prefix of the oldest unanswered frame, checked: the range is the expected one,
 /// `elements` are exactly `count` elements within the payload limit, failures have rising indices.
 struct Results {

@@ -184,9 +184,7 @@ void GrpcShim::on_invoked(proto::TaskId task, const GrpcAnswer& answer) {
   if (broken(answer)) return;
   std::optional<Failure> failure;
   if (answer.kind == Kind::kTooLarge) {
-    failure = Failure{
-        0, proto::Code::kTaskOutputTooLarge,
-        "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"};
+    failure = output_too_large();
   } else if (!answer.ok()) {
     failure = Failure{0, proto::Code::kTaskFailed, words_of(answer)};
   }

@@ -295,11 +295,8 @@ void RestShim::on_answer(PostId id, const proto::Result<HttpAnswer>& answer) {
   posts_.erase(id);
   service_.read_output();  // what it wrote in the task, before the next one counts
   if (call.count > 0 && queue_.running() == 1) log_.at(log_.uid(), {});
-  if (!answer && answer.error().code == proto::Code::kTooLarge) {
-    Failure failure{
-        0, proto::Code::kTaskOutputTooLarge,
-        "the output is above the limit of " + std::to_string(proto::kPayloadBytesMax) + " bytes"};
-    queue_.answer(call.first, {call.count, {failure, ""}});
+  if (!answer && answer.error().code == proto::Code::kTooLarge && call.count > 0) {
+    queue_.answer(call.first, {call.count, {output_too_large(), ""}});
   } else if (!answer) {
     lost(answer.error());
   } else if (answer->status == kBadGateway || answer->status == kGatewayTimeout) {
@@ -363,6 +360,7 @@ void RestShim::on_left(const HttpAnswer& answer) {
 
 void RestShim::lost(const proto::Error& error) {
   if (exited_) return;
+  if (error.code == proto::Code::kTooLarge) return end("broke the protocol: " + error.message);
   if (remote()) return end(error.message);
   bool nonsense = error.code == proto::Code::kBadFrame;  // or a connection that its end has cut
   if (nonsense) return service_.expect_exit_or_kill_for("broke the protocol: " + error.message);

@@ -24,31 +24,9 @@ class GrpcShimTest : public ShimTest {
     application.concurrency = concurrency;
     start(application);
   }
-  void enter(const std::string& common = "") {
-    shim_->enter({"session-1", "test", proto::Bytes::copy(common)});
-    auto entered = next<Entered>();
-    EXPECT_TRUE(entered.ok) << entered.message;
-  }
   void launch_and_enter(const std::string& mode = "", uint64_t concurrency = 1) {
     launch(mode, concurrency);
     enter();
-  }
-  /// The answers to so many tasks from `first` on, told at once or one after the other.
-  Results all_results(proto::TaskId first, uint32_t count, std::vector<std::string>& out) {
-    Results all;
-    while (all.count < count) {
-      auto some = next<Results>();
-      if (some.count == 0) break;
-      EXPECT_EQ(some.first, first + all.count);
-      for (auto& failure : some.failures) {
-        failure.index += all.count;
-        all.failures.push_back(failure);
-      }
-      for (auto& text : outputs(some)) out.push_back(text);
-      all.count += some.count;
-    }
-    EXPECT_EQ(all.count, count);
-    return all;
   }
   std::vector<std::string> all_outputs(proto::TaskId first, uint32_t count) {
     std::vector<std::string> out;

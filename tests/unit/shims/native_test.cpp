@@ -20,11 +20,6 @@ class NativeShimTest : public ShimTest {
     application.arguments = {mode};
     start(application);
   }
-  void enter(const std::string& common = "") {
-    shim_->enter({"session-1", "test", proto::Bytes::copy(common)});
-    auto entered = next<Entered>();
-    EXPECT_TRUE(entered.ok) << entered.message;
-  }
   void launch_and_enter(const std::string& mode = "") {
     launch(mode);
     enter();

@@ -63,6 +63,8 @@ class Odd(http.server.BaseHTTPRequestHandler):
             return self.answer(500, b"no such model")
         if MODE == "plain":
             return self.answer(404)
+        if MODE == "verbose":
+            return self.answer(200, b"x" * (65 << 20))
         Odd.common = body
         self.answer(200, b"welcome")
 

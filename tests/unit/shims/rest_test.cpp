@@ -56,30 +56,9 @@ class Elsewhere {
 
 class RestShimTest : public ShimTest {
  protected:
-  void enter(const std::string& common = "") {
-    shim_->enter({"session-1", "test", proto::Bytes::copy(common)});
-    auto entered = next<Entered>();
-    EXPECT_TRUE(entered.ok) << entered.message;
-  }
   void launch_and_enter(const proto::Application& application) {
     start(application);
     enter();
-  }
-  /// Told at once or one after the other.
-  Results all_results(proto::TaskId first, uint32_t count, std::vector<std::string>& out) {
-    Results all;
-    while (all.count < count) {
-      auto some = next<Results>();
-      if (some.count == 0) break;
-      EXPECT_EQ(some.first, first + all.count);
-      for (auto& failure : some.failures) {
-        failure.index += all.count;
-        all.failures.push_back(failure);
-      }
-      for (auto& text : outputs(some)) out.push_back(text);
-      all.count += some.count;
-    }
-    return all;
   }
   std::string failure_of(const std::string& input) {
     shim_->invoke({frame(1, {input})});
@@ -156,6 +135,12 @@ TEST_F(RestShimTest, TellsWhyASessionWasRefusedAndEndsIfItCannotLeave) {
   launch_and_enter(odd("cannot leave"));
   shim_->leave();
   EXPECT_THAT(next<Exited>().reason, HasSubstr("signal 15"));
+}
+
+TEST_F(RestShimTest, AnAnswerToEnterAboveTheLimitEndsIt) {
+  start(odd("verbose"));
+  shim_->enter({"session-1", "test", {}});
+  EXPECT_THAT(next<Exited>().reason, HasSubstr("broke the protocol: POST http://localhost/enter"));
 }
 
 TEST_F(RestShimTest, WaitsUntilItIsHealthy) {

@@ -84,6 +84,28 @@ class ShimTest : public ::testing::Test {
     return all;
   }
 
+  void enter(const std::string& common = "") {
+    shim_->enter({"session-1", "test", proto::Bytes::copy(common)});
+    auto entered = next<Entered>();
+    EXPECT_TRUE(entered.ok) << entered.message;
+  }
+  /// The answers to so many tasks from `first` on, told at once or one after the other.
+  Results all_results(proto::TaskId first, uint32_t count, std::vector<std::string>& out) {
+    Results all;
+    while (all.count < count) {
+      auto some = next<Results>();
+      if (some.count == 0) break;
+      EXPECT_EQ(some.first, first + all.count);
+      for (auto& failure : some.failures) {
+        failure.index += all.count;
+        all.failures.push_back(failure);
+      }
+      for (auto& text : outputs(some)) out.push_back(text);
+      all.count += some.count;
+    }
+    EXPECT_EQ(all.count, count);
+    return all;
+  }
   std::string run_one(const std::string& input, proto::TaskId id = 1) {
     shim_->invoke({frame(id, {input})});
     auto out = outputs(next<Results>());
