@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """Nothing acknowledged is lost, one result per task, whoever is killed. A failing run prints its
-seed; the same again: tests/kill/kill.py --kills N --seed N --fsync WHEN (moments differ from run to
-run, targets do not)."""
+seed; the same again: tests/kill/kill.py --kills N --seed N --fsync WHEN, or recover.py (moments
+differ from run to run, targets do not)."""
 
 import json
 import os
@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
 
 import kill  # noqa: E402
+import recover  # noqa: E402
 from check import Journal  # noqa: E402
 from resp import Redis  # noqa: E402
 from strike import forget_tasks, strike_one, wait_for_looks  # noqa: E402
@@ -32,6 +33,13 @@ def test_kills_cost_time_and_never_a_task(fsync, kills):
     print(numbers)
     assert numbers["kills"] >= kills * TIMES
     assert fsync != "slow" or numbers["proved_forgotten"] > 0
+
+
+def test_kills_between_the_steps_of_recovery_cost_time_and_never_a_task():
+    numbers = recover.run(14 * TIMES, int(time.time()) % 100_000, tasks=20_000)
+    print(numbers)
+    assert numbers["kills_in_recovery"] >= 14 * TIMES
+    assert numbers["answered_batches_replayed"] > 0
 
 
 @pytest.fixture
