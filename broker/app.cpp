@@ -9,9 +9,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "proto/process_exit.hpp"
 #include "proto/text.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/log.hpp"
+#include "runtime/process.hpp"
 
 namespace flame::broker {
 
@@ -59,6 +61,9 @@ proto::Status App::start() {
                                    {"executors", executors_.endpoint()},
                                    {"http", http_port_}});
   loop_.on_turn([this] { turn(); });
+  // What tells this broker from all others, to whoever it replaces.
+  store_.set_owner(config_.address + ":" + std::to_string(port_of(clients_.endpoint())) + ", pid " +
+                   std::to_string(getpid()) + " on " + runtime::host_name());
   store_.start(loop_.now());
   return {};
 }
@@ -99,6 +104,10 @@ void App::perform(std::vector<Action> actions) {
     } else if (auto stop = std::get_if<Stop>(&action)) {
       if (stop->exit_code != 0) runtime::log::error("stopping", {{"reason", stop->reason}});
       exit_code_ = stop->exit_code;
+      if (exit_code_ == proto::kExitReplaced) {
+        nlohmann::json why = {{"pid", getpid()}, {"replaced", stop->reason}};
+        write_ready_file(why.dump());
+      }
       loop_.stop();
       return;
     } else if (std::get_if<AcceptLoss>(&action) != nullptr) {
@@ -119,23 +128,27 @@ void App::publish() {
   http_.publish(snapshot_of(core_.state(), loop_.now(), config_.insecure));
   if (!announced_ && core_.state().serving) {
     announced_ = true;
-    write_ready_file();
+    announce();
   }
 }
 
-// Written beside and renamed: a reader sees all of it or nothing.
-void App::write_ready_file() {
+void App::announce() {
   runtime::log::info("serving",
                      {{"endpoint", clients_.endpoint()}, {"epoch", core_.state().epoch}});
-  if (config_.ready_file.empty()) return;
   nlohmann::json ready = {{"endpoint", clients_.endpoint()},
                           {"executors", executors_.endpoint()},
                           {"http", "http://" + config_.address + ":" + std::to_string(http_port_)},
                           {"port", port_of(clients_.endpoint())},
                           {"ring", store_.ring_path()},
                           {"pid", getpid()}};
+  write_ready_file(ready.dump());
+}
+
+// Written beside and renamed: a reader sees all of it or nothing.
+void App::write_ready_file(const std::string& text) {
+  if (config_.ready_file.empty()) return;
   std::string beside = config_.ready_file + ".new";
-  std::ofstream(beside) << ready.dump() << "\n";
+  std::ofstream(beside) << text << "\n";
   std::error_code error;
   std::filesystem::rename(beside, config_.ready_file, error);
   if (error) runtime::log::error("cannot write the ready file", {{"error", error.message()}});

@@ -21,7 +21,7 @@ struct AppConfig {
   std::string address = "127.0.0.1";
   int port = 7700;  ///< clients; executors + 1, HTTP + 80; 0 takes free ones
   bool insecure = false;
-  std::string ready_file;  ///< JSON with the endpoints, written when serving
+  std::string ready_file;  ///< JSON: the endpoints, written when serving; or who replaced it
   CoreConfig core;
   RedisStoreConfig store;
 };
@@ -40,7 +40,8 @@ class App {
   void perform(std::vector<Action> actions);
   void perform(Send& send);
   void publish();
-  void write_ready_file();
+  void announce();
+  void write_ready_file(const std::string& text);
   void leave();
 
   AppConfig config_;

@@ -102,7 +102,6 @@ flame::proto::Status read_store(const flame::runtime::Options& options,
   if (!grace) return grace.error();
   config.store.takeover_grace_us = static_cast<int64_t>(*grace) * flame::proto::kUsPerMs;
   config.store.redis = *redis;
-  config.store.owner = config.address + ":" + std::to_string(config.port);
   config.store.cluster = config.core.cluster;
   config.store.data_folder = options.text("data");
   config.store.ring_folder = options.text("ring-dir");

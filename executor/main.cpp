@@ -12,6 +12,7 @@
 #include "runtime/clock.hpp"
 #include "runtime/log.hpp"
 #include "runtime/options.hpp"
+#include "runtime/process.hpp"
 
 namespace {
 
@@ -40,16 +41,10 @@ int fail(const Error& error) {
   return error.code == Code::kBadRequest ? 2 : 1;
 }
 
-std::string host_name() {
-  char name[256] = "localhost";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 flame::proto::Status read_core(const Options& options, flame::executor::Config& config) {
   config.id = options.text("id");
   if (config.id.empty()) {
-    config.id = host_name().substr(0, 64) + "-" + flame::runtime::random_letters(6);
+    config.id = flame::runtime::host_name().substr(0, 64) + "-" + flame::runtime::random_letters(6);
   }
   if (auto id = flame::proto::check_name("executor", config.id); !id) return id.error();
   config.slots = std::max(1u, std::thread::hardware_concurrency());
@@ -63,7 +58,7 @@ flame::proto::Status read_core(const Options& options, flame::executor::Config& 
   config.idle_exit_us = static_cast<int64_t>(*idle_exit) * flame::proto::kUsPerMs;
   config.application = options.text("application");
   config.nonce = flame::runtime::random_hex(16);
-  config.address = host_name() + ":" + std::to_string(getpid());
+  config.address = flame::runtime::host_name() + ":" + std::to_string(getpid());
   config.version = FLAME_VERSION;
   config.first_link = static_cast<uint32_t>(flame::runtime::random_u64());
   return {};

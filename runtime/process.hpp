@@ -16,4 +16,7 @@ void forget_environment(const std::string& name);
 /// try for ever.
 uint64_t take_all_descriptors();
 
+/// Of this machine (or container), "localhost" where it has none.
+std::string host_name();
+
 }  // namespace flame::runtime

@@ -17,6 +17,7 @@
 #include "broker/core/recovery.hpp"
 #include "broker/core/results.hpp"
 #include "broker/core/task_questions.hpp"
+#include "proto/process_exit.hpp"
 
 namespace flame::broker {
 
@@ -100,7 +101,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
                  state_.after_flight.clear();
                  forget_levels(state_);
                  state_.actions.clear();  // nothing leaves a replaced broker
-                 state_.actions.push_back(Stop{75, e.reason});
+                 state_.actions.push_back(Stop{proto::kExitReplaced, e.reason});
                },
                [&](LineageBroken& e) { on_lineage_broken(state_, e.reason); },
                [&](StoreClosed& e) {

@@ -33,8 +33,9 @@ Decision whole(uint64_t replay_from) {
 Decision fenced(const Meta& meta) {
   Decision decision;
   decision.finding = Finding::kFenced;
-  decision.reason = "epoch " + meta.epoch.text() +
-                    " stands in flame:meta: another broker took this Redis over; only one may run";
+  std::string who = meta.owner.empty() ? "" : " (" + proto::printable(meta.owner, 200) + ")";
+  decision.reason = "another broker" + who + " took this Redis over: epoch " + meta.epoch.text() +
+                    " stands in flame:meta, and only one may run";
   return decision;
 }
 
@@ -88,6 +89,7 @@ proto::Result<Meta> Meta::from(const MetaFields& fields) {
   }
   meta.epoch = *epoch;
   meta.batch = *batch;
+  meta.owner = value("owner");
   meta.cluster = value("cluster");
   meta.lineage = value("lineage");
   meta.secret = value("secret");
@@ -110,10 +112,10 @@ std::string Meta::secret_bytes() const {
 }
 
 MetaFields Meta::fields() const {
-  return {{"schema", schema},   {"cluster", cluster}, {"epoch", epoch.text()},
-          {"lineage", lineage}, {"secret", secret},   {"run_id", run_id},
-          {"fsync", fsync},     {"restore", restore}, {"clean", clean ? "1" : "0"},
-          {"lost", lost}};
+  return {
+      {"schema", schema},   {"cluster", cluster},         {"epoch", epoch.text()}, {"owner", owner},
+      {"lineage", lineage}, {"secret", secret},           {"run_id", run_id},      {"fsync", fsync},
+      {"restore", restore}, {"clean", clean ? "1" : "0"}, {"lost", lost}};
 }
 
 Decision decide_start(const Meta& meta, const RingState& ring, const RedisSeen& seen,

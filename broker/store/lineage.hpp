@@ -30,6 +30,7 @@ struct Meta {
   std::string schema;
   std::string cluster;
   Epoch epoch;
+  std::string owner;  ///< who raised the epoch, in words
   uint64_t batch = 0;
   std::string lineage;
   std::string secret;   ///< hex, so that a terminal survives it

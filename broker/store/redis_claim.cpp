@@ -41,6 +41,7 @@ void RedisStore::claim_first(const Meta& meta, const Decision& decision) {
   bool ring_follows = ring.found && ring.lineage == meta.lineage;
   uint64_t raised = std::max(meta.epoch.number, ring_follows ? ring.epoch.number : 0);
   meta_.epoch = {raised + 1, runtime::random_u64()};
+  meta_.owner = config_.owner;
   meta_.run_id = facts_.run_id;
   meta_.fsync = facts_.synced()              ? "always"
                 : facts_.appendfsync.empty() ? "unknown"

@@ -37,7 +37,7 @@ namespace flame::broker {
 struct RedisStoreConfig {
   runtime::RedisAddress redis;
   std::string cluster = "flame";
-  std::string owner;  ///< this broker's address, shown in flame:owner; "" writes none
+  std::string owner;  ///< this broker in words, for flame:owner and flame:meta; "" writes none
   std::string ring_folder = "/dev/shm";
   std::string data_folder;                  ///< only names the ring
   uint64_t ring_bytes = proto::kRingBytes;  ///< 0: no ring
@@ -64,6 +64,8 @@ class RedisStore : public Store {
   RedisStore(runtime::EventLoop& loop, RedisStoreConfig config);
   ~RedisStore() override;
 
+  /// Before start().
+  void set_owner(std::string words) { config_.owner = std::move(words); }
   void start(proto::Now now) override;
   void write(Batch batch, proto::Now now) override;
   void read(StoreRead read, proto::Now now) override;

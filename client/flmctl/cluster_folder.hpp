@@ -44,7 +44,7 @@ struct ProcessStatus {
 
 /// cluster.json, and what the supervisor answers.
 struct ClusterStatus {
-  std::string state;  ///< starting, running, degraded, stopping, stopped, unsupervised
+  std::string state;  ///< starting, running, degraded, replaced, stopping, stopped, unsupervised
   std::string version;
   std::string data;
   std::string endpoint;  ///< for clients

@@ -183,6 +183,7 @@ proto::Result<ReadyFile> ready_file_from_json(std::string_view text) {
     take(json, "executors", ready.executors);
     take(json, "http", ready.http);
     take(json, "ring", ready.ring);
+    take(json, "replaced", ready.replaced);
     take(json, "pid", ready.pid);
     return ready;
   });

@@ -69,6 +69,10 @@ ClusterHealth measure(const ClusterFolder& folder, const ClusterStatus& status) 
   };
   Probe ready(loop, address_of(status.http), http_get("/readyz"), proto::kUsPerSecond, on_ready);
   while (answered < 2) loop.turn(-1);
+  for (const auto& process : status.processes) {
+    // More than that nobody answers.
+    if (process.state == "replaced") health.ready_text = process.last_exit;
+  }
   return health;
 }
 

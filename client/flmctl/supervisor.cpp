@@ -14,6 +14,7 @@
 #include "client/flmctl/up_ports.hpp"
 #include "proto/ids.hpp"
 #include "proto/limits.hpp"
+#include "proto/process_exit.hpp"
 
 namespace flame::flmctl {
 
@@ -141,8 +142,11 @@ void Supervisor::on_exit(const std::string& name, const std::string& how) {
   int pid = node.mapped().facts.pid;
   children_[name].log_offset = node.mapped().log_offset;
   children_[name].facts = node.mapped().facts;
+  auto text = "(pid " + std::to_string(pid) + ") " + how;
+  auto replaced = why_replaced(name, pid, how);
   step([&](auto& actions) {
-    core_.on_exit(name, "(pid " + std::to_string(pid) + ") " + how, loop_.now(), actions);
+    if (replaced.empty()) return core_.on_exit(name, text, loop_.now(), actions);
+    core_.on_replaced(name, text + ": " + replaced, loop_.now(), actions);
   });
 }
 
@@ -159,6 +163,8 @@ void Supervisor::step(const std::function<void(SupervisorActions&)>& event) {
 void Supervisor::perform(const SupervisorAction& action) {
   if (auto* begin = std::get_if<StartProcess>(&action)) return start(begin->name);
   if (auto* death = std::get_if<ReportDeath>(&action)) return report_death(*death);
+  if (auto* gone = std::get_if<ReportReplaced>(&action))
+    return tell_(gone->name + " " + gone->text);
   if (auto* back = std::get_if<ReportReturn>(&action)) {
     return tell_(back->name + " runs again (pid " +
                  std::to_string(children_[back->name].facts.pid) + ")");
@@ -272,6 +278,20 @@ void Supervisor::report_death(const ReportDeath& death) {
   tell_(text);
 }
 
+// "" if it was not. Both signs, since only a parent learns the code, and a full disk takes no file.
+std::string Supervisor::why_replaced(const std::string& name, int pid,
+                                     const std::string& how) const {
+  if (name != "broker") return "";
+  auto left = ready_file_from_json(read_text_file(folder_.ready_file()));
+  std::string why = left && left->pid == pid ? left->replaced : "";
+  if (why.empty() && how != describe_exit(CLD_EXITED, proto::kExitReplaced)) return "";
+  if (why.empty()) why = "another broker took this Redis over";
+  return why +
+         ". It stays stopped: stop the other cluster for good, or give each a Redis of its "
+         "own; flmctl up --data " +
+         folder_.path() + " takes it back";
+}
+
 void Supervisor::probe_starting() {
   bool redis = false, broker = false, executors = false;
   for (const auto& process : core_.processes()) {
@@ -368,11 +388,11 @@ void Supervisor::bound_logs() {
 
 void Supervisor::answer_waiters() {
   if (waiters_.empty()) return;
-  bool ready = core_.all_ready(), stopping = core_.stopping();
+  bool ready = core_.all_ready(), stopping = core_.stopping(), replaced = core_.replaced();
   for (size_t i = 0; i < waiters_.size();) {
     int64_t deadline_us = std::max(waiters_[i].deadline_us, loading_us_ + kReadyPatienceUs);
     bool decide = !waits_for_recover_.empty();
-    if (!ready && !stopping && !decide && loop_.now().mono_us < deadline_us) {
+    if (!ready && !stopping && !decide && !replaced && loop_.now().mono_us < deadline_us) {
       i++;
       continue;
     }
@@ -385,7 +405,7 @@ void Supervisor::answer_waiters() {
     } else if (decide) {
       answer(reply("recover", "the broker runs and does not serve: " + waits_for_recover_));
     } else {
-      auto failed = reply("failed", "not ready within 10 s:");
+      auto failed = reply("failed", replaced ? "not ready:" : "not ready within 10 s:");
       for (const auto& name : core_.not_ready()) {
         failed.message += " " + name;
         failed.lines.push_back(name + " (" + folder_.log_file(name) + "):");
@@ -441,6 +461,7 @@ ClusterStatus Supervisor::status() const {
     started &= process.was_ready || process.scaled();
   }
   out.state = core_.stopping()    ? "stopping"
+              : core_.replaced()  ? "replaced"
               : core_.all_ready() ? "running"
               : started           ? "degraded"
                                   : "starting";

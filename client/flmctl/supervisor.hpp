@@ -71,6 +71,7 @@ class Supervisor {
   std::vector<std::string> executor_command(const std::string& name) const;
   proto::Status prepare(const std::string& name) const;
   void report_death(const ReportDeath& death);
+  std::string why_replaced(const std::string& name, int pid, const std::string& how) const;
 
   void probe_starting();
   void probe_redis();

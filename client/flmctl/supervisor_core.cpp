@@ -75,6 +75,8 @@ std::string_view name_of(ProcessState state) {
       return "running";
     case ProcessState::kBackoff:
       return "backoff";
+    case ProcessState::kReplaced:
+      return "replaced";
     case ProcessState::kStopping:
       return "stopping";
     default:
@@ -147,6 +149,18 @@ void SupervisorCore::on_exit(std::string_view name, const std::string& how, prot
   advance(now, actions);
 }
 
+void SupervisorCore::on_replaced(std::string_view name, const std::string& text, proto::Now now,
+                                 SupervisorActions& actions) {
+  auto* process = find(name);
+  if (process == nullptr || !process->alive()) return;
+  if (process->state == ProcessState::kStopping || stopping_)
+    return on_exit(name, text, now, actions);
+  process->last_exit = text;
+  process->state = ProcessState::kReplaced;
+  actions.push_back(ReportReplaced{process->name, text});
+  advance(now, actions);
+}
+
 void SupervisorCore::on_time(proto::Now now, SupervisorActions& actions) { advance(now, actions); }
 
 void SupervisorCore::set_executors(uint64_t count, proto::Now now, SupervisorActions& actions) {
@@ -194,7 +208,10 @@ void SupervisorCore::leave_scaled(const std::vector<std::string>& names, proto::
 
 void SupervisorCore::retry_now(proto::Now now, SupervisorActions& actions) {
   for (auto& process : processes_) {
-    if (process.state != ProcessState::kBackoff) continue;
+    bool waits =
+        process.state == ProcessState::kBackoff || process.state == ProcessState::kReplaced;
+    if (!waits) continue;
+    process.state = ProcessState::kBackoff;
     process.act_at_us = now.mono_us;
     process.backoff.reset();
   }
@@ -272,6 +289,12 @@ int64_t SupervisorCore::next_deadline_us() const {
 }
 
 bool SupervisorCore::all_ready() const { return !stopping_ && not_ready().empty(); }
+
+bool SupervisorCore::replaced() const {
+  return std::any_of(processes_.begin(), processes_.end(), [](const ManagedProcess& process) {
+    return process.state == ProcessState::kReplaced;
+  });
+}
 
 bool SupervisorCore::all_stopped() const {
   return stopping_ && std::none_of(processes_.begin(), processes_.end(),

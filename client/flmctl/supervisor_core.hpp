@@ -27,6 +27,7 @@ enum class ProcessState : uint8_t {
   kStarting,  ///< runs, not yet ready
   kRunning,   ///< ready
   kBackoff,   ///< died; left by Start when the wait is over
+  kReplaced,  ///< a broker whose Redis another one took: left by retry_now() alone
   kStopping,  ///< was told to stop
   kStopped,   ///< did
 };
@@ -70,12 +71,19 @@ struct ReportDeath {
   int64_t wait_us;
   friend bool operator==(const ReportDeath&, const ReportDeath&) = default;
 };
+/// To be told: it ended because another one does its work, and is not started again.
+struct ReportReplaced {
+  std::string name;
+  std::string text;
+  friend bool operator==(const ReportReplaced&, const ReportReplaced&) = default;
+};
 /// To be told: it is ready after a restart.
 struct ReportReturn {
   std::string name;
   friend bool operator==(const ReportReturn&, const ReportReturn&) = default;
 };
-using SupervisorAction = std::variant<StartProcess, SignalProcess, ReportDeath, ReportReturn>;
+using SupervisorAction =
+    std::variant<StartProcess, SignalProcess, ReportDeath, ReportReplaced, ReportReturn>;
 using SupervisorActions = std::vector<SupervisorAction>;
 
 class SupervisorCore {
@@ -92,6 +100,10 @@ class SupervisorCore {
   /// It ended, or (never started) could not be started. `how` is shown.
   void on_exit(std::string_view name, const std::string& how, proto::Now now,
                SupervisorActions& actions);
+  /// It ended since another broker has its Redis. Started again it would take it back, and the
+  /// other's supervisor might do the same, for ever: so that is left to a person.
+  void on_replaced(std::string_view name, const std::string& text, proto::Now now,
+                   SupervisorActions& actions);
   void on_time(proto::Now now, SupervisorActions& actions);
 
   void set_executors(uint64_t count, proto::Now now, SupervisorActions& actions);
@@ -103,7 +115,8 @@ class SupervisorCore {
   /// that never got so far is stopped.
   void leave_scaled(const std::vector<std::string>& names, proto::Now now,
                     SupervisorActions& actions);
-  /// Ends every back-off: somebody asked for the cluster just now.
+  /// Ends every back-off, and starts a broker that was replaced: somebody asked for the cluster
+  /// just now.
   void retry_now(proto::Now now, SupervisorActions& actions);
   /// In order; called again it stops the executors at once.
   void stop(proto::Now now, SupervisorActions& actions);
@@ -111,6 +124,7 @@ class SupervisorCore {
   /// When on_time() has something to do, or INT64_MAX.
   int64_t next_deadline_us() const;
   bool all_ready() const;
+  bool replaced() const;
   bool stopping() const { return stopping_; }
   bool all_stopped() const;
   const std::vector<ManagedProcess>& processes() const { return processes_; }

@@ -43,9 +43,10 @@ struct ControlReply {
   friend bool operator==(const ControlReply&, const ControlReply&) = default;
 };
 
-/// The broker's --ready-file.
+/// The broker's --ready-file. `replaced`, and nothing else but the pid: why it ended, when another
+/// broker took its Redis.
 struct ReadyFile {
-  std::string endpoint, executors, http, ring;
+  std::string endpoint, executors, http, ring, replaced;
   int pid = 0;
 };
 

@@ -335,6 +335,67 @@ def test_the_redis_of_somebody_else_is_used_and_left_alone(cluster, tmp_path):
         theirs.terminate()
 
 
+@pytest.fixture
+def shared_redis(tmp_path):
+    """Its URL: a Redis that belongs to no cluster."""
+    path = tmp_path / "shared.sock"
+    words = ["redis-server", "--port", "0", "--unixsocket", str(path), "--dir", str(tmp_path)]
+    words += ["--appendonly", "yes", "--save", ""]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as theirs:
+        wait_until(path.exists, "it listens")
+        yield f"unix://{path}"
+        theirs.terminate()
+
+
+def test_two_clusters_on_one_redis_do_not_take_it_from_each_other_for_ever(
+    make_cluster, shared_redis
+):
+    first, second = make_cluster("first"), make_cluster("second")
+    first.up("--redis", shared_redis)
+    session = first.flmctl("create", "-a", "echo").out.strip()
+    second.up("--redis", shared_redis)
+    wait_until(lambda: first.process("broker")["state"] == "replaced", "the first one gives way")
+    status = first.status
+    assert status["state"] == "replaced" and status["ready"] is False
+    taker = f"127.0.0.1:{second.file['endpoint'].split(':')[-1]}, pid {second.pid('broker')} on "
+    for text in (
+        status["ready_text"],
+        first.process("broker")["last_exit"],
+        first.flmctl("status", "--data", first.data).out,
+        (first.data / "logs/supervisor.log").read_text(),
+    ):
+        assert taker in text and "took this Redis over" in text, text
+        assert f"flmctl up --data {first.data} takes it back" in text, text
+    # Neither by itself nor for another executor: only a person who asks for the cluster.
+    assert first.process("broker")["restarts"] == 0
+    before = second.pid("broker")
+    for _ in range(3):
+        second.kill("executor-1")
+        wait_until(lambda: second.state == "degraded", "its death is seen")
+        second.wait_running()
+    assert second.pid("broker") == before and first.state == "replaced"
+    assert [row["id"] for row in second.sessions()] == [session]
+    # Asked for, it takes the Redis back, and the other one gives way.
+    first.up()
+    assert [row["id"] for row in first.sessions()] == [session]
+    wait_until(lambda: second.state == "replaced", "the second one gives way")
+    assert first.flmctl("submit", session, "one", "--wait").code == 0
+    assert first.state == "running" and first.status["ready"] is True
+
+
+def test_a_broker_that_was_adopted_and_then_replaced_stays_away_too(make_cluster, shared_redis):
+    first, second = make_cluster("first"), make_cluster("second")
+    first.up("--redis", shared_redis)
+    broker = first.pid("broker")
+    first.kill("supervisor")
+    wait_until(lambda: first.state == "unsupervised", "its supervisor is gone")
+    first.up()
+    assert first.pid("broker") == broker
+    second.up("--redis", shared_redis)
+    wait_until(lambda: first.state == "replaced", "the first one gives way")
+    assert second.state == "running"
+
+
 def test_a_password_on_the_command_line_is_refused(cluster):
     done = cluster.up("--redis", "redis://:secret@127.0.0.1:6379/0", expect=2)
     assert "FLAME_REDIS_URL" in done.err and "secret" not in done.err

@@ -138,6 +138,8 @@ TEST(BrokerAnswers, AreReadOrRefused) {
   auto ready = ready_file_from_json("{\"endpoint\":\"tcp://127.0.0.1:1\",\"pid\":7}");
   ASSERT_TRUE(ready);
   EXPECT_EQ(ready->pid, 7);
+  EXPECT_EQ(ready->replaced, "");
+  EXPECT_EQ(ready_file_from_json("{\"pid\":7,\"replaced\":\"why\"}")->replaced, "why");
   EXPECT_FALSE(ready_file_from_json(""));
   auto ids = executors_from_json(
       "[{\"id\":\"executor-1\",\"state\":\"Connected\"},{\"id\":\"executor-2\",\"state\":\"Lost\"}"

@@ -20,6 +20,7 @@ std::string text_of(const SupervisorAction& action) {
     return death->name + " " + death->how + ", again in " + std::to_string(death->wait_us / kMs) +
            " ms";
   }
+  if (auto* gone = std::get_if<ReportReplaced>(&action)) return gone->name + ": " + gone->text;
   if (auto* back = std::get_if<ReportReturn>(&action)) return back->name + " returned";
   const auto& order = std::get<SignalProcess>(action);
   if (order.signal == SIGUSR1) return "LEAVE " + order.name;
@@ -120,6 +121,51 @@ TEST_F(SupervisorCoreTest, AskingAgainEndsTheWait) {
   done();
   core_.retry_now(now_, actions_);
   EXPECT_THAT(done(), ElementsAre("start executor-1"));
+}
+
+TEST_F(SupervisorCoreTest, AReplacedBrokerStartsOnlyWhenSomebodyAsks) {
+  make(true, 1);
+  run_all();
+  core_.on_replaced("broker", "another has it", now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("broker: another has it"));
+  EXPECT_EQ(state("broker"), "replaced");
+  pass(3600 * kS);
+  exits("executor-1");
+  core_.set_executors(2, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("executor-1 died, again in 100 ms", "start executor-2"));
+  pass(kS);
+  EXPECT_THAT(done(), ElementsAre("start executor-1"));
+  EXPECT_FALSE(core_.all_ready());
+  EXPECT_TRUE(core_.replaced());
+  core_.retry_now(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start broker"));
+  EXPECT_FALSE(core_.replaced());
+  ready("broker");
+  EXPECT_THAT(done(), ElementsAre("broker returned"));
+  // Its next death is one like any other.
+  exits("broker");
+  EXPECT_THAT(done(), ElementsAre("broker died, again in 100 ms"));
+}
+
+TEST_F(SupervisorCoreTest, StopWhileTheBrokerIsReplaced) {
+  make(true, 1);
+  run_all();
+  core_.on_replaced("broker", "another has it", now_, actions_);
+  done();
+  stop();
+  EXPECT_THAT(done(), ElementsAre("TERM executor-1"));
+  exits("executor-1");
+  EXPECT_THAT(done(), ElementsAre("TERM redis"));
+  // Replaced while it stops, it has stopped.
+  make(true, 0);
+  core_.begin(now_, actions_);
+  ready("redis");
+  ready("broker");
+  done();
+  stop();
+  core_.on_replaced("broker", "another has it", now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM broker", "TERM redis"));
+  EXPECT_EQ(state("broker"), "stopped");
 }
 
 TEST_F(SupervisorCoreTest, ExecutorsOutliveBrokerAndRedis) {

@@ -154,6 +154,17 @@ TEST(Again, AnyOtherEpochMeansReplaced) {
   EXPECT_EQ(again(stored(8, {3, 1}), ring(5, 9)).finding, Finding::kFenced);
 }
 
+TEST(Again, WhoReplacedUsIsNamed) {
+  Meta meta = stored(8, {4, 1});
+  meta.owner = "127.0.0.1:7800, pid 7 on there";
+  EXPECT_THAT(again(meta, ring(5, 9)).reason,
+              HasSubstr("another broker (127.0.0.1:7800, pid 7 on there) took this Redis over"));
+  meta.owner = std::string(5000, 'x') + "\n";
+  EXPECT_LT(again(meta, ring(5, 9)).reason.size(), 500u);
+  meta.owner.clear();
+  EXPECT_THAT(again(meta, ring(5, 9)).reason, HasSubstr("another broker took this Redis over"));
+}
+
 TEST(Again, ABatchThatWeNeverSentIsSomebodyElses) {
   EXPECT_EQ(again(stored(10), ring(5, 9)).finding, Finding::kFenced);
   EXPECT_EQ(again(stored(9), ring(5, 8), 8, 0).finding, Finding::kFenced);
