@@ -100,6 +100,14 @@ int Waiter::wait(uint64_t timeout_ms) {
   return read(signal_fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
 }
 
+void Waiter::release() {
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  sigaddset(&held, SIGTERM);
+  pthread_sigmask(SIG_UNBLOCK, &held, nullptr);
+}
+
 void Waiter::notify() {
   uint64_t one = 1;
   [[maybe_unused]] auto ignored = write(event_fd_, &one, sizeof one);

@@ -44,6 +44,8 @@ class Waiter {
   int wait(uint64_t timeout_ms);
   /// Any thread.
   void notify();
+  /// From here on a signal ends the process as if there had been no Waiter.
+  void release();
 
  private:
   int signal_fd_;

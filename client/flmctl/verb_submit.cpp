@@ -1,54 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
-#include <cstdio>
-#include <iostream>
+#include <unistd.h>
 
+#include <cstdio>
+
+#include "client/flmctl/stdin_feed.hpp"
 #include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
+#include "client/terminal.hpp"
 #include "proto/run.hpp"
 
 namespace flame::flmctl {
 
 namespace {
 
-/// Fills runs and hands the full ones on.
-class Submitter {
- public:
-  explicit Submitter(Session session) : session_(std::move(session)) {}
-  void add(std::string_view input) {
-    if (run_.add(input)) return;
-    session_.submit_run(std::move(run_));
-    run_ = Run();
-    run_.add(input);
-  }
-  std::vector<TaskRange> finish() {
-    session_.submit_run(std::move(run_));
-    return session_.flush();
-  }
+/// What is acknowledged of a submit is looked for so often while a signal may come, and so often
+/// more after one came.
+constexpr std::chrono::milliseconds kLook{100};
+constexpr int kLastLooks = 20;
 
- private:
-  Session session_;
-  Run run_;
-};
-
-std::vector<TaskRange> submit_inputs(Session session, const std::vector<std::string>& inputs) {
-  Submitter submitter(std::move(session));
-  bool from_stdin = inputs.empty() || (inputs.size() == 1 && inputs.front() == "-");
-  if (from_stdin) {
-    for (std::string line; std::getline(std::cin, line);) submitter.add(line);
-  } else {
-    for (const auto& input : inputs) submitter.add(input);
-  }
-  return submitter.finish();
+uint64_t tasks_of(const std::vector<TaskRange>& ranges) {
+  uint64_t tasks = 0;
+  for (const auto& range : ranges) tasks += range.count;
+  return tasks;
 }
 
 void show_ids(const std::string& session, const std::vector<TaskRange>& ranges, Format format) {
   proto::List runs;
-  uint64_t tasks = 0;
-  for (const auto& range : ranges) {
-    runs.push_back(to_string(proto::Run{range.first, range.count}));
-    tasks += range.count;
-  }
+  uint64_t tasks = tasks_of(ranges);
+  for (const auto& range : ranges) runs.push_back(to_string(proto::Run{range.first, range.count}));
   if (format == Format::kJson) {
     std::fputs(
         to_json_line(proto::Map{{"session", session}, {"tasks", tasks}, {"ids", runs}}).c_str(),
@@ -60,8 +40,7 @@ void show_ids(const std::string& session, const std::vector<TaskRange>& ranges, 
 }
 
 int wait_for_results(Command& command, ResultStream stream, const std::vector<TaskRange>& ranges) {
-  uint64_t missing = 0;
-  for (const auto& range : ranges) missing += range.count;
+  uint64_t missing = tasks_of(ranges);
   auto ours = [&ranges](uint64_t task) {
     for (const auto& range : ranges) {
       if (task >= range.first && task < range.first + range.count) return true;
@@ -83,16 +62,82 @@ int wait_for_results(Command& command, ResultStream stream, const std::vector<Ta
   return failures.count() > 0 ? tools::kExitTasksFailed : tools::kExitOk;
 }
 
+/// Of a submit: false if it has to go on waiting.
+bool all_answered(Session& session, std::vector<TaskRange>& ranges) {
+  try {
+    ranges = session.flush(kLook);
+    return true;
+  } catch (const flame::Error& error) {
+    if (error.code() != flame::Code::kTimeout) throw;
+    return false;
+  }
+}
+
+// The thread that reads may sit in a read that never returns: nothing is torn down under it.
+[[noreturn]] void end_interrupted(StdinFeed& feed, int signal, const std::vector<TaskRange>& ranges,
+                                  Format format) {
+  if (feed.session() != nullptr) show_ids(feed.session()->id(), ranges, format);
+  uint64_t taken = tasks_of(ranges), sent = feed.sent();
+  std::string more = sent <= taken ? ""
+                                   : "; " + tools::with_thousands(sent - taken) +
+                                         " more were sent, have no answer, and may be taken too";
+  std::fprintf(stderr, "flmctl: interrupted: %s lines were taken%s\n",
+               tools::with_thousands(taken).c_str(), more.c_str());
+  _exit(tools::finish("flmctl", 128 + signal));
+}
+
+/// What the feed sent, all of it acknowledged. Ends the process if a signal comes first.
+std::vector<TaskRange> take_stdin(tools::Waiter& waiter, StdinFeed& feed, Format format) {
+  int signal = 0;
+  while (signal == 0 && !feed.ended()) signal = waiter.wait(kLook.count());
+  if (signal == 0) feed.rethrow();
+  std::vector<TaskRange> ranges;
+  bool all = feed.session() == nullptr;
+  for (int looks = kLastLooks; !all && looks > 0; looks -= signal != 0) {
+    if (signal != 0) feed.stop();
+    all = all_answered(*feed.session(), ranges);
+    if (all && signal == 0) return ranges;
+    int another = waiter.wait(0);
+    if (another != 0 && signal != 0) break;
+    if (signal == 0) signal = another;
+  }
+  if (!all) ranges = feed.session()->acknowledged();
+  end_interrupted(feed, signal, ranges, format);
+}
+
 }  // namespace
 
 int run_submit(Command& command) {
   auto target = command.target_with_id(Kind::kSession);
   if (!target) return command.fail_usage(target.error());
-  auto session = command.client().open_session(target->id);
+  const auto& inputs = target->rest;
+  bool from_stdin = inputs.empty() || (inputs.size() == 1 && inputs.front() == "-");
   bool wait = command.options().flag("wait");
+  Session session;
   std::optional<ResultStream> stream;
-  if (wait) stream = session.results({.only_new = true});
-  auto ranges = submit_inputs(session, target->rest);
+  auto open = [&] {
+    session = command.client().open_session(target->id);
+    if (wait) stream = session.results({.only_new = true});
+    return session;
+  };
+  std::vector<TaskRange> ranges;
+  if (from_stdin) {
+    tools::Waiter waiter;
+    StdinFeed feed(waiter, open);
+    try {
+      ranges = take_stdin(waiter, feed, *command.format());
+    } catch (const flame::Error&) {
+      if (auto* opened = feed.session())
+        show_ids(opened->id(), opened->acknowledged(), *command.format());
+      throw;
+    }
+    waiter.release();
+  } else {
+    Submitter submitter(open());
+    for (const auto& input : inputs) submitter.add(input);
+    submitter.hand_on();
+    ranges = session.flush();
+  }
   show_ids(session.id(), ranges, *command.format());
   return wait ? wait_for_results(command, std::move(*stream), ranges) : int{tools::kExitOk};
 }

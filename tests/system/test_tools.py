@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 
+import pytest
 from conftest import wait_until
 
 MANIFEST = """
@@ -244,6 +245,67 @@ def test_a_signal_closes_flmpings_session(running):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "interrupted" in err, (out, err)
     wait_until(lambda: running.sessions()[0]["state"] == "Closed", "the session is closed")
+
+
+def submitting(cluster, session):
+    return subprocess.Popen(
+        ["flmctl", "submit", session],
+        env=cluster.env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def tasks_of(cluster, session):
+    return next(row["tasks"] for row in cluster.sessions() if row["id"] == session)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_submit_that_is_interrupted_says_what_was_taken(running, number, code):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    process = submitting(running, session)
+    process.stdin.write("".join(f"line {i}\n" for i in range(3000)) + "half a li")
+    process.stdin.flush()
+    wait_until(lambda: tasks_of(running, session) == 3000, "all whole lines are taken")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "1-3000\n"), (out, err)
+    assert err == "flmctl: interrupted: 3,000 lines were taken\n"
+    assert tasks_of(running, session) == 3000
+
+
+def test_an_interrupted_submit_tells_what_was_answered_from_what_was_only_sent(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    process = submitting(running, session)
+    process.stdin.write("one\ntwo\n")
+    process.stdin.flush()
+    wait_until(lambda: tasks_of(running, session) == 2, "they are taken")
+    running.kill("broker", signal.SIGSTOP)
+    try:
+        process.stdin.write("three\n")
+        process.stdin.close()  # it waits for the answer only
+        wait_until(lambda: "waiting" in process.stderr.readline(), "it says that it waits")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(30)
+    finally:
+        running.kill("broker", signal.SIGCONT)
+    assert (process.returncode, out) == (130, "1-2\n"), (out, err)
+    assert "2 lines were taken; 1 more were sent, have no answer, and may be taken too" in err
+
+
+def test_a_refused_submit_still_says_what_was_taken_before(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    process = submitting(running, session)
+    process.stdin.write("one\ntwo\n")
+    process.stdin.flush()
+    wait_until(lambda: tasks_of(running, session) == 2, "they are taken")
+    running.flmctl("close", session)
+    out, err = process.communicate("three\n", timeout=30)
+    assert process.returncode == 1 and "1-2" in out and session in err, (out, err)
 
 
 def test_flmexec_prints_outputs_in_order(running):

@@ -128,7 +128,11 @@ void Session::submit_run(Run&& run) {
   if (wake) handle.connection().wake(handle.info.uid);
 }
 
-std::vector<TaskRange> Session::flush() { return checked(handle_).impl->flush(); }
+std::vector<TaskRange> Session::flush(std::chrono::milliseconds time) {
+  return checked(handle_).impl->flush(time);
+}
+
+std::vector<TaskRange> Session::acknowledged() { return checked(handle_).impl->acknowledged(); }
 
 // ---- results
 // --------------------------------------------------------------------------------------------

@@ -134,9 +134,26 @@ void SessionImpl::need_results(client::Connection& connection, proto::SessionUid
   connection.watch(uid, next_index_, reader);
 }
 
-std::vector<TaskRange> SessionImpl::flush() {
+std::vector<TaskRange> SessionImpl::flush(std::chrono::milliseconds time) {
   std::unique_lock lock(flush_mutex_);
-  flushed_.wait(lock, [this] { return unanswered_ == 0; });
+  auto all_answered = [this] { return unanswered_ == 0; };
+  if (time == std::chrono::milliseconds::max()) {
+    flushed_.wait(lock, all_answered);
+  } else if (!flushed_.wait_for(lock, time, all_answered)) {
+    raise(
+        {Code::kTimeout, std::to_string(unanswered_) + " runs of tasks are not acknowledged yet"});
+  }
+  if (!refusal_) return take_acknowledged();
+  auto refusal = *std::exchange(refusal_, std::nullopt);
+  raise(refusal);
+}
+
+std::vector<TaskRange> SessionImpl::acknowledged() {
+  std::lock_guard lock(flush_mutex_);
+  return take_acknowledged();
+}
+
+std::vector<TaskRange> SessionImpl::take_acknowledged() {
   std::vector<TaskRange> ranges;
   for (const auto& [first, count] : acknowledged_) {
     if (!ranges.empty() && ranges.back().first + ranges.back().count == first) {
@@ -146,9 +163,7 @@ std::vector<TaskRange> SessionImpl::flush() {
     }
   }
   acknowledged_.clear();
-  if (!refusal_) return ranges;
-  auto refusal = *std::exchange(refusal_, std::nullopt);
-  raise(refusal);
+  return ranges;
 }
 
 }  // namespace flame::detail

@@ -38,7 +38,8 @@ class SessionImpl : public client::SessionListener {
     std::lock_guard lock(flush_mutex_);
     unanswered_++;
   }
-  std::vector<TaskRange> flush();
+  std::vector<TaskRange> flush(std::chrono::milliseconds time);
+  std::vector<TaskRange> acknowledged();
   void set_on_progress(std::function<void(const TaskProgress&)> callback) {
     std::lock_guard lock(progress_mutex_);
     on_progress_ = std::move(callback);
@@ -54,6 +55,7 @@ class SessionImpl : public client::SessionListener {
                     const std::string& reader);
 
  private:
+  std::vector<TaskRange> take_acknowledged();  ///< under the lock
   void answered(uint64_t ticket, const proto::Run& run, const proto::Error* error);
 
   SubmitQueue queue_;

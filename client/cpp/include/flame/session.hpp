@@ -232,8 +232,12 @@ class Session {
   /// The bulk path: no futures; read with results(). Blocks like submit.
   void submit_run(Run&& run);
   /// Waits until everything submitted so far is acknowledged. Returns the ids since the last flush,
-  /// in ascending order, for what was submitted by submit_run. Throws the first refusal.
-  std::vector<TaskRange> flush();
+  /// in ascending order, for what was submitted by submit_run. Throws the first refusal, and
+  /// timeout after `time`; acknowledged() then has the ids of the rest.
+  std::vector<TaskRange> flush(std::chrono::milliseconds time = std::chrono::milliseconds::max());
+  /// Of the same ids those that are acknowledged by now, without waiting. They are told once, here
+  /// or by flush().
+  std::vector<TaskRange> acknowledged();
 
   ResultStream results(ResultsOptions options = {});
 
