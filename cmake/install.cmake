@@ -58,3 +58,6 @@ install(FILES ${PROJECT_BINARY_DIR}/flameConfig.cmake ${PROJECT_BINARY_DIR}/flam
   DESTINATION ${FLAME_CMAKE_FOLDER})
 install(TARGETS flmctl flmping flmexec flame-broker flame-executor flame-autoscaler flame-service
   DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(FLAME_GRPC)
+  install(TARGETS flame-grpc-service DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()

@@ -35,7 +35,7 @@ MAY_INCLUDE = {
     "client/cpp/src/core": ["proto", *PURE_RUNTIME],
     # A service is the other end of the native shim: one header says how both speak.
     "client": ["proto", "runtime", "flame", "shims/native_protocol.hpp", "autoscaler/replay"],
-    "examples": ["flame"],
+    "examples": ["flame", "shims/grpc/instance.pb.h"],
 }
 NEVER_INCLUDED = re.compile(r"(^|/)(app|main)\.hpp$")
 
@@ -47,10 +47,11 @@ ONE_FILE = {
     "spdlog": ["runtime/log.cpp"],
     "boost": ["runtime/options.cpp"],
     "curl": ["runtime/http_client.cpp"],
-    # gRPC and protobuf: each file that includes one of them takes seconds to compile.
-    "grpc": ["shims/grpc/client.cpp"],
+    # gRPC and protobuf: each file that includes one of them takes seconds to compile. The second
+    # one is the other end: the service of flmping.
+    "grpc": ["shims/grpc/client.cpp", "examples/services/grpc_service.cpp"],
     "grpcpp": [],
-    "google": ["shims/grpc/client.cpp"],
+    "google": ["shims/grpc/client.cpp", "examples/services/grpc_service.cpp"],
 }
 ONE_PER_FOLDER = ["yaml-cpp", "nlohmann", "httplib", "prometheus"]
 # What protoc generates includes google's.
@@ -71,7 +72,7 @@ SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|(?<![\w.])slee
 SHELL = re.compile(r"(?<![\w.>])(system|popen)\(")
 CLOCK_EXCEPTIONS = {
     # A user's program, which says how long its own task took.
-    "examples/services/flame_service.cpp",
+    "examples/services/ping.cpp",
     # Linked into programs of users, beside whatever loop they have: no turn of ours has a time.
     "client/cpp/src/service/connection.hpp",
     "client/cpp/src/service/connection.cpp",
@@ -81,7 +82,7 @@ CLOCK_EXCEPTIONS = {
 }
 SLEEP_EXCEPTIONS = {
     # Services whose tasks have a duration, and a disk that is slow: sleeping is their work.
-    "examples/services/flame_service.cpp",
+    "examples/services/ping.cpp",
     "tests/kill/kill_service.cpp",
     "tests/kill/slow_fsync.cpp",
     "tests/unit/shims/odd_service.cpp",

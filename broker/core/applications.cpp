@@ -102,6 +102,14 @@ void register_builtins(State& state) {
     a.description = std::move(text);
     return a;
   };
+  auto grpc = [](std::string name, std::string command, std::string text) {
+    proto::Application a;
+    a.name = std::move(name);
+    a.shim = "grpc";
+    a.command = std::move(command);
+    a.description = std::move(text);
+    return a;
+  };
   auto shell = [](std::string name, std::string command, std::vector<std::string> arguments,
                   std::string text) {
     proto::Application a;
@@ -115,6 +123,7 @@ void register_builtins(State& state) {
   const proto::Application builtins[] = {
       native("echo", "gives back its input"),
       native("flmping", "the service of flmping"),
+      grpc("flmping-grpc", "flame-grpc-service", "flmping with a call of gRPC per task"),
       shell("flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
       shell("flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
   };

@@ -14,6 +14,12 @@ using runtime::OptionRow;
 
 namespace {
 
+#ifdef FLAME_HAS_GRPC
+constexpr bool kHasGrpc = true;
+#else
+constexpr bool kHasGrpc = false;
+#endif
+
 const std::vector<OptionRow>& rows() {
   static const std::vector<OptionRow> kRows = {
       {"task-num", 't', "N", "10", "how many tasks to run"},
@@ -25,7 +31,7 @@ const std::vector<OptionRow>& rows() {
       {"resreq", 'r', "TEXT", "", "resources per instance (kept and shown, not acting yet)"},
       {"input-size", 0, "SIZE", "64", "bytes per input: 64, 1KiB, 1MiB"},
       {"output-size", 0, "SIZE", "64", "bytes per output"},
-      {"shim", 0, "KIND", "native", "how the service is reached: native or shell"},
+      {"shim", 0, "KIND", "native", "how the service is reached: native, shell or grpc"},
       {"durability", 0, "LEVEL", "stored",
        "what an acknowledgement means: memory, stored, synced, replicated"},
       {"latency", 0, "", "", "one task at a time, after 100 that are not counted"},
@@ -88,10 +94,7 @@ proto::Status read_choices(const runtime::Options& options, Settings& settings) 
   }
   settings.durability = *level;
   settings.shim = options.text("shim");
-  if (settings.shim != "native" && settings.shim != "shell") {
-    return Error{Code::kBadRequest, "--shim must be native or shell, not '" +
-                                        proto::printable(settings.shim, 40) + "'"};
-  }
+  if (auto status = check_shim(settings.shim, kHasGrpc); !status) return status;
   auto output = options.text("output");
   if (!output.empty() && output != "json") {
     return Error{Code::kBadRequest, "-o must be json, not '" + proto::printable(output, 40) + "'"};
@@ -142,8 +145,19 @@ std::string common_data_of(const Settings& settings) {
   return text;
 }
 
+proto::Status check_shim(const std::string& shim, bool has_grpc) {
+  if (shim == "native" || shim == "shell" || (shim == "grpc" && has_grpc)) return {};
+  if (shim == "grpc") {
+    return Error{Code::kUnsupported,
+                 "--shim grpc: this Flame was built without gRPC (-DFLAME_GRPC=OFF); --shim is "
+                 "native or shell"};
+  }
+  return Error{Code::kBadRequest,
+               "--shim must be native, shell or grpc, not '" + proto::printable(shim, 40) + "'"};
+}
+
 std::string application_of(const Settings& settings) {
-  return settings.shim == "shell" ? "flmping-shell" : "flmping";
+  return settings.shim == "native" ? "flmping" : "flmping-" + settings.shim;
 }
 
 }  // namespace flame::ping

@@ -36,7 +36,9 @@ std::string help_text();
 
 /// The session's common data: what the service of the application flmping reads.
 std::string common_data_of(const Settings& settings);
-/// Name of the application: flmping or flmping-shell.
+/// Whether it is one; `grpc` only where Flame was built with it.
+proto::Status check_shim(const std::string& shim, bool has_grpc);
+/// Name of the application: flmping, flmping-shell or flmping-grpc.
 std::string application_of(const Settings& settings);
 
 }  // namespace flame::ping

@@ -104,7 +104,8 @@ def test_files_that_are_no_manifest(running_once, tmp_path, text, named):
     assert str(manifest) in done.err and named in done.err, done
     assert len(done.err) < 600 and printable(done.err), done
     names = running_once.flmctl("list", "application", "-o", "name").out.split()
-    assert names == ["echo", "flmexec", "flmping", "flmping-shell"]  # nothing of it, not even `ok`
+    builtins = ["echo", "flmexec", "flmping", "flmping-grpc", "flmping-shell"]
+    assert names == builtins  # nothing of it, not even `ok`
 
 
 def test_files_that_cannot_be_read(running_once, tmp_path):

@@ -73,7 +73,7 @@ def packages_of(target):
     "target, programs",
     [
         ("broker", ["flame-broker"]),
-        ("executor", ["flame-executor", "flame-service"]),
+        ("executor", ["flame-executor", "flame-service", "flame-grpc-service"]),
         ("autoscaler", ["flame-autoscaler"]),
         ("console", ["flmctl", "flmping", "flmexec", "flame-broker", "flame-autoscaler"]),
     ],

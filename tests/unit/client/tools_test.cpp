@@ -197,6 +197,16 @@ TEST(PingSettings, HaveTheManualsDefaultsAndUnits) {
   EXPECT_TRUE(settings->json);
 }
 
+TEST(PingSettings, TheGrpcShimIsThereWhereItWasBuilt) {
+  for (const char* shim : {"native", "shell"}) EXPECT_TRUE(ping::check_shim(shim, false)) << shim;
+  EXPECT_TRUE(ping::check_shim("grpc", true));
+  EXPECT_THAT(ping::check_shim("grpc", false).error().message, HasSubstr("without gRPC"));
+  EXPECT_THAT(ping::check_shim("rest", true).error().message, HasSubstr("native, shell or grpc"));
+  ping::Settings settings;
+  settings.shim = "grpc";
+  EXPECT_EQ(ping::application_of(settings), "flmping-grpc");
+}
+
 TEST(PingSettings, WrongOnesAreNamed) {
   struct Row {
     std::vector<const char*> words;
