@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import wait_until
@@ -250,6 +251,22 @@ def test_a_signal_closes_flmpings_session(running):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "interrupted" in err, (out, err)
     wait_until(lambda: running.sessions()[0]["state"] == "Closed", "the session is closed")
+
+
+def test_results_that_do_not_come_are_given_up_after_the_timeout(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    assert running.flmctl("submit", session, "one", "two", "--wait").code == 0
+    running.kill("redis", signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        done = running.flmctl("results", session, "--timeout", "700ms")
+        took = time.monotonic() - began
+    finally:
+        running.kill("redis", signal.SIGCONT)
+    assert (done.code, done.out) == (124, "") and "flmctl: " in done.err, done
+    assert 0.7 <= took < 10
+    done = running.flmctl("results", session, "--timeout", "20s")
+    assert done.code == 0 and "one" in done.out and "two" in done.out, done
 
 
 def submitting(cluster, session):
