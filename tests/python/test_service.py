@@ -219,6 +219,56 @@ def test_a_batch_is_one_call_and_may_fail_in_part(start):
     assert len(reasons) == 2
 
 
+@pytest.mark.parametrize("how", ["return", "yield"])
+def test_a_batch_under_which_a_task_is_cancelled_is_called_again_for_the_others(
+    start, tmp_path, how
+):
+    executor = start("batch", how)
+    executor.enter()
+    began = tmp_path / "began"
+    executor.invoke(1, b"2", b"hold:%s" % bytes(began), b"3", b"4")
+    wait_until(began.exists, "the second task to begin")
+    executor.cancel(9, 2)  # another frame's
+    executor.cancel(2, 1)
+    assert executor.results(4) == (1, [b"4", b"", b"9", b"16"], {1: "the task was cancelled"})
+    executor.cancel(6, 1)  # before its turn
+    executor.invoke(5, b"cancelled", b"hold:/nowhere", b"calls")
+    first, outputs, reasons = executor.results(3)
+    # The first task's output was lost with the list, and had left the iterator.
+    calls = [4, 1, 2, 1, 1] if how == "return" else [4, 2, 1, 1]
+    assert (first, outputs) == (5, [b"yes", b"", repr(calls).encode()])
+    assert reasons == {1: "the task was cancelled"}
+
+
+def test_one_cancelled_task_interrupts_a_batch_that_is_at_another(start, tmp_path):
+    executor = start("batch", "yield")
+    executor.enter()
+    began, again = tmp_path / "began", tmp_path / "again"
+    executor.invoke(1, b"hold:%s" % bytes(began), b"3", b"hold:%s" % bytes(again))
+    wait_until(began.exists, "the first task to begin")
+    began.unlink()
+    executor.cancel(2, 1)
+    wait_until(began.exists, "the first task to begin again, without the second")
+    executor.cancel(1, 1)
+    wait_until(again.exists, "the third task to begin")
+    executor.cancel(3, 1)
+    first, outputs, reasons = executor.results(3)
+    assert (first, outputs, sorted(reasons)) == (1, [b""] * 3, [0, 1, 2])
+    executor.invoke(4, b"calls")
+    assert executor.results(1)[1] == [b"[3, 1, 1, 1]"]
+
+
+@pytest.mark.parametrize("how", ["return", "yield"])
+def test_a_batch_may_hear_a_cancel_and_go_on(start, tmp_path, how):
+    executor = start("batch", how, "stubborn")
+    executor.enter()
+    began = tmp_path / "began"
+    executor.invoke(1, b"2", b"hold:%s" % bytes(began), b"calls")
+    wait_until(began.exists, "the second task to begin")
+    executor.cancel(2, 1)
+    assert executor.results(3) == (1, [b"4", b"went on", b"[3]"], {})
+
+
 # ---- coroutines ----------------------------------------------------------------------------------
 
 

@@ -55,6 +55,7 @@ from flamepy._service import (
     run,
 )
 from flamepy._session import Session, TaskWatcher
+from flamepy._task import RemoteFunction, task
 from flamepy._types import (
     Application,
     ApplicationAttributes,
@@ -140,6 +141,7 @@ __all__ = [
     "Node",
     "NotYetError",
     "ObjectRef",
+    "RemoteFunction",
     "ResourceRequirement",
     "ResultStream",
     "Session",
@@ -184,6 +186,7 @@ __all__ = [
     "run",
     "runner",
     "service",
+    "task",
     "unregister_application",
     "update_application",
     "update_object",

@@ -16,8 +16,9 @@ _RECORD = struct.Struct("<QQ")
 
 
 class TaskCancelled(BaseException):
-    """Raised in on_task_invoke when its task was cancelled; clean up and let it pass. Whatever the
-    task returns is thrown away, and 5 s after the cancel its process is killed."""
+    """Raised in on_task_invoke when its task was cancelled, and in on_batch when one of its tasks
+    was; clean up and let it pass. Whatever the task returns is thrown away, and 5 s after the
+    cancel its process is killed. on_batch is called again with the tasks that are left."""
 
 
 class Cancellations:
@@ -27,6 +28,11 @@ class Cancellations:
         self._chunk: tuple[int, list[Any], Any] | None = None
         """Tasks in hand, which may be interrupted: the first one's number, all of them, and an
         iterator of the list that has passed those that began."""
+        self._batch: tuple[int, int] | None = None
+        """The same for a batch: which of its tasks is in hand nobody knows. First and end of those
+        without an output."""
+        self._known = 0
+        """So many of `runs` the batch was told of, or was called without."""
         self.runs: list[tuple[int, int]] = []
         """First task and how many; of the session that was entered."""
         self.listener: Callable[[], None] | None = None
@@ -58,12 +64,40 @@ class Cancellations:
         """A session begins: what came before belongs to another one."""
         self._read()
         self.runs.clear()
+        self._known = 0
 
     def enter(self, first: int, chunk: list[Any], taken: Any) -> None:
         self._chunk = first, chunk, taken
 
+    def enter_batch(self, first: int, end: int) -> None:
+        self._batch = first, end
+        self._tell()  # what came before nobody was there to hear
+
     def leave(self) -> None:
-        self._chunk = None
+        self._chunk = self._batch = None
+
+    def begin(self) -> None:
+        """A batch is about to be called, without the tasks that are cancelled already."""
+        self._known = len(self.runs)
+
+    def next_one(self, first: int, end: int) -> int:
+        """The first of these tasks that is cancelled, else `end`."""
+        begins = [max(first, begin) for begin, count in self.runs if begin + count > first]
+        return min([*begins, end])
+
+    def told(self, first: int, end: int) -> bool:
+        """Whether one of these was cancelled since begin()."""
+        return self.next_one(first, end) < end
+
+    def _tell(self) -> None:
+        if self._batch is None:
+            return
+        first, end = self._batch
+        fresh = [(begin, begin + count) for begin, count in self.runs[self._known :]]
+        self._known = len(self.runs)
+        if any(begin < end and first < until for begin, until in fresh):
+            self._batch = None
+            raise TaskCancelled(f"one of the tasks {first} to {end - 1} was cancelled")
 
     def contains(self, task: int) -> bool:
         return any(first <= task < first + count for first, count in self.runs)
@@ -82,6 +116,7 @@ class Cancellations:
         if self.listener is not None:
             self.listener()
         if self._chunk is None:
+            self._tell()
             return
         first, chunk, taken = self._chunk
         begun = len(chunk) - taken.__length_hint__()

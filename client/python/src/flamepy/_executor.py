@@ -136,6 +136,10 @@ class Executor(concurrent.futures.Executor):
             if self._own_connection:
                 self._connection.close()
 
+    @property
+    def is_shutdown(self) -> bool:
+        return self._shutdown
+
     # ---- functions -------------------------------------------------------------------------------
 
     def _place_of(self, fn: Callable[..., Any], once: bool) -> Known | None:

@@ -16,9 +16,10 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice, repeat
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from flamepy._batch_calls import BatchCalls
 from flamepy._calls import Calls, Output, TaskFailure, exactly, reason_of
 from flamepy._cancellations import Cancellations
 from flamepy._proto import limits
@@ -127,7 +128,8 @@ class FlameService:
         1,024, as many as take about 2 ms), returns as many outputs in their order, or an iterator
         of them: then the first may leave before the last are there. Raising fails all that are
         missing. Without this method, or where it returns None, on_task_invoke is called for
-        each."""
+        each. Where one of the tasks is cancelled meanwhile, TaskCancelled is raised in it, and it
+        is called again with those that have no output; not in a coroutine."""
         return None
 
 
@@ -250,6 +252,7 @@ class _Server:
         self._batches = type(service).on_batch is not FlameService.on_batch
         self._async = _async_calls(service, self._cancellations)
         self._calls = Calls(self._cancellations)
+        self._batch_calls = BatchCalls(self._cancellations)
         # Of services of our own.
         self._chunks: Any = getattr(service, "output_chunks", None)
 
@@ -329,25 +332,27 @@ class _Server:
             found: Iterator[list[Output]] = self._chunks(first, inputs, self._calls)
             return found
         if self._batches:
-            batch = BatchContext(first, self._session, inputs, attempt)
-            if len(inputs) == 1 and self._async is None:
-                return self._calls.chunks(first, [batch], lambda _, one: map(self._only_of, one))
-            outputs = self._call_batch(batch)
+            if self._async is None:
+                return self._batch_outputs(first, inputs, attempt)
+            outputs = self._call_batch(BatchContext(first, self._session, inputs, attempt))
             if outputs is not None:
                 return exactly(outputs, len(inputs))
         return self._invoke_each(first, inputs, attempt)
 
-    def _only_of(self, batch: BatchContext) -> Output:
-        """So that it can be interrupted when its task is cancelled."""
-        outputs: Any = self._service.on_batch(batch)
-        if outputs is None:
-            task = (batch.first, batch.session_id, batch.inputs[0], batch.attempt)
-            output: Any = self._service.on_task_invoke(tuple.__new__(TaskContext, task))
-            return output  # type: ignore[no-any-return]
-        found = list(islice(outputs, 2))
-        if len(found) != 1:
-            raise ValueError(f"on_batch gave {len(found)} outputs for 1 task")
-        return found[0]  # type: ignore[no-any-return]
+    def _batch_outputs(
+        self, first: int, inputs: list[bytes], attempt: int
+    ) -> Iterator[list[Output]]:
+        def part(begin: int, count: int) -> list[bytes]:
+            return inputs[begin - first : begin - first + count]
+
+        def batch(begin: int, count: int) -> Any:
+            context = BatchContext(begin, self._session, part(begin, count), attempt)
+            return self._service.on_batch(context)
+
+        def each(begin: int, count: int) -> Iterator[list[Output]]:
+            return self._invoke_each(begin, part(begin, count), attempt)
+
+        return self._batch_calls.outputs(first, len(inputs), batch, each)
 
     def _call_batch(self, batch: BatchContext) -> Iterable[Output] | None:
         count = len(batch.inputs)
