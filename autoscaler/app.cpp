@@ -57,6 +57,7 @@ App::App(AppConfig config)
                   },
               .lost = [this](const proto::Error& error) { on_lost(error); }}),
       reconnect_(kReconnectFirstUs, kReconnectMostUs),
+      broker_(loop_, config_.broker),
       provider_(provider_for(config_, loop_)),
       scaler_(config_.policy, loop_.now()),
       journal_(config_.dry_run) {}
@@ -140,22 +141,35 @@ void App::record(std::vector<Decision> decisions) {
               });
 }
 
-// Leaving first: where the cluster is full it makes room.
+// Leaving first: where the cluster is full it makes room. Who is idle only the broker knows: those
+// that it has drained leave.
 void App::act(const std::vector<Decision>& decisions) {
   phase_ = Phase::kActing;
-  std::vector<std::string> leave;
+  leave_.clear();
   for (const auto& decision : decisions) {
-    leave.insert(leave.end(), decision.retire.begin(), decision.retire.end());
-    leave.insert(leave.end(), decision.failed.begin(), decision.failed.end());
+    leave_.insert(leave_.end(), decision.finish.begin(), decision.finish.end());
+    leave_.insert(leave_.end(), decision.failed.begin(), decision.failed.end());
+    if (decision.retire.empty()) continue;
+    orders_.emplace_back([this, application = decision.application,
+                          retire = decision.retire](const Provider::Done& done) {
+      broker_.pick_victims(application, retire, [this, done](auto victims) {
+        if (!victims) return done(victims.error());
+        leave_.insert(leave_.end(), victims->begin(), victims->end());
+        done({});
+      });
+    });
+  }
+  orders_.emplace_back([this](const Provider::Done& done) {
+    leave_.empty() ? done({}) : provider_->leave(leave_, done);
+  });
+  for (const auto& decision : decisions) {
+    for (const auto& id : decision.restore)
+      orders_.emplace_back([this, id](const Provider::Done& done) { broker_.uncordon(id, done); });
     if (decision.add == 0) continue;
     orders_.emplace_back([this, application = decision.application,
                           count = decision.add](const Provider::Done& done) {
       provider_->add(application, count, done);
     });
-  }
-  if (!leave.empty()) {
-    orders_.emplace_front(
-        [this, leave](const Provider::Done& done) { provider_->leave(leave, done); });
   }
   // Of what could not be read nothing is known to be left over.
   bool frozen = std::any_of(decisions.begin(), decisions.end(), [](const Decision& decision) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "autoscaler/broker.hpp"
 #include "autoscaler/core/observer.hpp"
 #include "autoscaler/core/scaler.hpp"
 #include "autoscaler/journal.hpp"
@@ -26,6 +27,7 @@ namespace flame::autoscaler {
 struct AppConfig {
   Policy policy;
   runtime::RedisAddress redis;
+  std::string broker;                              ///< its endpoint for clients
   std::string control_socket;                      ///< of a local cluster
   std::optional<kubernetes::Settings> kubernetes;  ///< else
   bool dry_run = false;
@@ -58,6 +60,7 @@ class App {
   runtime::RedisConnection redis_;
   runtime::Backoff reconnect_;
   std::string redis_trouble_ = "Redis has not answered yet";
+  Broker broker_;
   std::unique_ptr<Provider> provider_;
   Observer observer_;
   Scaler scaler_;
@@ -66,6 +69,7 @@ class App {
   bool led_ = false;      ///< in the last round
   bool leaving_ = false;  ///< a signal came
   std::deque<std::function<void(Provider::Done)>> orders_;
+  std::vector<std::string> leave_;  ///< of this round
 };
 
 }  // namespace flame::autoscaler

@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   flame::runtime::forget_environment("FLAME_REDIS_URL");  // it may hold a password
   flame::autoscaler::AppConfig config{.policy = *policy,
                                       .redis = *redis,
+                                      .broker = flame::autoscaler::broker_from(*options),
                                       .control_socket = options->text("control"),
                                       .dry_run = options->flag("dry-run")};
   if (*pods) {

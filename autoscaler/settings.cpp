@@ -134,6 +134,12 @@ proto::Result<kubernetes::Settings> kubernetes_from(const runtime::Options& opti
                               options.flag("no-election") ? "" : own_identity()};
 }
 
+std::string broker_from(const runtime::Options& options) {
+  std::string given = options.text("endpoint");
+  if (given.empty()) given = proto::client_endpoint_of(options.text("broker"));
+  return given.empty() ? "tcp://127.0.0.1:7700" : given;
+}
+
 const std::vector<OptionRow>& option_rows() {
   static const std::vector<OptionRow> kRows = {
       {"provider", 0, "NAME", "local", "Who starts executors: local or kubernetes"},
@@ -145,6 +151,8 @@ const std::vector<OptionRow>& option_rows() {
       {"instance", 0, "NAME", "flame", "Tells Flame clusters in one namespace apart"},
       {"no-election", 0, "", "", "This is the only one: it acts without a Lease"},
       {"broker", 0, "ENDPOINT", "", "The broker's endpoint for executors, as pods reach it"},
+      {"endpoint", 0, "ENDPOINT", "",
+       "That for clients, where we ask who is idle; default: one port below --broker"},
       {"pod-defaults", 0, "FILE", "", "What pods are made of, and what applications may say of it"},
       {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
        "Redis of the broker: redis://host:port/db or unix:///path; not a flag", true},

@@ -16,6 +16,8 @@ namespace flame::autoscaler {
 
 const std::vector<runtime::OptionRow>& option_rows();
 proto::Result<Policy> policy_from(const runtime::Options& options);
+/// The broker's endpoint for clients.
+std::string broker_from(const runtime::Options& options);
 /// Whether executors are pods; an error if `--provider` is none that there is.
 proto::Result<bool> is_kubernetes(const runtime::Options& options);
 /// Reads the kubeconfig and the defaults file.

@@ -116,7 +116,9 @@ Snapshot snapshot_of(const State& state, const proto::Now& now, bool insecure) {
   }
   s.executors.reserve(state.executors.size());
   for (const auto& [id, executor] : state.executors) {
-    s.executors_connected += executor.state == proto::ExecutorState::kConnected ? 1 : 0;
+    s.executors_connected += executor.takes_tasks() ? 1 : 0;
+    s.executors_held +=
+        executor.state == proto::ExecutorState::kConnected && !executor.takes_tasks() ? 1 : 0;
     s.executors_draining += executor.state == proto::ExecutorState::kDraining ? 1 : 0;
     s.executors.push_back(
         {id, executor.address, proto::name_of(executor.state), executor.slots.size()});
@@ -144,6 +146,7 @@ std::string metrics_text(const Snapshot& s) {
   m.gauge("flame_executors", "Executors by state.");
   m.add(s.executors_connected, {{"state", "connected"}});
   m.add(s.executors_draining, {{"state", "draining"}});
+  m.add(s.executors_held, {{"state", "held"}});
   m.gauge("flame_slots", "Slots of connected executors.");
   m.add(s.slots);
   m.gauge("flame_clients", "Connected clients.");

@@ -28,7 +28,8 @@ struct Snapshot {
     uint64_t pending = 0, running = 0, slots_bound = 0, sessions_open = 0, sessions_closed = 0;
   };
   std::vector<App> apps;
-  uint64_t executors_connected = 0, executors_draining = 0, slots = 0, clients = 0;
+  uint64_t executors_connected = 0, executors_draining = 0, executors_held = 0, slots = 0,
+           clients = 0;
   struct Level {
     std::string_view name;  ///< synced, replicated
     uint64_t waiting = 0;   ///< messages to clients

@@ -41,6 +41,19 @@ int fail(const Error& error) {
   return error.code == Code::kBadRequest ? 2 : 1;
 }
 
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// A pod knows itself through the downward API.
+std::string provider() {
+  std::string uid = environment("FLAME_POD_UID");
+  if (uid.empty()) return "process " + std::to_string(getpid());
+  return "pod " + environment("FLAME_POD_NAMESPACE") + "/" + environment("FLAME_POD_NAME") + " " +
+         uid;
+}
+
 flame::proto::Status read_core(const Options& options, flame::executor::Config& config) {
   config.id = options.text("id");
   if (config.id.empty()) {
@@ -59,18 +72,10 @@ flame::proto::Status read_core(const Options& options, flame::executor::Config& 
   config.application = options.text("application");
   config.nonce = flame::runtime::random_hex(16);
   config.address = flame::runtime::host_name() + ":" + std::to_string(getpid());
+  config.provider = provider();
   config.version = FLAME_VERSION;
   config.first_link = static_cast<uint32_t>(flame::runtime::random_u64());
   return {};
-}
-
-// Clients have the port below that of executors, wherever nobody says otherwise.
-std::string endpoint_of(const std::string& broker) {
-  auto colon = broker.rfind(':');
-  if (colon == std::string::npos) return "";
-  auto port = flame::proto::parse_number<uint16_t>(broker.substr(colon + 1));
-  if (!port || *port < 2) return "";
-  return broker.substr(0, colon + 1) + std::to_string(*port - 1);
 }
 
 flame::proto::Status read_place(const Options& options, flame::executor::AppConfig& config) {
@@ -78,7 +83,9 @@ flame::proto::Status read_place(const Options& options, flame::executor::AppConf
   std::error_code error;
   config.place.program_directory = flame::shims::program_directory();
   config.place.endpoint = options.text("endpoint");
-  if (config.place.endpoint.empty()) config.place.endpoint = endpoint_of(config.broker);
+  if (config.place.endpoint.empty()) {
+    config.place.endpoint = flame::proto::client_endpoint_of(config.broker);
+  }
   auto& folder = config.place.work_directory;
   folder = options.text("work-dir");
   // Not by the id alone: two clusters on one machine have executors of the same id.

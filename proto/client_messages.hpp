@@ -340,6 +340,37 @@ struct GetLogs {
   friend bool operator==(const GetLogs&, const GetLogs&) = default;
 };
 
+/// Cordons, drains or frees an executor. A drained one cannot be told from a cordoned one while it
+/// has tasks; then it leaves by itself, unless it is a pod: that waits for its SIGTERM. Answer: Ok.
+struct HoldExecutor {
+  static constexpr auto kType = MessageType::kHoldExecutor;
+  uint64_t request = 0;
+  std::string executor;
+  Hold hold = Hold::kNone;
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, executor, hold);
+  }
+  friend bool operator==(const HoldExecutor&, const HoldExecutor&) = default;
+};
+
+/// Drains up to `count` executors of an application that have nothing in hand and names them, those
+/// first that are drained already, then those idle for longest. One with a task is never chosen.
+/// Answer: Listing of their rows.
+struct PickVictims {
+  static constexpr auto kType = MessageType::kPickVictims;
+  uint64_t request = 0;
+  std::string application;
+  uint64_t count = 0;
+  uint64_t idle_ms = 0;                ///< only those without a task for so long
+  std::vector<std::string> executors;  ///< only of these; none: of all that serve only it
+  template <class F>
+  auto fields(F&& f) {
+    return f(request, application, count, idle_ms, executors);
+  }
+  friend bool operator==(const PickVictims&, const PickVictims&) = default;
+};
+
 // ---- broker -> client
 // -----------------------------------------------------------------------------------
 

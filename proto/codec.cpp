@@ -215,6 +215,9 @@ bool get_enum(const Object& object, T& out) {
   } else if constexpr (std::is_same_v<T, Durability>) {
     if (number > static_cast<uint64_t>(Durability::kReplicated)) return false;
     out = static_cast<T>(number);
+  } else if constexpr (std::is_same_v<T, Hold>) {
+    if (number > static_cast<uint64_t>(Hold::kDrained)) return false;
+    out = static_cast<T>(number);
   } else {
     static_assert(std::is_same_v<T, SessionState>);
     if (number >= kSessionStates.size()) return false;
@@ -514,6 +517,8 @@ constexpr std::array kTypeNames = {
     TypeName{MessageType::kWatchTask, "watch_task"},
     TypeName{MessageType::kGetCommon, "get_common"},
     TypeName{MessageType::kGetLogs, "get_logs"},
+    TypeName{MessageType::kHoldExecutor, "hold_executor"},
+    TypeName{MessageType::kPickVictims, "pick_victims"},
     TypeName{MessageType::kWelcome, "welcome"},
     TypeName{MessageType::kOk, "ok"},
     TypeName{MessageType::kSessionInfo, "session_info"},
@@ -542,6 +547,7 @@ constexpr std::array kTypeNames = {
     TypeName{MessageType::kRecorded, "recorded"},
     TypeName{MessageType::kTakeBack, "take_back"},
     TypeName{MessageType::kCancelRuns, "cancel_runs"},
+    TypeName{MessageType::kDrain, "drain"},
     TypeName{MessageType::kReadOutput, "read_output"},
 };
 static_assert(kTypeNames.size() == std::variant_size_v<Message>);

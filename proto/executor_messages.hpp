@@ -95,10 +95,12 @@ struct ExecutorHello {
   std::vector<SessionWindow> windows;
   std::vector<HandRun> hand;
   std::vector<HeldContext> contexts;
+  /// What whoever started it knows it by: "pod NAMESPACE/NAME UID" or "process PID"; shown.
+  std::string provider;
   template <class F>
   auto fields(F&& f) {
     return f(protocol_minor, cluster, executor, nonce, application, slots, address, version,
-             bindings, windows, hand, contexts);
+             bindings, windows, hand, contexts, provider);
   }
   friend bool operator==(const ExecutorHello&, const ExecutorHello&) = default;
 };
@@ -308,6 +310,18 @@ struct CancelRuns {
     return f(uid, runs);
   }
   friend bool operator==(const CancelRuns&, const CancelRuns&) = default;
+};
+
+/// Finish what is in hand, say Draining and Bye, and end. Not sent to pods: what ends there is
+/// started again.
+struct Drain {
+  static constexpr auto kType = MessageType::kDrain;
+  std::string reason;
+  template <class F>
+  auto fields(F&& f) {
+    return f(reason);
+  }
+  friend bool operator==(const Drain&, const Drain&) = default;
 };
 
 /// What instances of the session wrote to stdout and stderr, with `task` only while that ran.

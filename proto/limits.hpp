@@ -72,6 +72,7 @@ inline constexpr uint64_t kProgressTextBytesMax = 1 * KiB;
 inline constexpr uint64_t kProgressMs = 100;
 inline constexpr uint64_t kBusyMemoryPercent = 85;
 inline constexpr uint64_t kSlotsMax = 4096;
+inline constexpr uint64_t kProviderBytesMax = 512;
 inline constexpr uint64_t kClusterSlotsMax = 262'144;
 inline constexpr uint64_t kConcurrencyMax = 256;
 inline constexpr uint64_t kDemandIntervalMs = 200;
@@ -214,6 +215,8 @@ inline constexpr std::array kLimits = {
     LimitRow{"busy_memory_percent", kBusyMemoryPercent, "%",
              "submits are answered busy, results still fit", "of Redis' maxmemory"},
     LimitRow{"slots_max", kSlotsMax, "slots", "the executor is refused", "one process, one loop"},
+    LimitRow{"provider_bytes_max", kProviderBytesMax, "bytes", "the text is cut",
+             "namespace, name and uid of a pod fit"},
     LimitRow{"cluster_slots_max", kClusterSlotsMax, "slots", "a further executor is answered busy",
              "every plan looks at every slot"},
     LimitRow{"concurrency_max", kConcurrencyMax, "tasks", "the application is refused",

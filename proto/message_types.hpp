@@ -38,9 +38,11 @@ enum class MessageType : uint8_t {
   kUpdateApplication = 34,
   kUpdateCommon = 35,
   kWatchTask = 36,
+  kHoldExecutor = 37,
   kGetCommon = 39,
   kGetLogs = 40,
-  // 31 suspend, 32 resume, 37 drain executor, 38 retry: numbered room.
+  kPickVictims = 41,
+  // 31 suspend, 32 resume, 38 retry: numbered room.
 
   kWelcome = 48,
   kOk = 49,
@@ -73,7 +75,7 @@ enum class MessageType : uint8_t {
   kRecorded = 108,
   kTakeBack = 109,
   kCancelRuns = 110,
-  // 111 drain, 112 cordon: numbered room.
+  kDrain = 111,
   kReadOutput = 113,
 };
 

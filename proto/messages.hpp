@@ -93,7 +93,7 @@ using Message =
                  TaskResults, Returned, Bound, Draining, ExecutorWelcome, SessionContext, Bind,
                  Dispatch, Recorded, TakeBack, CancelRuns, CancelTasks, Cancelled, GetTasks, Tasks,
                  UpdateApplication, UpdateCommon, GetCommon, CommonData, WatchTask, Progress,
-                 TaskProgress, GetLogs, Logs, ReadOutput, Output>;
+                 TaskProgress, GetLogs, Logs, ReadOutput, Output, HoldExecutor, PickVictims, Drain>;
 
 inline MessageType type_of(const Message& message) {
   return std::visit([](const auto& m) { return std::decay_t<decltype(m)>::kType; }, message);

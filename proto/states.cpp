@@ -11,6 +11,7 @@ constexpr std::array<std::string_view, 4> kExecutorNames = {"Connected", "Draini
                                                             "Left"};
 constexpr std::array<std::string_view, 4> kDurabilityNames = {"memory", "stored", "synced",
                                                               "replicated"};
+constexpr std::array<std::string_view, 3> kHoldNames = {"", "cordoned", "drained"};
 }  // namespace
 
 std::string_view name_of(TaskState state) {
@@ -39,6 +40,15 @@ std::optional<SessionState> session_state_from(std::string_view name) {
 }
 
 std::string_view name_of(ExecutorState state) { return kExecutorNames[static_cast<size_t>(state)]; }
+
+std::string_view name_of(Hold hold) { return kHoldNames[static_cast<size_t>(hold)]; }
+
+Hold hold_from(std::string_view name) {
+  for (size_t i = 0; i < kHoldNames.size(); i++) {
+    if (kHoldNames[i] == name) return static_cast<Hold>(i);
+  }
+  return Hold::kNone;
+}
 
 std::string_view name_of(Durability level) { return kDurabilityNames[static_cast<size_t>(level)]; }
 

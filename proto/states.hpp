@@ -108,6 +108,16 @@ enum class ExecutorState : uint8_t {
 };
 std::string_view name_of(ExecutorState state);
 
+/// What an executor was told about new work. Stored as their names in flame:executors.
+enum class Hold : uint8_t {
+  kNone = 0,      ///< takes tasks
+  kCordoned = 1,  ///< finishes what it holds, takes nothing new until it is uncordoned
+  kDrained = 2,   ///< the same; then it leaves by itself, or its provider removes it
+};
+/// "" for none.
+std::string_view name_of(Hold hold);
+Hold hold_from(std::string_view name);
+
 /// What an acknowledgement means, in rising order.
 enum class Durability : uint8_t { kMemory = 0, kStored = 1, kSynced = 2, kReplicated = 3 };
 std::string_view name_of(Durability level);

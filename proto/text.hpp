@@ -40,6 +40,16 @@ std::optional<Number> parse_number(std::string_view text) {
   return value;
 }
 
+/// Clients have the port below that of executors, wherever nobody says otherwise; "" where the
+/// endpoint has no such port.
+inline std::string client_endpoint_of(const std::string& executors_endpoint) {
+  auto colon = executors_endpoint.rfind(':');
+  if (colon == std::string::npos) return "";
+  auto port = parse_number<uint16_t>(std::string_view(executors_endpoint).substr(colon + 1));
+  if (!port || *port < 2) return "";
+  return executors_endpoint.substr(0, colon + 1) + std::to_string(*port - 1);
+}
+
 template <class Range>
 std::string_view nearest(std::string_view word, const Range& candidates) {
   std::string_view best;

@@ -30,7 +30,8 @@ MAY_INCLUDE = {
     "shims": ["proto", "runtime"],
     "autoscaler/core": ["proto", *PURE_RUNTIME],
     "autoscaler/replay": ["proto", "autoscaler/core"],
-    "autoscaler": ["proto", "runtime"],
+    # It asks the broker as any client does.
+    "autoscaler": ["proto", "runtime", "client/cpp/src/core"],
     "client/cpp/include": ["flame"],
     "client/cpp/src/core": ["proto", *PURE_RUNTIME],
     # A service is the other end of the native shim: one header says how both speak.

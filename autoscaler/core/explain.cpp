@@ -82,6 +82,10 @@ std::string outcome(const Decision& decision) {
     asked = std::to_string(decision.add) + (decision.add == 1 ? " more is" : " more are") +
             " asked for";
   }
+  if (!decision.restore.empty()) {
+    asked += (asked.empty() ? "" : ", ") + std::string("taken back from leaving: ") +
+             listed(decision.restore);
+  }
   switch (decision.reason) {
     case Reason::kSteady:
       return "nothing to do";

@@ -49,6 +49,12 @@ uint64_t slots_of(const Stored& stored, const std::string& application) {
 
 bool is_connected(const Value& row) { return row.text_at("state") == "Connected"; }
 
+// On its way out, or an operator cordoned it: no capacity, and none of ours to let go.
+bool takes_nothing(const Value& row) {
+  bool left = row.text_at("state") == "Left" && row.text_at("hold") == "drained";
+  return left || row.text_at("state") == "Draining" || row.text_at("hold") == "cordoned";
+}
+
 }  // namespace
 
 // How long the mark has been the same; 0 when it is new.
@@ -107,9 +113,10 @@ void Observer::take_members(const Stored& stored, const std::vector<Provided>& p
     Member member{.id = from.id, .application = from.application, .trouble = from.trouble};
     auto row = stored.executors.find(from.id);
     bool registered = row != stored.executors.end() && is_connected(row->second);
-    if (from.leaving ||
-        (row != stored.executors.end() && row->second.text_at("state") == "Draining")) {
+    if (from.leaving || (row != stored.executors.end() && takes_nothing(row->second))) {
       member.state = MemberState::kLeaving;
+    } else if (row != stored.executors.end() && row->second.text_at("hold") == "drained") {
+      member.state = MemberState::kDrained;
     } else if (registered) {
       member.state = MemberState::kRegistered;
       member.slots = number(row->second, "slots");
@@ -125,6 +132,7 @@ void Observer::take_members(const Stored& stored, const std::vector<Provided>& p
     // Those that serve any application are in the demand already, as shared slots.
     std::string application{row.text_at("application")};
     if (owned.contains(id) || !is_connected(row) || application.empty()) continue;
+    if (!row.text_at("hold").empty()) continue;
     last_.members.push_back({.id = id,
                              .application = application,
                              .slots = number(row, "slots"),

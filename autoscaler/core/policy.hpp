@@ -71,6 +71,7 @@ struct Demand {
 enum class MemberState : uint8_t {
   kStarting,    ///< asked for, not registered yet. left: registered, gone
   kRegistered,  ///< the broker knows it. left: leaving, gone
+  kDrained,     ///< idle and held by the broker: let go, or freed again. left: registered, gone
   kLeaving,     ///< drains, takes nothing new. left: gone
 };
 
@@ -118,8 +119,11 @@ struct Decision {
   uint64_t registered = 0;    ///< owned
   uint64_t starting = 0;
   uint64_t add = 0;
-  std::vector<std::string> retire;  ///< idle ones, longest idle first
-  std::vector<std::string> failed;  ///< never registered: removed, whatever else is decided
+  std::vector<std::string> retire;   ///< idle ones, longest idle first: the broker drains them, if
+                                     ///< they are idle still
+  std::vector<std::string> finish;   ///< drained before, and still not wanted: removed
+  std::vector<std::string> restore;  ///< drained ones that are wanted again
+  std::vector<std::string> failed;   ///< never registered: removed, whatever else is decided
   Demand demand;
   int64_t run_us = 0;  ///< that was reckoned with: measured or the prior
   uint64_t slots = 1;  ///< of an executor
@@ -130,7 +134,8 @@ struct Decision {
   std::string because;        ///< kFrozen: why; kFailing: what the provider says
 
   uint64_t have() const { return registered + starting; }
-  bool acts() const { return add > 0 || !retire.empty() || !failed.empty(); }
+  /// What was begun in an earlier decision is no news.
+  bool acts() const { return add > 0 || !retire.empty() || !restore.empty() || !failed.empty(); }
   friend bool operator==(const Decision&, const Decision&) = default;
 };
 

@@ -108,6 +108,7 @@ void Scaler::watch_starts(Case& subject, proto::Now now) {
   std::map<std::string, int64_t> starting;
   std::set<std::string> failed, registered;
   for (const Member* member : subject.members) {
+    if (member->state == MemberState::kDrained) registered.insert(member->id);
     if (member->state == MemberState::kRegistered) {
       registered.insert(member->id);
       if (!memory.registered.contains(member->id)) take_start(memory, *member, now);
@@ -186,7 +187,14 @@ void Scaler::grow(Case& subject, proto::Now now) const {
   Memory& memory = *subject.memory;
   uint64_t have = decision.have();
   if (subject.share <= have) return;
-  decision.add = std::min(subject.share - have, policy_.step_up_max);
+  uint64_t missing = subject.share - have;
+  // Those that are on their way out are there at once.
+  for (const Member* member : subject.members) {
+    if (member->state != MemberState::kDrained || decision.restore.size() == missing) continue;
+    decision.restore.push_back(member->id);
+  }
+  missing -= decision.restore.size();
+  decision.add = std::min(missing, policy_.step_up_max);
   // Leaving ones are there still: with them there may never be more than max.
   uint64_t max = std::max(subject.bounds.max, subject.bounds.min);
   decision.add = std::min(decision.add, max - std::min(max, subject.present));
@@ -214,11 +222,11 @@ void Scaler::limit_growth(std::vector<Case>& cases, proto::Now now) const {
     decision.add = adds[i];
     if (decision.add > 0) cases[i].memory->asked_us = now.mono_us;
     if (decision.reason == Reason::kFailing || cases[i].frozen) continue;
-    uint64_t after = decision.have() + decision.add;
+    uint64_t after = decision.have() + decision.add + decision.restore.size();
     if (after < decision.wanted && decision.reason != Reason::kTolerated) {
       decision.reason = Reason::kLimited;
       decision.limit = after;
-    } else if (decision.add > 0) {
+    } else if (decision.add > 0 || !decision.restore.empty()) {
       decision.reason = Reason::kGrow;
     }
   }
@@ -233,6 +241,11 @@ void Scaler::shrink(Case& subject, bool others_short, proto::Now now) {
   Decision& decision = subject.decision;
   Memory& memory = *subject.memory;
   uint64_t have = decision.have();
+  const auto& restore = decision.restore;
+  for (const Member* member : subject.members) {
+    bool restored = std::find(restore.begin(), restore.end(), member->id) != restore.end();
+    if (member->state == MemberState::kDrained && !restored) decision.finish.push_back(member->id);
+  }
   if (decision.add > 0 || have <= subject.share) return;
   bool reclaim = others_short;
   uint64_t highest = reclaim ? subject.share : memory.wishes.front().second;

@@ -208,7 +208,12 @@ Value container_of(const proto::Application& application, const Map& fields, con
     return Map{{"fieldRef", Map{{"apiVersion", "v1"}, {"fieldPath", path}}}};
   };
   // The pod's name is the executor's: what the broker lists is found with kubectl and back.
-  List variables = {Map{{"name", "FLAME_ID"}, {"valueFrom", reference("metadata.name")}}};
+  // A drain belongs to the pod: its uid tells it from the next one of that name.
+  List variables = {
+      Map{{"name", "FLAME_ID"}, {"valueFrom", reference("metadata.name")}},
+      Map{{"name", "FLAME_POD_NAMESPACE"}, {"valueFrom", reference("metadata.namespace")}},
+      Map{{"name", "FLAME_POD_NAME"}, {"valueFrom", reference("metadata.name")}},
+      Map{{"name", "FLAME_POD_UID"}, {"valueFrom", reference("metadata.uid")}}};
   Value all{fields};
   if (const Value* own = all.find("environment")) {
     for (const auto& [name, value] : *own->map())

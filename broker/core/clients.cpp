@@ -10,6 +10,7 @@
 #include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
 #include "broker/core/durability.hpp"
+#include "broker/core/holds.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/logs.hpp"
 #include "broker/core/task_questions.hpp"
@@ -382,6 +383,20 @@ void on(State& state, Client& client, const proto::GetCommon& message, const pro
 void on(State& state, Client& client, const proto::GetLogs& message, const proto::Now& now) {
   if (!is_reading(state, client, message.request)) return;
   on_get_logs(state, client, message, now);
+}
+
+void on(State& state, Client& client, const proto::HoldExecutor& message, const proto::Now& now) {
+  if (auto status = may_ask(state, client); !status) {
+    return refuse(state, client, message.request, status.error());
+  }
+  on_hold_executor(state, client, message, now);
+}
+void on(State& state, Client& client, const proto::PickVictims& message, const proto::Now& now) {
+  if (!is_reading(state, client, message.request)) return;
+  if (auto status = may_ask(state, client); !status) {
+    return refuse(state, client, message.request, status.error());
+  }
+  on_pick_victims(state, client, message, now);
 }
 
 template <class Change>

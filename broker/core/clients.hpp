@@ -31,5 +31,7 @@ void on_scale_read(State& state, ScaleRead read);
 proto::Error lost_lineage(const State& state);
 /// A session by name, by `last`, or by a unique prefix.
 proto::Result<Session*> find_session(State& state, const std::string& name);
+/// By its id, or by what only one begins with.
+proto::Result<std::string> find_executor(const State& state, const std::string& name);
 
 }  // namespace flame::broker

@@ -61,7 +61,7 @@ Demands demands(const State& state, const proto::Now& now) {
     if (!session->finished()) add_session(all.of[session->spec.application], *session);
   }
   for (const auto& [id, executor] : state.executors) {
-    if (executor.state != proto::ExecutorState::kConnected) continue;
+    if (!executor.takes_tasks()) continue;
     if (executor.only_application.empty()) {
       all.shared += executor.slots.size();
     } else if (auto own = all.of.find(executor.only_application); own != all.of.end()) {

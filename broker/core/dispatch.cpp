@@ -106,20 +106,27 @@ void hand_over(State& state, Session& session, const Candidate& to, InputRun& in
                proto::Dispatch{session.uid, std::move(ticket), std::move(payload)});
 }
 
+// Where it is kept warm only: of an application's own executors the emptiest shall become idle.
+bool is_spare(const Executor& executor, const Share& share) {
+  return !executor.only_application.empty() && share.slots_needed == 0;
+}
+
 std::vector<Candidate> candidates(State& state, Session& session) {
-  std::vector<Candidate> found;
-  uint64_t bound = 0;
+  std::vector<Candidate> found, spare;
   for (const auto& id : session.at) {
     auto known = state.executors.find(id);
     if (known == state.executors.end()) continue;
     Executor& executor = known->second;
-    if (executor.state != proto::ExecutorState::kConnected) continue;
+    if (!executor.takes_tasks()) continue;
     auto share = executor.shares.find(session.uid);
     if (share == executor.shares.end() || share->second.slots_bound == 0) continue;
     if (!share->second.has_context) continue;  // a changed one is being read back
-    bound += share->second.slots_bound;
-    found.push_back({&executor, &share->second, share->second.slots_bound});
+    auto& to = is_spare(executor, share->second) ? spare : found;
+    to.push_back({&executor, &share->second, share->second.slots_bound});
   }
+  if (found.empty()) found = std::move(spare);  // what it needs is not bound yet
+  uint64_t bound = 0;
+  for (const auto& candidate : found) bound += candidate.quota;
   // A small backlog is spread over all slots instead of going to whoever comes first.
   for (auto& candidate : found) {
     uint64_t fair = session.tasks.waiting_count() * candidate.quota / std::max<uint64_t>(1, bound);
@@ -254,8 +261,8 @@ void put_session(State& state, Session& session, const proto::Now& now) {
 // waking it while its result is on the way to the client. One that drains waits for it.
 bool may_wait(const State& state, const Executor& executor,
               const std::vector<proto::RecordedRun>& runs) {
-  return executor.dispatched_in != state.last_batch + 1 &&
-         executor.state == proto::ExecutorState::kConnected && runs.size() < kRecordedRunsMax;
+  return executor.dispatched_in != state.last_batch + 1 && executor.takes_tasks() &&
+         runs.size() < kRecordedRunsMax;
 }
 
 void send_recorded(State& state, const proto::Now& now) {
@@ -329,6 +336,7 @@ std::optional<Batch> close_batch(State& state, const proto::Now& now) {
   state.after_flight = std::exchange(state.after, {});
   state.done_in_flight = std::exchange(state.done_filling, {});
   state.watched_in_flight = std::exchange(state.watched_filling, {});
+  state.ended_in_flight = std::exchange(state.ended_filling, {});
   state.batch_times[batch.number] = {now.wall_us, 0};
   while (state.batch_times.size() > 4096) state.batch_times.erase(state.batch_times.begin());
   state.submits_filling = state.results_filling = {};

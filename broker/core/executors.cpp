@@ -7,6 +7,7 @@
 #include "broker/core/beats.hpp"
 #include "broker/core/contexts.hpp"
 #include "broker/core/hands.hpp"
+#include "broker/core/holds.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/logs.hpp"
 #include "broker/core/progress.hpp"
@@ -111,7 +112,8 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
     Session* session = state.session(binding.uid);
     slot.bound = session == nullptr ? 0 : binding.uid;
     slot.bound_generation = binding.generation;
-    if (slot.wanted == 0 && session != nullptr && may_have_slot(*session)) {
+    bool may = executor.takes_tasks() && session != nullptr && may_have_slot(*session);
+    if (slot.wanted == 0 && may) {
       slot.wanted = binding.uid;
       slot.generation = binding.generation;
       executor.shares[binding.uid].slots_wanted++;
@@ -154,7 +156,9 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
   Executor& executor = state.executors[hello.executor];
   if (executor.serves()) state.executor_peers.erase(executor.peer);
   if (executor.nonce != hello.nonce) {
+    proto::Hold hold = hold_after_restart(executor, hello);
     executor = {};
+    executor.hold = hold;
     executor.id = hello.executor;
     executor.nonce = hello.nonce;
     executor.connected_ms = executor.worked_ms = now.wall_ms();
@@ -166,6 +170,8 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
   executor.only_application = hello.application;
   executor.address = proto::printable(hello.address, 128);
   executor.version = proto::printable(hello.version, 64);
+  executor.provider = proto::printable(hello.provider, proto::kProviderBytesMax);
+  executor.instance = instance_of(hello);
   executor.state = ExecutorState::kConnected;
   executor.gone = false;
   executor.dirty = true;
@@ -233,6 +239,7 @@ void on_hello(State& state, const Peer& peer, const proto::Envelope& envelope,
   }
   adopt_contexts(state, executor, hello.contexts);
   send_bind(state, executor, now);
+  tell_hold(state, executor);
   state.plan_due = true;
 }
 
@@ -320,17 +327,7 @@ void on(State& state, Executor& executor, const proto::Draining& message, const 
   executor.dirty = true;
   note(state, false,
        "executor " + executor.id + " drains: " + proto::printable(message.reason, 200));
-  for (auto& slot : executor.slots) {
-    if (Session* session = state.session(slot.wanted)) {
-      session->slots_bound--;
-      note_slots(state, *session, executor, now);
-    }
-    if (slot.wanted != 0) release_share(executor, slot.wanted);
-    slot.wanted = 0;
-    slot.generation++;
-  }
-  send_bind(state, executor, now);
-  state.plan_due = true;
+  unbind_all(state, executor, now);
 }
 
 void on(State& state, Executor& executor, const proto::TaskProgress& message, const proto::Now&) {
@@ -432,6 +429,20 @@ void tick_executors(State& state, const proto::Now& now, bool drained) {
   }
 }
 
+void unbind_all(State& state, Executor& executor, const proto::Now& now) {
+  for (auto& slot : executor.slots) {
+    if (Session* session = state.session(slot.wanted)) {
+      session->slots_bound--;
+      note_slots(state, *session, executor, now);
+    }
+    if (slot.wanted != 0) release_share(executor, slot.wanted);
+    slot.wanted = 0;
+    slot.generation++;
+  }
+  send_bind(state, executor, now);
+  state.plan_due = true;
+}
+
 void release_share(Executor& executor, proto::SessionUid uid) {
   auto share = executor.shares.find(uid);
   if (share == executor.shares.end()) return;
@@ -482,6 +493,9 @@ proto::Value row_of(const State& state, const Executor& executor) {
                     {"application", executor.only_application},
                     {"idle", executor.idle_ms},
                     {"sessions", sessions},
+                    {"hold", std::string(proto::name_of(executor.hold))},
+                    {"provider", executor.provider},
+                    {"instance", executor.instance},
                     {"version", executor.version},
                     {"connected", executor.connected_ms},
                     {"seen", executor.seen_ms}};

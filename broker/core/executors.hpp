@@ -22,6 +22,8 @@ void tick_executors(State& state, const proto::Now& now, bool drained);
 void lose_executor(State& state, Executor& executor, proto::ExecutorState into,
                    const std::string& why, const proto::Now& now);
 
+/// Its slots serve nobody any more: it finishes what runs, the rest comes back.
+void unbind_all(State& state, Executor& executor, const proto::Now& now);
 /// One slot less of a session on this executor.
 void release_share(Executor& executor, proto::SessionUid uid);
 /// Keeps Session::at, the executors that may have a share.

@@ -94,7 +94,7 @@ std::string Core::broken_invariant() const {
     if (auto wrong = check_session(state_, *session); !wrong.empty()) return wrong;
     uint64_t slots = 0;
     for (const auto& [id, executor] : state_.executors) {
-      if (executor.state != proto::ExecutorState::kConnected) continue;
+      if (!executor.takes_tasks()) continue;
       slots += static_cast<uint64_t>(
           std::count_if(executor.slots.begin(), executor.slots.end(),
                         [uid = uid](const Slot& s) { return s.wanted == uid; }));
@@ -103,6 +103,11 @@ std::string Core::broken_invariant() const {
     if (session->spec.max_instances != 0 && slots > session->spec.max_instances) {
       return where(*session, "has more slots than max_instances");
     }
+  }
+  for (const auto& [id, executor] : state_.executors) {
+    bool bound = std::any_of(executor.slots.begin(), executor.slots.end(),
+                             [](const Slot& slot) { return slot.wanted != 0; });
+    if (bound && !executor.takes_tasks()) return "executor " + id + " has slots and takes no tasks";
   }
   if (recent_bytes != state_.recent_bytes) return "the bytes of results in memory do not add up";
   std::map<Peer, uint64_t> requests;

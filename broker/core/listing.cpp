@@ -58,7 +58,12 @@ std::string why(const State& state, const Session& session) {
   if (!session.reason.empty()) return session.reason;
   if (session.counters.running > 0)
     return "running on " + std::to_string(session.slots_bound) + " slots";
-  if (state.slots == 0) return "no executor is connected; start one, or flmctl up --executors 1";
+  if (state.slots == 0) {
+    bool any = std::any_of(state.executors.begin(), state.executors.end(),
+                           [](const auto& entry) { return entry.second.serves(); });
+    return any ? "every executor is cordoned, drained or leaving; flmctl uncordon EXECUTOR"
+               : "no executor is connected; start one, or flmctl up --executors 1";
+  }
   if (session.slots_bound == 0) {
     auto held = held_by_minimums(state, session);
     return held.empty() ? "waits for a slot: others are served before it" : held;
@@ -175,6 +180,10 @@ proto::Result<Session*> find_session(State& state, const std::string& name) {
   return state.session_named(*found);
 }
 
+proto::Result<std::string> find_executor(const State& state, const std::string& name) {
+  return find_name(state.executors, "executor", name);
+}
+
 void on_list(State& state, Client& client, const proto::ListKind& message) {
   if (message.kind == "scale") return read_scale(state, client, message.request, "");
   auto rows = rows_of(state, message.kind, message.all);
@@ -200,7 +209,7 @@ void on_view(State& state, Client& client, const proto::View& message) {
     return answer(state, client, message.request, proto::to_value(state.applications[*name]));
   }
   if (message.kind == "executor") {
-    auto id = find_name(state.executors, "executor", message.id);
+    auto id = find_executor(state, message.id);
     if (!id) return refuse(state, client, message.request, id.error());
     return answer(state, client, message.request, row_of(state, state.executors.at(*id)));
   }

@@ -28,7 +28,7 @@ uint64_t wanted_slots(const Session& session, uint64_t slots) {
 uint64_t slots_of(const State& state) {
   uint64_t slots = 0;
   for (const auto& [id, executor] : state.executors) {
-    if (executor.state == proto::ExecutorState::kConnected) slots += executor.slots.size();
+    if (executor.takes_tasks()) slots += executor.slots.size();
   }
   return slots;
 }
@@ -104,6 +104,13 @@ void apply(State& state, Executor& executor, size_t index, proto::SessionUid wan
   if (session.slots_bound++ == 0) session.bound_us = now.mono_us;
 }
 
+void count_needed(Executor& executor) {
+  for (auto& [uid, share] : executor.shares) share.slots_needed = 0;
+  for (const auto& slot : executor.slots) {
+    if (slot.wanted != 0 && !slot.spare) executor.shares[slot.wanted].slots_needed++;
+  }
+}
+
 }  // namespace
 
 void plan(State& state, const proto::Now& now) {
@@ -119,15 +126,17 @@ void plan(State& state, const proto::Now& now) {
   auto sessions = plan_sessions(state, state.slots, now.mono_us);
   std::vector<PlanSlot> slots;
   std::vector<std::pair<Executor*, size_t>> places;
+  size_t number = 0;
   for (auto& [id, executor] : state.executors) {
-    if (executor.state != proto::ExecutorState::kConnected) continue;
+    if (!executor.takes_tasks()) continue;
+    number++;
     for (size_t i = 0; i < executor.slots.size(); i++) {
       const Slot& slot = executor.slots[i];
       Session* session = state.session(slot.wanted);
       auto share = executor.shares.find(slot.wanted);
       bool busy = share != executor.shares.end() &&
                   share->second.tasks >= share->second.slots_wanted && share->second.tasks > 0;
-      slots.push_back({executor.only_application, session == nullptr ? 0 : slot.wanted,
+      slots.push_back({number, executor.only_application, session == nullptr ? 0 : slot.wanted,
                        session == nullptr ? slot.warm : session->spec.application, busy});
       places.emplace_back(&executor, i);
     }
@@ -135,10 +144,14 @@ void plan(State& state, const proto::Now& now) {
   Plan planned = plan_slots(sessions, slots, now.mono_us);
   state.plan_again_us = planned.look_again_us;
   for (size_t i = 0; i < places.size(); i++) {
-    apply(state, *places[i].first, places[i].second, planned.wanted[i], now);
+    auto& [executor, index] = places[i];
+    apply(state, *executor, index, planned.wanted[i], now);
+    executor->slots[index].spare = planned.spare[i];
   }
   for (auto& [executor, index] : places) {
-    if (index == 0 && executor->bind_due) send_bind(state, *executor, now);
+    if (index != 0) continue;
+    count_needed(*executor);
+    if (executor->bind_due) send_bind(state, *executor, now);
   }
 }
 

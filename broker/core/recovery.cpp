@@ -208,6 +208,9 @@ void recover_executor(State& state, const std::string& id, const std::string& by
   executor.address = row->text_at("address");
   executor.version = row->text_at("version");
   executor.only_application = row->text_at("application");
+  executor.provider = row->text_at("provider");
+  executor.instance = row->text_at("instance");
+  executor.hold = proto::hold_from(row->text_at("hold"));
   executor.state =
       row->text_at("state") == "Left" ? proto::ExecutorState::kLeft : proto::ExecutorState::kLost;
   executor.connected_ms = row->number_at("connected");

@@ -33,6 +33,8 @@ class Planner {
       limit = std::max(limit, sessions[i].application_max);
     }
     for (const auto& slot : slots) {
+      if (slot.executor >= used_.size()) used_.resize(slot.executor + 1);
+      any_dedicated_ |= !slot.only_application.empty();
       auto only = applications_.find(slot.only_application);
       if (slot.only_application.empty()) {
         room_.any++;
@@ -47,7 +49,10 @@ class Planner {
     keep_slots();
     fill_slots();
     Plan plan;
-    for (size_t i = 0; i < slots_.size(); i++) plan.wanted.push_back(after(i));
+    for (size_t i = 0; i < slots_.size(); i++) {
+      plan.wanted.push_back(after(i));
+      plan.spare.push_back(owner_[i] == kNone);
+    }
     plan.look_again_us = look_again_us_;
     return plan;
   }
@@ -130,16 +135,31 @@ class Planner {
   // ones.
   void keep_slots() {
     for (bool busy : {true, false}) {
+      std::vector<size_t> bound;
       for (size_t s = 0; s < slots_.size(); s++) {
-        if (slots_[s].busy != busy || slots_[s].wanted == 0) continue;
+        if (slots_[s].busy == busy && slots_[s].wanted != 0) bound.push_back(s);
+      }
+      fullest_first(bound);
+      for (size_t s : bound) {
         auto found = by_uid_.find(slots_[s].wanted);
         if (found == by_uid_.end() || !fits(found->second, s)) continue;
-        if (kept_[found->second] < deserved_[found->second]) {
-          owner_[s] = found->second;
-          kept_[found->second]++;
-        }
+        if (kept_[found->second] < deserved_[found->second]) give_slot(found->second, s);
       }
     }
+  }
+  void give_slot(size_t session, size_t slot) {
+    owner_[slot] = session;
+    kept_[session]++;
+    used_[slots_[slot].executor]++;
+  }
+  // Of executors that serve one application only, those with the most slots in use.
+  void fullest_first(std::vector<size_t>& slots) {
+    auto used = [&](size_t s) {
+      return slots_[s].only_application.empty() ? 0 : used_[slots_[s].executor];
+    };
+    if (!any_dedicated_) return;
+    std::stable_sort(slots.begin(), slots.end(),
+                     [&](size_t a, size_t b) { return used(a) > used(b); });
   }
 
   // What is still deserved goes to slots nobody keeps: those of its application alone before all
@@ -156,11 +176,11 @@ class Planner {
                       (slots_[s].application == sessions_[i].application ? 0 : 1);
         by_rank[rank].push_back(s);
       }
-      for (const auto& slots : by_rank) {
+      for (auto& slots : by_rank) {
+        if (slots.size() > deserved_[i] - kept_[i]) fullest_first(slots);
         for (size_t s : slots) {
           if (kept_[i] == deserved_[i]) break;
-          owner_[s] = i;
-          kept_[i]++;
+          give_slot(i, s);
         }
       }
       while (kept_[i] < deserved_[i] && displace(i)) {
@@ -181,6 +201,7 @@ class Planner {
       size_t to = free[application_of_[owner_[s]]];
       if (to == kNone) continue;
       owner_[to] = owner_[s];
+      used_[slots_[to].executor]++;
       owner_[s] = session;
       kept_[session]++;
       return true;
@@ -216,6 +237,8 @@ class Planner {
   int64_t now_us_;
   std::vector<uint64_t> deserved_, kept_;
   std::vector<size_t> owner_;
+  std::vector<uint64_t> used_;  // slots in use, by executor
+  bool any_dedicated_ = false;
   std::unordered_map<std::string, size_t> applications_;  // to its number
   std::vector<size_t> application_of_;                    // by session
   Room room_;

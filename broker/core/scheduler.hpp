@@ -6,8 +6,9 @@
 //
 // Today: min_instances first, then equal shares by water-filling among the sessions that have
 // tasks, never above max_instances; with more sessions than slots those served least come first and
-// a bound one keeps its slot for a quantum. Tiers, weights and resources find their place in
-// `share_slots`, reclaim in `keep_slots`.
+// a bound one keeps its slot for a quantum. Executors that serve one application only are filled
+// one after the other, so that an autoscaler finds idle ones; others are spread over. Tiers,
+// weights and resources find their place in `share_slots`, reclaim in `keep_slots`.
 
 #include <cstdint>
 #include <string>
@@ -32,6 +33,7 @@ struct PlanSession {
 };
 
 struct PlanSlot {
+  size_t executor = 0;           ///< its number, counted from 0
   std::string only_application;  ///< of its executor; "" for any
   proto::SessionUid wanted = 0;  ///< what it was last told to serve
   std::string application;       ///< of `wanted`, or of the warm process in it; "" for none
@@ -40,6 +42,7 @@ struct PlanSlot {
 
 struct Plan {
   std::vector<proto::SessionUid> wanted;  ///< per slot, in the order given
+  std::vector<bool> spare;                ///< kept warm only: its session needs no more slots
   int64_t look_again_us = 0;              ///< a quantum or a lingering ends then (mono); 0: no need
 };
 

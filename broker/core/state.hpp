@@ -211,7 +211,8 @@ struct Share {
   /// Told to stop, not answered yet: nobody waits for them, but the room they take is not free.
   std::vector<proto::Run> cancelled;
   uint64_t slots_wanted = 0;
-  uint64_t slots_bound = 0;  ///< echoed
+  uint64_t slots_bound = 0;   ///< echoed
+  uint64_t slots_needed = 0;  ///< of the wanted ones: the others are only kept warm
   bool took_back = false;
   bool has_context = false;  ///< SessionContext was sent and is still held there
 };
@@ -223,6 +224,7 @@ struct Slot {
   uint64_t bound_generation = 0;
   std::string warm;  ///< application of the process that may still be in it
   int64_t told_us = 0;
+  bool spare = false;  ///< as the last plan said
 };
 
 struct Executor {
@@ -233,6 +235,9 @@ struct Executor {
   std::string only_application;
   std::string address;
   std::string version;
+  std::string provider;  ///< see ExecutorHello
+  std::string instance;  ///< whom a drain belongs to; see holds.hpp
+  proto::Hold hold = proto::Hold::kNone;
   std::vector<Slot> slots;
   std::map<proto::SessionUid, Share> shares;
   proto::ExecutorState state = proto::ExecutorState::kConnected;
@@ -251,6 +256,9 @@ struct Executor {
 
   bool serves() const {
     return state == proto::ExecutorState::kConnected || state == proto::ExecutorState::kDraining;
+  }
+  bool takes_tasks() const {
+    return state == proto::ExecutorState::kConnected && hold == proto::Hold::kNone;
   }
 };
 
@@ -427,6 +435,9 @@ struct State {
   uint64_t task_watches = 0;                                  ///< of all sessions
   /// Watched tasks with other letters in the batch that fills, and in the one in flight.
   std::set<std::pair<proto::SessionUid, proto::TaskId>> watched_filling, watched_in_flight;
+  /// Tasks that run no more with these batches: until one is stored they are still shown as
+  /// running, with what they said last.
+  std::vector<std::pair<proto::SessionUid, proto::Run>> ended_filling, ended_in_flight;
   std::set<proto::SessionUid> progress_due;
   int64_t progress_due_us = 0;
   std::map<uint64_t, LogQuestion> log_questions;  ///< by tag

@@ -72,10 +72,8 @@ void on_watch_task(State& state, Client& client, const proto::WatchTask& message
 }
 
 void note_letters(State& state, Session& session, const proto::Run& run, TaskState letter) {
-  if (letter != TaskState::kRunning && !session.progress.empty()) {
-    session.progress.erase(session.progress.lower_bound(run.first),
-                           session.progress.lower_bound(run.end()));
-  }
+  if (letter != TaskState::kRunning && !session.progress.empty())
+    state.ended_filling.emplace_back(session.uid, run);
   auto from = session.task_watches.lower_bound({run.first, 0});
   for (; from != session.task_watches.end() && from->first.first < run.end(); ++from) {
     state.watched_filling.emplace(session.uid, from->first.first);
@@ -83,6 +81,12 @@ void note_letters(State& state, Session& session, const proto::Run& run, TaskSta
 }
 
 void ask_watched(State& state) {
+  for (const auto& [uid, run] : std::exchange(state.ended_in_flight, {})) {
+    Session* session = state.session(uid);
+    if (session == nullptr) continue;
+    auto& progress = session->progress;
+    progress.erase(progress.lower_bound(run.first), progress.lower_bound(run.end()));
+  }
   for (const auto& [uid, task] : std::exchange(state.watched_in_flight, {})) {
     if (Session* session = state.session(uid)) ask_all(state, *session, task);
   }

@@ -145,6 +145,7 @@ void Supervisor::on_exit(const std::string& name, const std::string& how) {
   auto text = "(pid " + std::to_string(pid) + ") " + how;
   auto replaced = why_replaced(name, pid, how);
   step([&](auto& actions) {
+    if (how == describe_exit(CLD_EXITED, 0)) return core_.on_left(name, text, loop_.now(), actions);
     if (replaced.empty()) return core_.on_exit(name, text, loop_.now(), actions);
     core_.on_replaced(name, text + ": " + replaced, loop_.now(), actions);
   });
@@ -163,8 +164,7 @@ void Supervisor::step(const std::function<void(SupervisorActions&)>& event) {
 void Supervisor::perform(const SupervisorAction& action) {
   if (auto* begin = std::get_if<StartProcess>(&action)) return start(begin->name);
   if (auto* death = std::get_if<ReportDeath>(&action)) return report_death(*death);
-  if (auto* gone = std::get_if<ReportReplaced>(&action))
-    return tell_(gone->name + " " + gone->text);
+  if (auto* gone = std::get_if<ReportEnd>(&action)) return tell_(gone->name + " " + gone->text);
   if (auto* back = std::get_if<ReportReturn>(&action)) {
     return tell_(back->name + " runs again (pid " +
                  std::to_string(children_[back->name].facts.pid) + ")");
@@ -248,6 +248,8 @@ std::vector<std::string> Supervisor::autoscaler_command() const {
   return {plan_.programs + "/flame-autoscaler",
           "--control",
           folder_.control_socket(),
+          "--endpoint",
+          ports_of(plan_.settings.port).clients_endpoint(),
           "--slots",
           std::to_string(plan_.settings.slots),
           "--max-executors",

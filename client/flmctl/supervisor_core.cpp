@@ -77,6 +77,8 @@ std::string_view name_of(ProcessState state) {
       return "backoff";
     case ProcessState::kReplaced:
       return "replaced";
+    case ProcessState::kLeft:
+      return "left";
     case ProcessState::kStopping:
       return "stopping";
     default:
@@ -157,7 +159,24 @@ void SupervisorCore::on_replaced(std::string_view name, const std::string& text,
     return on_exit(name, text, now, actions);
   process->last_exit = text;
   process->state = ProcessState::kReplaced;
-  actions.push_back(ReportReplaced{process->name, text});
+  actions.push_back(ReportEnd{process->name, text});
+  advance(now, actions);
+}
+
+void SupervisorCore::on_left(std::string_view name, const std::string& how, proto::Now now,
+                             SupervisorActions& actions) {
+  auto* process = find(name);
+  if (process == nullptr || !process->alive()) return;
+  bool asked = process->state == ProcessState::kStopping || process->may_leave || stopping_;
+  if (asked || process->role != Role::kExecutor) return on_exit(name, how, now, actions);
+  if (process->scaled()) {
+    processes_.erase(processes_.begin() + (process - processes_.data()));
+    return advance(now, actions);
+  }
+  process->last_exit = how;
+  process->state = ProcessState::kLeft;
+  actions.push_back(
+      ReportEnd{process->name, how + ": it was drained and stays away; flmctl up starts it again"});
   advance(now, actions);
 }
 
@@ -208,8 +227,8 @@ void SupervisorCore::leave_scaled(const std::vector<std::string>& names, proto::
 
 void SupervisorCore::retry_now(proto::Now now, SupervisorActions& actions) {
   for (auto& process : processes_) {
-    bool waits =
-        process.state == ProcessState::kBackoff || process.state == ProcessState::kReplaced;
+    bool waits = process.state == ProcessState::kBackoff ||
+                 process.state == ProcessState::kReplaced || process.state == ProcessState::kLeft;
     if (!waits) continue;
     process.state = ProcessState::kBackoff;
     process.act_at_us = now.mono_us;
@@ -304,7 +323,8 @@ bool SupervisorCore::all_stopped() const {
 std::vector<std::string> SupervisorCore::not_ready() const {
   std::vector<std::string> names;
   for (const auto& process : processes_) {
-    if (process.state != ProcessState::kRunning && !process.scaled()) names.push_back(process.name);
+    bool fine = process.state == ProcessState::kRunning || process.state == ProcessState::kLeft;
+    if (!fine && !process.scaled()) names.push_back(process.name);
   }
   return names;
 }

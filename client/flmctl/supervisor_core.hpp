@@ -28,6 +28,7 @@ enum class ProcessState : uint8_t {
   kRunning,   ///< ready
   kBackoff,   ///< died; left by Start when the wait is over
   kReplaced,  ///< a broker whose Redis another one took: left by retry_now() alone
+  kLeft,      ///< an executor that was drained and ended well: left by retry_now() alone
   kStopping,  ///< was told to stop
   kStopped,   ///< did
 };
@@ -71,11 +72,11 @@ struct ReportDeath {
   int64_t wait_us;
   friend bool operator==(const ReportDeath&, const ReportDeath&) = default;
 };
-/// To be told: it ended because another one does its work, and is not started again.
-struct ReportReplaced {
+/// To be told: it ended for a reason that another start would not end, and is not started again.
+struct ReportEnd {
   std::string name;
   std::string text;
-  friend bool operator==(const ReportReplaced&, const ReportReplaced&) = default;
+  friend bool operator==(const ReportEnd&, const ReportEnd&) = default;
 };
 /// To be told: it is ready after a restart.
 struct ReportReturn {
@@ -83,7 +84,7 @@ struct ReportReturn {
   friend bool operator==(const ReportReturn&, const ReportReturn&) = default;
 };
 using SupervisorAction =
-    std::variant<StartProcess, SignalProcess, ReportDeath, ReportReplaced, ReportReturn>;
+    std::variant<StartProcess, SignalProcess, ReportDeath, ReportEnd, ReportReturn>;
 using SupervisorActions = std::vector<SupervisorAction>;
 
 class SupervisorCore {
@@ -104,6 +105,9 @@ class SupervisorCore {
   /// other's supervisor might do the same, for ever: so that is left to a person.
   void on_replaced(std::string_view name, const std::string& text, proto::Now now,
                    SupervisorActions& actions);
+  /// An executor ended well without having been asked by us: it was drained through the broker.
+  void on_left(std::string_view name, const std::string& how, proto::Now now,
+               SupervisorActions& actions);
   void on_time(proto::Now now, SupervisorActions& actions);
 
   void set_executors(uint64_t count, proto::Now now, SupervisorActions& actions);
@@ -115,8 +119,8 @@ class SupervisorCore {
   /// that never got so far is stopped.
   void leave_scaled(const std::vector<std::string>& names, proto::Now now,
                     SupervisorActions& actions);
-  /// Ends every back-off, and starts a broker that was replaced: somebody asked for the cluster
-  /// just now.
+  /// Ends every back-off, and starts a broker that was replaced and executors that were drained:
+  /// somebody asked for the cluster just now.
   void retry_now(proto::Now now, SupervisorActions& actions);
   /// In order; called again it stops the executors at once.
   void stop(proto::Now now, SupervisorActions& actions);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
 
-// close, delete, unregister, recover: one request, one sentence.
+// close, delete, unregister, cordon, uncordon, drain, recover: one request, one sentence.
 
 #include <cstdio>
 
@@ -13,6 +13,13 @@ namespace {
 int say(const std::string& sentence) {
   std::puts(sentence.c_str());
   return tools::kExitOk;
+}
+
+int hold(Command& command, proto::Hold hold) {
+  auto target = command.target_with_id(Kind::kExecutor);
+  if (!target) return command.fail_usage(target.error());
+  auto ok = command.ask<proto::Ok>(proto::HoldExecutor{0, target->id, hold});
+  return ok ? say(ok->text) : command.fail(ok.error());
 }
 }  // namespace
 
@@ -45,6 +52,10 @@ int run_unregister(Command& command) {
   if (!ok) return command.fail(ok.error());
   return say("Application <" + target->id + "> was unregistered.");
 }
+
+int run_cordon(Command& command) { return hold(command, proto::Hold::kCordoned); }
+int run_uncordon(Command& command) { return hold(command, proto::Hold::kNone); }
+int run_drain(Command& command) { return hold(command, proto::Hold::kDrained); }
 
 int run_recover(Command& command) {
   auto ok = command.ask<proto::Ok>(proto::Recover{0, command.options().flag("accept-loss")});

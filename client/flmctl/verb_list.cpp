@@ -48,6 +48,7 @@ const std::vector<Column>& columns_of(Kind kind) {
                                                  {"Sessions", "sessions"},
                                                  {"Address", "address"},
                                                  {"Application", "application", nullptr, true},
+                                                 {"Provider", "provider", nullptr, true},
                                                  {"Version", "version", nullptr, true},
                                                  {"Connected", "connected", time_cell, true},
                                                  {"Seen", "seen", time_cell}};
@@ -58,6 +59,16 @@ const std::vector<Column>& columns_of(Kind kind) {
          : kind == Kind::kApplication ? kApplications
          : kind == Kind::kExecutor    ? kExecutors
                                       : kSessions;
+}
+
+// For a person one word: a connected executor that takes nothing new is Cordoned or Drained.
+void show_hold_as_state(proto::Value& row) {
+  std::string hold{row.text_at("hold")};
+  if (hold.empty() || row.text_at("state") != "Connected") return;
+  hold[0] = static_cast<char>(hold[0] - 'a' + 'A');
+  for (auto& [key, value] : std::get<proto::Map>(row.data)) {
+    if (key == "state") value = hold;
+  }
 }
 
 bool begins_with_id(const proto::Value& row, const std::string& prefix) {
@@ -79,7 +90,12 @@ int run_list(Command& command) {
   if (!found) return command.fail(found.error());
   std::erase_if(found->rows, [&](const auto& row) { return !begins_with_id(row, target->id); });
   auto terminal = tools::inspect_terminal(STDOUT_FILENO);
-  auto text = show_rows(found->rows, columns_of(target->kind), *command.format(),
+  Format format = *command.format();
+  bool for_a_person = format == Format::kTable || format == Format::kWide;
+  if (for_a_person && target->kind == Kind::kExecutor) {
+    for (auto& row : found->rows) show_hold_as_state(row);
+  }
+  auto text = show_rows(found->rows, columns_of(target->kind), format,
                         terminal.is_terminal ? terminal.width : 0);
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);

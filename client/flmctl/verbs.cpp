@@ -23,6 +23,7 @@ std::vector<OptionRow> none() { return {}; }
 const OptionRow kSessionRow = {"session", 's', "ID", "",
                                "the session: id, unique prefix, or `last`"};
 const OptionRow kApplicationRow = {"application", 'a', "NAME", "", "the application"};
+const OptionRow kExecutorRow = {"executor", 'e', "ID", "", "the executor: id or unique prefix"};
 
 std::vector<OptionRow> selectors() {
   return {kSessionRow,
@@ -35,6 +36,7 @@ std::vector<OptionRow> of_session(std::vector<OptionRow> rows) {
   return rows;
 }
 std::vector<OptionRow> session_options() { return {kSessionRow}; }
+std::vector<OptionRow> executor_options() { return {kExecutorRow}; }
 std::vector<OptionRow> application_options() { return {kApplicationRow}; }
 
 std::vector<OptionRow> list_options() {
@@ -130,6 +132,11 @@ constexpr std::array kVerbs = {
          "change an application, or a session's common data, while in use", update_options,
          run_update},
     Verb{"unregister", "APPLICATION", "remove an application", application_options, run_unregister},
+    Verb{"cordon", "EXECUTOR", "it finishes what it has and takes nothing new", executor_options,
+         run_cordon},
+    Verb{"uncordon", "EXECUTOR", "it takes tasks again", executor_options, run_uncordon},
+    Verb{"drain", "EXECUTOR", "cordon it for good: once it is idle it leaves", executor_options,
+         run_drain},
     Verb{"recover", "--accept-loss", "go on after Redis lost confirmed writes", recover_options,
          run_recover},
     Verb{"scale",

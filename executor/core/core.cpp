@@ -182,6 +182,10 @@ void Core::on_message(const proto::TakeBack& message) {
   give_back(message.uid, proto::Code::kOk, "", std::move(runs));
 }
 
+void Core::on_message(const proto::Drain& message) {
+  if (drain_ == Drain::kNo) begin_drain(proto::printable(message.reason));
+}
+
 void Core::on_message(const proto::CancelRuns& message) {
   Session* from = session(message.uid);
   std::vector<proto::Run> ended;

@@ -64,6 +64,7 @@ class Core {
   void on_message(const proto::Recorded& message);
   void on_message(const proto::TakeBack& message);
   void on_message(const proto::CancelRuns& message);
+  void on_message(const proto::Drain& message);
   void on_message(const proto::ReadOutput& message) {
     out_->push_back(ReadLogs{message.request, message.uid, message.task});
   }

@@ -166,6 +166,7 @@ void Core::send_hello() {
   hello.slots = config_.slots;
   hello.address = config_.address;
   hello.version = config_.version;
+  hello.provider = config_.provider;
   // What a slot is on its way to, not where it was: a broker that only knows this must not believe
   // the old one.
   for (const auto& slot : slots_) {

@@ -25,6 +25,7 @@ struct Config {
   std::string nonce;        ///< drawn at process start
   std::string application;  ///< serves only this one; "" for all
   std::string address;      ///< shown
+  std::string provider;     ///< see proto::ExecutorHello
   std::string version;
   uint64_t slots = 1;
   uint32_t first_link = 1;   ///< random; later links count on from it

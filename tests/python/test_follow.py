@@ -250,6 +250,24 @@ def test_nodes(shared):
     assert node.slots == sum(executor.slots for executor in executors)
 
 
+def test_an_executor_is_cordoned_and_freed(shared, session):
+    ids = [executor.id for executor in shared.list_executors()]
+    try:
+        for executor in ids:
+            shared.cordon_executor(executor)
+        assert {executor.hold for executor in shared.list_executors()} == {"cordoned"}
+        assert all(e.provider.startswith("process ") for e in shared.list_executors())
+        future = session.run(b"x")
+        wait_until(lambda: "is cordoned" in why(shared, session), "it says why it waits")
+        assert not future.done()
+    finally:
+        for executor in ids:
+            shared.uncordon_executor(executor)
+    assert future.result(PATIENCE) == b"x"
+    with pytest.raises(flamepy.FlameError, match="no executor 'nobody'"):
+        shared.drain_executor("nobody")
+
+
 def test_the_same_with_asyncio(shared, tmp_path):
     register(shared, "talker")
     folder, data = steps(tmp_path)

@@ -238,7 +238,8 @@ void ClientNode::perform(client::Answer& answer) {
   if (asked.empty()) return;
   auto [index, what] = asked.mapped();
   Job& job = jobs_[index];
-  if (what == Ask::kLook) return;
+  // An executor that is unknown or on its way out, or no victim: all of that is fine.
+  if (what == Ask::kLook || what == Ask::kHold) return;
   // Its session may be over, or its tasks gone with a store that forgot; others look at that.
   if (what == Ask::kCancel) {
     job.cancelling = false;
@@ -325,6 +326,7 @@ void ClientNode::pump(size_t index) {
     job.following = 1 + cluster_.world.rng().below(job.last);
     follow(index, "");
   }
+  if (job.step == Step::kOpen && job.plan.holds > 0) hold(index);
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -408,6 +410,23 @@ void ClientNode::update(size_t index) {
   ask(index, Ask::kUpdate,
       proto::UpdateCommon{0, job.plan.session, job.common_version,
                           proto::Bytes::own(common_text(++job.serial))});
+}
+
+void ClientNode::hold(size_t index) {
+  const JobPlan& plan = jobs_[index].plan;
+  Rng& rng = cluster_.world.rng();
+  if (plan.executors < 2 || !rng.chance(plan.holds)) return;
+  if (rng.chance(0.3)) {
+    return ask(index, Ask::kHold,
+               proto::PickVictims{0,
+                                  rng.chance(0.5) ? "flmping" : "",
+                                  1,
+                                  0,
+                                  {"executor-1", "executor-2", "executor-3", "executor-4"}});
+  }
+  ask(index, Ask::kHold,
+      proto::HoldExecutor{0, "executor-" + std::to_string(1 + rng.below(plan.executors - 1)),
+                          static_cast<proto::Hold>(rng.below(3))});
 }
 
 void ClientNode::updated(Job& job, const client::Answer& answer, Ask what) {

@@ -36,6 +36,9 @@ struct JobPlan {
   double lasting = 0;         ///< part of its tasks that run for many seconds
   double updates = 0;  ///< it replaces the common data now and again; one client of a session does
   double follows = 0;  ///< it asks for the end of single tasks
+  /// It cordons, frees and drains executors, all but the first.
+  double holds = 0;
+  uint64_t executors = 0;
 };
 
 class ClientNode : public Dialer {
@@ -90,7 +93,8 @@ class ClientNode : public Dialer {
     kLook,
     kUpdate,
     kCommon,
-    kFollow
+    kFollow,
+    kHold
   };
 
   void feed(client::Event event);
@@ -104,6 +108,7 @@ class ClientNode : public Dialer {
   void question(size_t index);
   void update(size_t index);
   void follow(size_t index, const std::string& known);
+  void hold(size_t index);
   void followed(size_t index, const client::Answer& answer);
   void updated(Job& job, const client::Answer& answer, Ask what);
   void end(size_t index);

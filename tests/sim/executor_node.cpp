@@ -31,6 +31,7 @@ void ExecutorNode::start() {
   config.slots = plan_.slots;
   config.first_link = static_cast<uint32_t>(cluster_.world.rng().next()) | 1u;
   config.address = "sim";
+  config.provider = plan_.pod ? "pod sim/" + plan_.id + " 1" : "process 1";
   core_ = std::make_unique<executor::Core>(std::move(config), cluster_.world.now());
   wire_->open();
   turn_at(cluster_.world.now_us());

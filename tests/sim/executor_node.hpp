@@ -20,6 +20,7 @@ struct ExecutorPlan {
   std::string id;
   uint64_t slots = 1;
   std::string application;   ///< serves only this one; "" for all
+  bool pod = false;          ///< a drain does not end it, and outlives its process
   double start_failure = 0;  ///< a service does not start, or refuses the session
   double crash = 0;          ///< a service dies at a task
 };

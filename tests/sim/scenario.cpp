@@ -165,6 +165,18 @@ void Scenario::draw_follows(Rng rng) {
   }
 }
 
+// The first executor is left alone, so that nothing waits for ever.
+void Scenario::draw_holds(Rng rng) {
+  if (executors.size() < 2 || !rng.chance(0.3)) return;
+  for (auto& executor : executors) executor.pod = rng.chance(0.5);
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (rng.chance(0.5)) job.holds = pick(rng, {0.02, 0.2, 0.5});
+      job.executors = executors.size();
+    }
+  }
+}
+
 bool Scenario::has(Fault fault) const {
   return std::any_of(faults.begin(), faults.end(),
                      [fault](const auto& f) { return f.first == fault; });

@@ -60,6 +60,8 @@ struct Scenario {
   void draw_cancels(Rng rng);
   /// As draw_levels: who changes common data, and who follows single tasks.
   void draw_follows(Rng rng);
+  /// As draw_levels: who cordons and drains executors, and which of these are pods.
+  void draw_holds(Rng rng);
   bool has(Fault fault) const;
   std::string text() const;
 };

@@ -24,6 +24,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   scenario_.draw_levels(Rng(seed ^ 0x1e7e15u));
   scenario_.draw_cancels(Rng(seed ^ 0xcace1u));
   scenario_.draw_follows(Rng(seed ^ 0xf0110u));
+  scenario_.draw_holds(Rng(seed ^ 0x401d5u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
   network_.through_codec = scenario_.through_codec;

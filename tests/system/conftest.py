@@ -29,6 +29,14 @@ def wait_until(condition, what, seconds=PATIENCE):
         time.sleep(0.01)
 
 
+def sanitized():
+    """Whether BIN was built with a sanitizer: then a program is another one than users get."""
+    cache = (BIN.parent / "CMakeCache.txt").read_text()
+    return any(
+        line.startswith("FLAME_SANITIZE:") and not line.endswith("=") for line in cache.splitlines()
+    )
+
+
 def alive(pid):
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()

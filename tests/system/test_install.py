@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import BIN
+from conftest import BIN, sanitized
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -25,13 +25,6 @@ def call(*words, **env):
     )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def sanitized():
-    cache = (BIN.parent / "CMakeCache.txt").read_text()
-    return any(
-        line.startswith("FLAME_SANITIZE:") and not line.endswith("=") for line in cache.splitlines()
-    )
 
 
 @pytest.mark.skipif(sanitized(), reason="a user's project has no sanitizer")

@@ -180,9 +180,22 @@ std::vector<ExecutorStatus> Client::list_executors() {
   std::vector<ExecutorStatus> executors;
   for (const auto& row : rows) {
     executors.push_back({std::string(row.text_at("id")), std::string(row.text_at("state")),
-                         std::string(row.text_at("address")), number_of(row, "slots")});
+                         std::string(row.text_at("address")), number_of(row, "slots"),
+                         std::string(row.text_at("hold")), std::string(row.text_at("provider"))});
   }
   return executors;
+}
+
+void Client::cordon_executor(const std::string& executor) {
+  impl_->ask<proto::Ok>(proto::HoldExecutor{0, executor, proto::Hold::kCordoned});
+}
+
+void Client::uncordon_executor(const std::string& executor) {
+  impl_->ask<proto::Ok>(proto::HoldExecutor{0, executor, proto::Hold::kNone});
+}
+
+void Client::drain_executor(const std::string& executor) {
+  impl_->ask<proto::Ok>(proto::HoldExecutor{0, executor, proto::Hold::kDrained});
 }
 
 SessionStatus Client::close_session(const std::string& session) {

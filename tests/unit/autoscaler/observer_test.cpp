@@ -135,6 +135,23 @@ TEST_F(ObserverTest, OneThatLeavesIsNoCapacity) {
   for (const auto& member : look().members) EXPECT_EQ(member.state, MemberState::kLeaving);
 }
 
+TEST_F(ObserverTest, WhatTheBrokerHoldsIsNoCapacity) {
+  provided_ = {{.id = "a", .application = "app"}};
+  auto held = [&](const std::string& hold, const std::string& state) {
+    executor("a", 5, state);
+    std::get<Map>(stored_.executors["a"].data).emplace_back("hold", hold);
+    return only().state;
+  };
+  EXPECT_EQ(held("drained", "Connected"), MemberState::kDrained);
+  EXPECT_EQ(held("drained", "Lost"), MemberState::kDrained) << "a container that is started again";
+  EXPECT_EQ(held("drained", "Left"), MemberState::kLeaving) << "a process that ends just now";
+  EXPECT_EQ(held("cordoned", "Connected"), MemberState::kLeaving) << "an operator's, not ours";
+  provided_.clear();
+  executor("theirs", 5);
+  std::get<Map>(stored_.executors["theirs"].data).emplace_back("hold", "cordoned");
+  EXPECT_THAT(look().members, IsEmpty());
+}
+
 TEST_F(ObserverTest, WhyOneDoesNotStartIsTakenOver) {
   provided_ = {{.id = "a", .application = "app", .exits = 2, .trouble = "exited with code 1"}};
   EXPECT_EQ(only().exits, 2u);

@@ -479,5 +479,48 @@ TEST(Explain, SaysItInOneSentence) {
             "5 executors of 4 slots; there is 1, 1 more start; 3 more are asked for");
 }
 
+// A drain is begun with the broker and ended with the provider: whoever takes over between the two
+// finishes it, or undoes it.
+TEST_F(PolicyTest, WhatWasDrainedAndIsNotWantedIsRemoved) {
+  tasks(0);
+  member("a", MemberState::kDrained);
+  idle("b", 1);
+  auto decision = decide();
+  EXPECT_THAT(decision.finish, ElementsAre("a"));
+  EXPECT_EQ(decision.registered, 1u) << "it is no capacity";
+  EXPECT_FALSE(decision.acts()) << "no news: it was decided before";
+}
+
+TEST_F(PolicyTest, WhatWasDrainedAndIsWantedAgainTakesTasksBeforeAnythingIsStarted) {
+  tasks(3);
+  member("a", MemberState::kDrained);
+  member("b", MemberState::kDrained);
+  auto decision = decide();
+  EXPECT_THAT(decision.restore, ElementsAre("a", "b"));
+  EXPECT_THAT(decision.finish, IsEmpty());
+  EXPECT_EQ(decision.add, 1u);
+  EXPECT_EQ(decision.reason, Reason::kGrow);
+  EXPECT_THAT(explain(decision), HasSubstr("1 more is asked for, taken back from leaving: a, b"));
+  tasks(1);
+  decision = decide();
+  EXPECT_THAT(decision.restore, ElementsAre("a"));
+  EXPECT_THAT(decision.finish, ElementsAre("b"));
+  EXPECT_EQ(decision.add, 0u);
+}
+
+TEST_F(PolicyTest, AFreedExecutorIsNoStartThatWasMeasured) {
+  tasks(1);
+  starting("a");
+  decide();
+  pass(5 * kS);
+  busy("a");
+  EXPECT_EQ(decide().cold_start_us, 5 * kS);
+  member("a", MemberState::kDrained);
+  decide();
+  pass(20 * kS);
+  busy("a");
+  EXPECT_EQ(decide().cold_start_us, 5 * kS);
+}
+
 }  // namespace
 }  // namespace flame::autoscaler

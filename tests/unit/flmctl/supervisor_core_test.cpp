@@ -20,7 +20,7 @@ std::string text_of(const SupervisorAction& action) {
     return death->name + " " + death->how + ", again in " + std::to_string(death->wait_us / kMs) +
            " ms";
   }
-  if (auto* gone = std::get_if<ReportReplaced>(&action)) return gone->name + ": " + gone->text;
+  if (auto* gone = std::get_if<ReportEnd>(&action)) return gone->name + ": " + gone->text;
   if (auto* back = std::get_if<ReportReturn>(&action)) return back->name + " returned";
   const auto& order = std::get<SignalProcess>(action);
   if (order.signal == SIGUSR1) return "LEAVE " + order.name;
@@ -145,6 +145,30 @@ TEST_F(SupervisorCoreTest, AReplacedBrokerStartsOnlyWhenSomebodyAsks) {
   // Its next death is one like any other.
   exits("broker");
   EXPECT_THAT(done(), ElementsAre("broker died, again in 100 ms"));
+}
+
+TEST_F(SupervisorCoreTest, ADrainedExecutorStaysAwayUntilSomebodyAsks) {
+  make(true, 2);
+  run_all();
+  core_.on_left("executor-1", "exited with code 0", now_, actions_);
+  EXPECT_THAT(done(), ElementsAre(testing::StartsWith("executor-1: exited with code 0: it was")));
+  EXPECT_EQ(state("executor-1"), "left");
+  pass(3600 * kS);
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_TRUE(core_.all_ready()) << "it was meant";
+  core_.retry_now(now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("start executor-1"));
+  core_.set_executors(1, now_, actions_);
+  EXPECT_THAT(done(), ElementsAre("TERM executor-2"));
+  core_.on_left("executor-2", "exited with code 0", now_, actions_);
+  EXPECT_THAT(done(), IsEmpty()) << "that one was asked";
+  // Scaled ones are the autoscaler's, which has others started where they are wanted.
+  core_.add_scaled("app", 1, now_, actions_);
+  done();
+  ready("scaled-1");
+  core_.on_left("scaled-1", "exited with code 0", now_, actions_);
+  EXPECT_THAT(done(), IsEmpty());
+  EXPECT_EQ(state("scaled-1"), "unknown");
 }
 
 TEST_F(SupervisorCoreTest, StopWhileTheBrokerIsReplaced) {

@@ -186,7 +186,7 @@ TEST(Codec, RunsThatWouldWrapAreRefused) {
 }
 
 TEST(Codec, UnknownTypesNameTheirNumber) {
-  for (int number : {0, 5, 15, 31, 47, 62, 79, 103, 111, 127}) {
+  for (int number : {0, 5, 15, 31, 47, 62, 79, 103, 112, 127}) {
     auto text = refusal(header({kV1, std::string(1, static_cast<char>(number)), kZero, kZero}));
     EXPECT_NE(text.find(std::to_string(number)), std::string::npos) << text;
   }

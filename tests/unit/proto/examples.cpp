@@ -78,6 +78,11 @@ Message make(Of<TaskProgress>) {
   return TaskProgress{kUid, {{1025, 40, "two of five files"}, {1026, 100, ""}}};
 }
 Message make(Of<GetLogs>) { return GetLogs{17, "echo-a8Kx02", 1025}; }
+Message make(Of<HoldExecutor>) { return HoldExecutor{18, "exec-1", Hold::kDrained}; }
+Message make(Of<PickVictims>) {
+  return PickVictims{19, "echo", 2, 60'000, {"exec-1", "exec-2", "exec-3"}};
+}
+Message make(Of<Drain>) { return Drain{"drained by a client"}; }
 Message make(Of<Logs>) {
   return Logs{17, true,
               elements({encode_value(Map{{"executor", "exec-1"}, {"instance", 3}}), "a line\n"})};
@@ -146,7 +151,8 @@ Message make(Of<ExecutorHello>) {
                        {{0, 3, kUid}, {1, 4, 0}},
                        {{kUid, 512, 65'536}},
                        {{kUid, {1030, 5}, ticket()}},
-                       {{kUid, 1ull << 32 | 7}}};
+                       {{kUid, 1ull << 32 | 7}},
+                       "pod flame/flame-echo-5d9f-x2x7q 0b1c"};
 }
 Message make(Of<Window>) { return Window{{{kUid, 512, 65'536}, {kUid + 1, 0, 0}}}; }
 Message make(Of<TaskResults>) {

@@ -83,6 +83,10 @@ struct ExecutorStatus {
   std::string state = {};
   std::string address = {};
   uint64_t slots = 0;
+  /// "cordoned" or "drained" where it takes nothing new.
+  std::string hold = {};
+  /// What whoever started it knows it by: "pod NAMESPACE/NAME UID" or "process PID".
+  std::string provider = {};
 };
 
 class Client {
@@ -103,6 +107,12 @@ class Client {
   std::vector<SessionStatus> list_sessions();
   std::vector<ApplicationOptions> list_applications();
   std::vector<ExecutorStatus> list_executors();
+  /// By id or unique prefix. A cordoned executor finishes what it has and takes nothing new, also
+  /// if its process is started again. A drained one leaves once it is idle; a drained pod stays,
+  /// takes nothing and can be deleted. Throws not_found, wrong_state.
+  void cordon_executor(const std::string& executor);
+  void uncordon_executor(const std::string& executor);
+  void drain_executor(const std::string& executor);
   SessionStatus close_session(const std::string& session);
   /// Needs a closed session, or `force`.
   void delete_session(const std::string& session, bool force = false);

@@ -198,6 +198,17 @@ class Connection:
     def list_executors(self) -> list[Executor]:
         return self._ask(verbs.list_executors())
 
+    def cordon_executor(self, executor_id: str) -> None:
+        """It finishes what it has and takes nothing new, also if its process is started again."""
+        self._ask(verbs.hold_executor(executor_id, m.Hold.CORDONED))
+
+    def uncordon_executor(self, executor_id: str) -> None:
+        self._ask(verbs.hold_executor(executor_id, m.Hold.NONE))
+
+    def drain_executor(self, executor_id: str) -> None:
+        """It finishes what it has and leaves. A pod stays, takes nothing, and can be deleted."""
+        self._ask(verbs.hold_executor(executor_id, m.Hold.DRAINED))
+
     def list_nodes(self) -> list[Node]:
         """The machines of the connected executors."""
         return self._ask(verbs.list_nodes())

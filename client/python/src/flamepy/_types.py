@@ -244,6 +244,10 @@ class Executor(_Shown):
     slots: int = 0
     bound: int = 0
     tasks: int = 0
+    hold: str = ""
+    """`cordoned` or `drained` where it takes nothing new."""
+    provider: str = ""
+    """What whoever started it knows it by: `pod NAMESPACE/NAME UID` or `process PID`."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Executor:

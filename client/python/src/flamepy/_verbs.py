@@ -254,6 +254,10 @@ def list_executors() -> Ask[Rows[Executor]]:
     return _list("executor", Executor.from_row)
 
 
+def hold_executor(executor_id: str, hold: m.Hold) -> Ask[None]:
+    return Ask(m.HoldExecutor(0, executor_id, hold), _nothing)
+
+
 def list_nodes() -> Ask[Rows[Node]]:
     return _list("node", Node.from_row)
 

@@ -380,6 +380,7 @@ class ExecutorHello(NamedTuple):
     windows: list[SessionWindow] = []
     hand: list[HandRun] = []
     contexts: list[HeldContext] = []
+    provider: str = ""
 
 
 class Window(NamedTuple):
@@ -565,6 +566,34 @@ class TaskProgress(NamedTuple):
     reports: list[ProgressReport] = []
 
 
+class Hold(IntEnum):
+    NONE = 0
+    CORDONED = 1
+    DRAINED = 2
+
+
+class HoldExecutor(NamedTuple):
+    """Cordons, drains or frees an executor. Answer: Ok."""
+
+    request: int = 0
+    executor: str = ""
+    hold: Hold = Hold.NONE
+
+
+class PickVictims(NamedTuple):
+    """Drains up to `count` executors that have nothing in hand. Answer: Listing of their rows."""
+
+    request: int = 0
+    application: str = ""
+    count: int = 0
+    idle_ms: int = 0
+    executors: list[str] = []
+
+
+class Drain(NamedTuple):
+    reason: str = ""
+
+
 class GetLogs(NamedTuple):
     """What the instances of a session wrote to stdout and stderr last; `task` 0: all. Answer:
     Logs."""
@@ -620,8 +649,10 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     34: ("update_application", UpdateApplication),
     35: ("update_common", UpdateCommon),
     36: ("watch_task", WatchTask),
+    37: ("hold_executor", HoldExecutor),
     39: ("get_common", GetCommon),
     40: ("get_logs", GetLogs),
+    41: ("pick_victims", PickVictims),
     48: ("welcome", Welcome),
     49: ("ok", Ok),
     50: ("session_info", SessionInfo),
@@ -650,6 +681,7 @@ MESSAGES: dict[int, tuple[str, type[Message]]] = {
     108: ("recorded", Recorded),
     109: ("take_back", TakeBack),
     110: ("cancel_runs", CancelRuns),
+    111: ("drain", Drain),
     113: ("read_output", ReadOutput),
 }
 """The permanent numbers."""

@@ -242,6 +242,17 @@ class Connection:
     async def list_executors(self) -> list[Executor]:
         return await self._ask(verbs.list_executors())
 
+    async def cordon_executor(self, executor_id: str) -> None:
+        """It finishes what it has and takes nothing new, also if its process is started again."""
+        await self._ask(verbs.hold_executor(executor_id, m.Hold.CORDONED))
+
+    async def uncordon_executor(self, executor_id: str) -> None:
+        await self._ask(verbs.hold_executor(executor_id, m.Hold.NONE))
+
+    async def drain_executor(self, executor_id: str) -> None:
+        """It finishes what it has and leaves. A pod stays, takes nothing, and can be deleted."""
+        await self._ask(verbs.hold_executor(executor_id, m.Hold.DRAINED))
+
     async def list_nodes(self) -> list[Node]:
         """The machines of the connected executors."""
         return await self._ask(verbs.list_nodes())
