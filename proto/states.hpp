@@ -62,8 +62,9 @@ enum class SessionState : uint8_t {
   kOpen = 0,  ///< entered: create, resume. left: close, suspend, delete
   kSuspended =
       1,  ///< nothing is dispatched; the session's `reason` says why. left: resume, close, delete
-  kClosing = 2,   ///< pending tasks are cancelled, running ones finish. left: the last one finished
-  kClosed = 3,    ///< final but for delete
+  kClosing = 2,  ///< pending tasks are cancelled, running ones finish. left: the last one finished,
+                 ///< suspend, delete
+  kClosed = 3,   ///< final but for delete, and suspend where Redis refuses its last results
   kDeleting = 4,  ///< keys are being unlinked; answers `gone`
 };
 inline constexpr std::array kSessionStates = {SessionState::kOpen, SessionState::kSuspended,
@@ -86,7 +87,9 @@ inline constexpr std::array kSessionSteps = {
     SessionStep{SessionState::kSuspended, SessionEvent::kResume, SessionState::kOpen},
     SessionStep{SessionState::kSuspended, SessionEvent::kDelete, SessionState::kDeleting},
     SessionStep{SessionState::kClosing, SessionEvent::kLastTaskDone, SessionState::kClosed},
+    SessionStep{SessionState::kClosing, SessionEvent::kSuspend, SessionState::kSuspended},
     SessionStep{SessionState::kClosing, SessionEvent::kDelete, SessionState::kDeleting},
+    SessionStep{SessionState::kClosed, SessionEvent::kSuspend, SessionState::kSuspended},
     SessionStep{SessionState::kClosed, SessionEvent::kDelete, SessionState::kDeleting},
 };
 

@@ -264,6 +264,37 @@ TEST_F(StatesTest, ASuspendedSessionDeliversNothingThatRestsOnWhatWasRefused) {
   EXPECT_EQ(session_of(good).done_confirmed, 1u);
 }
 
+// It may be closing by then, or closed in memory by the very result that is refused.
+TEST_F(StatesTest, AClosingSessionWhoseLastResultsAreRefusedDeliversThemNot) {
+  for (size_t finished : {0u, 1u, 2u}) {
+    auto name = "s" + std::to_string(finished);
+    auto uid = open(name);
+    submit(uid, 2);
+    take(2);
+    ASSERT_EQ(session_of(uid).counters.running, 2u);
+    if (hand.size() == 1) {  // one run of both
+      finish();
+    } else {
+      for (size_t i = 0; i < finished; i++) finish();
+    }
+    say("c", proto::CloseSession{++request, name});
+    take_heard();
+    auto batch = write();
+    ASSERT_TRUE(batch);
+    core.on(StoreEvent(SessionRefused{name, "WRONGTYPE"}), now);
+    stored(*batch);
+    settle();
+    auto told = take_heard();
+    EXPECT_EQ(session_of(uid).state, SessionState::kSuspended);
+    EXPECT_THAT(told, Contains("c session_changed Suspended: WRONGTYPE"));
+    EXPECT_THAT(told, Not(Contains(HasSubstr("c results")))) << name;
+    EXPECT_EQ(session_of(uid).done_confirmed, 0u);
+    hand.clear();
+    say("c", proto::DeleteSession{++request, name, true});
+    settle();
+  }
+}
+
 // ---- leases
 // ------------------------------------------------------------------------------------------------
 
