@@ -5,7 +5,7 @@
 on a real socket, with faults on demand. Answers follow what a real server was seen to answer.
 Deployments are turned into pods at once, without ReplicaSets.
 
-    fake_api.py [PORT]        serves until it is interrupted; token "t0ken"
+    fake_api.py [PORT]        serves until it is interrupted; token "adm1n"
 """
 
 import base64
@@ -22,10 +22,17 @@ import time
 import urllib.parse
 import uuid
 
+from control_plane import Client
+
 KINDS = {
     "deployments": ("apps/v1", "Deployment"),
     "pods": ("v1", "Pod"),
     "leases": ("coordination.k8s.io/v1", "Lease"),
+}
+GROUPS = {
+    "deployments": "/apis/apps/v1",
+    "pods": "/api/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
 }
 PATH = re.compile(
     r"^/(?:api/v1|apis/apps/v1|apis/coordination\.k8s\.io/v1)/namespaces/(?P<ns>[^/]+)"
@@ -104,6 +111,7 @@ class Store:
         self.events = []  # (version, kind, type, object)
         self.forgotten = 0  # events up to this version are
         self.applied = {}
+        self.managers = {}  # deployment -> who applied it
         self.scaled_by = {}  # deployment -> who set its replicas last
         self.deleting = 3600  # grace of pods, by default
 
@@ -117,7 +125,8 @@ class Store:
     def put(self, kind, key, item):
         old = self.items[kind].get(key)
         meta = item["metadata"]
-        meta["managedFields"] = [{"manager": "junk", "fieldsV1": {"f:x": {}}}]
+        by = {"manager": self.managers.get(key, "junk"), "operation": "Apply"}
+        meta["managedFields"] = [by | {"fieldsV1": {"f:x": {}}}]
         if old is None:
             meta["uid"] = str(uuid.uuid4())
             meta["creationTimestamp"] = "2026-01-01T00:00:00Z"
@@ -132,7 +141,8 @@ class Store:
 
     def remove(self, kind, key):
         item = self.items[kind].pop(key)
-        self.applied.pop(key, None)
+        for known in (self.applied, self.managers, self.scaled_by):
+            known.pop(key, None)
         self.event(kind, "DELETED", item)
 
     # -- the controller ---------------------------------------------------------------------------
@@ -177,11 +187,14 @@ class Store:
         self.put("pods", (ns, meta["name"]), pod)
 
     def delete_pod(self, pod, grace=None):
+        """One that runs nowhere, or nothing any more, is gone at once."""
+        if "nodeName" not in pod["spec"] or pod["status"]["phase"] in ("Failed", "Succeeded"):
+            return self.remove("pods", (pod["metadata"]["namespace"], pod["metadata"]["name"]))
         changed = copy.deepcopy(pod)
         seconds = changed["spec"].get("terminationGracePeriodSeconds", 30)
         changed["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         changed["metadata"]["deletionGracePeriodSeconds"] = seconds if grace is None else grace
-        self.put("pods", (pod["metadata"]["namespace"], pod["metadata"]["name"]), changed)
+        return self.put("pods", (pod["metadata"]["namespace"], pod["metadata"]["name"]), changed)
 
     def forget(self):
         """What compaction does: nobody can resume from before now."""
@@ -233,8 +246,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.query = dict(urllib.parse.parse_qsl(url.query))
         length = int(self.headers.get("Content-Length", 0))
         self.raw = self.rfile.read(length)
+        self.user = self.who()
         with api.store.lock:
-            api.requests.append((self.command, self.path, self.headers.get("Content-Type")))
+            api.requests.append((self.command, self.path, self.user))
             fault = next((f for f in api.faults if f.fits(self.command, self.path)), None)
         if fault and self.fault(fault):
             return
@@ -246,14 +260,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do
 
+    def who(self):
+        api, said = self.server.api, self.headers.get("Authorization", "")
+        if api.client_certificates and self.connection.getpeercert():
+            return "autoscaler"
+        return api.users.get(said.removeprefix("Bearer "))
+
     def authorize(self, path):
-        api = self.server.api
-        if self.headers.get("Authorization") not in [f"Bearer {token}" for token in api.tokens]:
-            if api.client_certificates and self.connection.getpeercert():
-                return
+        if self.user is None:
             raise Refused(401, "Unauthorized", "Unauthorized")
-        for method, pattern in api.forbidden:
-            if method == self.command and re.search(pattern, path):
+        for method, pattern in self.server.api.forbidden:
+            if (self.user, method) == ("autoscaler", self.command) and re.search(pattern, path):
                 message = f'forbidden: User "autoscaler" cannot {method} resource {path}'
                 raise Refused(403, "Forbidden", message)
 
@@ -384,10 +401,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not isinstance(spec.get("replicas", 0), int) or spec.get("replicas", 0) < 0:
             raise Refused(422, "Invalid", "spec.replicas: must be greater than or equal to 0")
         for container in spec["template"]["spec"]["containers"]:
-            if " " in container.get("image", " "):
+            image = container.get("image", "")
+            if not image or image != image.strip():
                 message = f'Deployment.apps "{name}" is invalid: spec.template.spec.containers[0]'
                 raise Refused(
-                    422, "Invalid", f'{message}.image: Invalid value: "{container["image"]}"'
+                    422, "Invalid", f'{message}.image: Invalid value: "{image}"'
                 )
         for label in spec["selector"]["matchLabels"].items():
             if label not in spec["template"]["metadata"]["labels"].items():
@@ -458,6 +476,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         item["spec"].setdefault("replicas", 1)
         item["metadata"]["namespace"] = self.key[0]
         store.applied[self.key] = body
+        store.managers[self.key] = manager
         store.scaled_by[self.key] = manager
         return store.put(self.kind, self.key, item)
 
@@ -545,9 +564,13 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class FakeApi:
+    real = False
+
     def __init__(self, port=0, certificate=None, client_ca=None):
         self.store, self.faults, self.requests, self.streams = Store(), [], [], []
-        self.tokens, self.namespaces, self.forbidden = ["t0ken"], {"default", "jobs"}, []
+        self.users = {"adm1n": "admin", "kub3let": "kubelet"}  # by token
+        self.namespaces, self.forbidden = {"default", "jobs"}, []
+        self.namespace, self.kubelet_token = "jobs", "kub3let"
         self.bookmarks, self.repeat_events, self.pieces = True, 1, 0
         self.expired_as_status, self.client_certificates = True, client_ca is not None
         self.port = port
@@ -575,7 +598,10 @@ class FakeApi:
         """Like a killed server: what is open is cut."""
         self.server.shutdown()
         self.server.server_close()
-        self.cut_streams(b"")
+        self.cut_streams(said=b"")
+
+    def close(self):
+        self.stop()
 
     @property
     def url(self):
@@ -593,7 +619,7 @@ class FakeApi:
             self.streams.append(stream)
         return stream
 
-    def cut_streams(self, said=b'{"type":"MODIFIED","obj', least=0):
+    def cut_streams(self, least=0, said=b'{"type":"MODIFIED","obj'):
         """Those that have told so many events; how many these were."""
         with self.store.lock:
             self.streams = [stream for stream in self.streams if not stream.over]
@@ -602,13 +628,55 @@ class FakeApi:
             stream.cut(said)
         return len(chosen)
 
+    def calls(self, method=None, path=""):
+        """(method, path) of what the autoscaler asked."""
+        with self.store.lock:
+            all = [r[:2] for r in self.requests if r[2] == "autoscaler"]
+        return [call for call in all if method in (None, call[0]) and re.search(path, call[1])]
+
+    # -- what a test does, as by kubectl ----------------------------------------------------
+
     def all(self, kind):
         with self.store.lock:
             return [copy.deepcopy(item) for item in self.store.items[kind].values()]
 
-    def calls(self, method, path=""):
-        with self.store.lock:
-            return [r for r in self.requests if r[0] == method and re.search(path, r[1])]
+    def ask(self, method, kind, name=None, body=None):
+        path = f"{GROUPS[kind]}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
+        return Client(self.url, "adm1n", self.certificate).call(method, path, body)
+
+    def create(self, kind, item):
+        return self.ask("POST", kind, None, item)
+
+    def update(self, kind, item):
+        return self.ask("PUT", kind, item["metadata"]["name"], item)
+
+    def delete(self, kind, name):
+        return self.ask("DELETE", kind, name)
+
+    def trusted(self):
+        """What a kubeconfig says of the cluster, but for its address."""
+        return {"certificate-authority": self.certificate} if self.certificate else {}
+
+    def new_token(self, name="token"):
+        """Of the autoscaler, until it is revoked."""
+        self.users[f"s3cret-{name}"] = "autoscaler"
+        return f"s3cret-{name}"
+
+    def revoke_token(self, name="token"):
+        del self.users[f"s3cret-{name}"]
+
+    def forbid(self, verb, resource):
+        self.forbidden = [(verb.upper(), f"/{resource}")]
+
+    def allow_all(self):
+        self.forbidden = []
+
+    def forget(self):
+        """Whoever comes back with what he has seen last finds that nobody remembers."""
+        self.store.forget()
+        self.store.version += 10
+        self.store.forgotten = self.store.version
+        self.cut_streams()
 
 
 def resource(name, kind, verbs, **more):

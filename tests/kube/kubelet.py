@@ -1,30 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""Plays the pods of a namespace with processes of this machine: a container of a pod is its
-command with its arguments and variables, run from our build. Speaks HTTP to the API server, as the
-real one does: binds, reports, restarts what exits, sends SIGTERM and after the grace SIGKILL, and
-removes the pod when its process has ended."""
+"""Plays scheduler and kubelet for the pods of a namespace, with processes of this machine: a
+container of a pod is its command with its arguments and variables, run from our build. Speaks HTTP
+to the API server, fake or real, as the real ones do: binds, reports, restarts what exits (at once,
+then after 10 s, twice as long each time), sends SIGTERM and after the grace SIGKILL, and removes
+the pod when its process has ended."""
 
-import json
+import datetime
+import http.client
 import os
 import signal
-import ssl
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
+
+from control_plane import Client, Refused
 
 EVERY = 0.03
+BACKOFF_SECONDS = 10
 
 
 class Container:
     def __init__(self, command, env):
         self.command, self.env = command, env
-        self.restarts, self.kill_at = 0, None
+        self.restarts, self.kill_at, self.start_at = 0, None, None
         self.start()
 
     def start(self):
+        self.start_at = None
         self.process = subprocess.Popen(
             self.command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -39,32 +42,23 @@ class Container:
 
 
 class Kubelet:
-    def __init__(self, api, token, namespace, binaries, env):
-        """`api` has a url, and a certificate file that is trusted, or None."""
-        self.url, self.token, self.binaries, self.env = api.url, token, binaries, env
-        trusted = api.certificate
-        self.tls = ssl.create_default_context(cafile=trusted) if trusted else None
-        self.pods = f"/api/v1/namespaces/{namespace}/pods"
+    def __init__(self, api, binaries, env):
+        """`api` has a url, a certificate file that is trusted (or None), a token for us and a
+        namespace."""
+        self.binaries, self.env = binaries, env
+        self.client = Client(api.url, api.kubelet_token, api.certificate)
+        self.pods = f"/api/v1/namespaces/{api.namespace}/pods"
         self.containers, self.stopping = {}, threading.Event()
-        self.broken = None  # status of containers that do not start
+        self.broken, self.told = None, {}  # status of containers that do not start
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
-
-    def call(self, method, path, body=None, kind="application/json"):
-        request = urllib.request.Request(self.url + path, method=method)
-        request.add_header("Authorization", f"Bearer {self.token}")
-        if body is not None:
-            request.data = json.dumps(body).encode()
-            request.add_header("Content-Type", kind)
-        with urllib.request.urlopen(request, timeout=10, context=self.tls) as answer:
-            return json.loads(answer.read())
 
     def run(self):
         while not self.stopping.wait(EVERY):
             try:
-                for pod in self.call("GET", self.pods)["items"] or []:
+                for pod in self.client.call("GET", self.pods)["items"] or []:
                     self.look(pod)
-            except (OSError, urllib.error.URLError, ValueError):
+            except (OSError, http.client.HTTPException, Refused, ValueError):
                 pass  # the server is away, or a fault of the test: the next look
 
     def look(self, pod):
@@ -76,21 +70,30 @@ class Kubelet:
             return self.begin(pod)
         if container is None or container.process.poll() is not None:
             if going:
-                self.call("DELETE", f"{self.pods}/{name}?gracePeriodSeconds=0")
-                self.containers.pop(name, None)
+                self.remove(pod)
             else:
                 self.restart(name, container)
         elif going:
             container.end(pod["metadata"]["deletionGracePeriodSeconds"])
+
+    def remove(self, pod):
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        options |= {"preconditions": {"uid": uid}}
+        self.client.call("DELETE", f"{self.pods}/{name}", options)
+        self.containers.pop(name, None)
 
     def begin(self, pod):
         name, spec = pod["metadata"]["name"], pod["spec"]
         if "nodeName" not in spec:
             target = {"apiVersion": "v1", "kind": "Node", "name": "here"}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
-            self.call("POST", f"{self.pods}/{name}/binding", binding | {"target": target})
+            self.client.call("POST", f"{self.pods}/{name}/binding", binding | {"target": target})
         if self.broken:
-            return self.report(name, "Pending", self.broken, 0)
+            if self.told.get(name) != self.broken:
+                self.report(name, self.broken, 0)
+                self.told[name] = self.broken
+            return None
         main = spec["containers"][0]
         env = dict(self.env)
         for variable in main.get("env", []):
@@ -99,23 +102,38 @@ class Kubelet:
             env[variable["name"]] = value or variable.get("value", "")
         command = [str(self.binaries / main["command"][0]), *main["command"][1:], *main["args"]]
         self.containers[name] = Container(command, env)
-        return self.report(name, "Running", {"running": {}}, 0)
+        return self.report(name, {"running": {"startedAt": now()}}, 0)
 
     def restart(self, name, container):
         code = container.process.returncode
+        last = {"terminated": {"exitCode": code, "reason": "Error", "finishedAt": now()}}
+        if container.start_at is None:
+            wait = BACKOFF_SECONDS * 2 ** (container.restarts - 1) if container.restarts else 0
+            container.start_at = time.monotonic() + wait
+            if wait:
+                said = f"back-off {wait}s restarting failed container=executor"
+                waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
+                self.report(name, waiting, container.restarts, last)
+        if time.monotonic() < container.start_at:
+            return
         container.restarts += 1
         container.start()
-        last = {"terminated": {"exitCode": code, "reason": "Error"}}
-        self.report(name, "Running", {"running": {}}, container.restarts, last)
+        self.report(name, {"running": {"startedAt": now()}}, container.restarts, last)
 
-    def report(self, name, phase, state, restarts, last=None):
+    def report(self, name, state, restarts, last=None):
+        runs = "running" in state
         status = {
-            **{"name": "executor", "state": state, "ready": phase == "Running"},
+            **{"name": "executor", "state": state, "ready": runs, "started": runs},
             **{"restartCount": restarts, "lastState": last or {}, "image": "", "imageID": ""},
         }
-        body = {"status": {"phase": phase, "containerStatuses": [status]}}
+        conditions = [
+            {"type": kind, "status": str(runs or kind == "PodScheduled"), "lastTransitionTime": now()}
+            for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+        ]
+        phase = "Running" if runs or restarts else "Pending"
+        body = {"phase": phase, "conditions": conditions, "containerStatuses": [status]}
         kind = "application/merge-patch+json"
-        self.call("PATCH", f"{self.pods}/{name}/status", body, kind)
+        self.client.call("PATCH", f"{self.pods}/{name}/status", {"status": body}, kind)
 
     def pids(self):
         return {
@@ -131,6 +149,10 @@ class Kubelet:
             if container.process.poll() is None:
                 container.process.kill()
             container.process.wait()
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def environment():

@@ -8,12 +8,16 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/kube"))
 BIN = pathlib.Path(os.environ.get("FLAME_BIN", ROOT / "build/release/bin"))
+# A real control plane, as tools/kube built it; without one, tests of Kubernetes use a fake one.
+KUBE = os.environ.get("FLAME_KUBE")
 # The sanitizers and a busy machine are slow; a passing test never waits for this.
 PATIENCE = float(os.environ.get("FLAME_TEST_PATIENCE", 30))
 
@@ -219,6 +223,16 @@ def running_once(tmp_path_factory):
     yield cluster
     cluster.down()
     assert cluster.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory):
+    """A real Kubernetes; one for all tests, each has a namespace of its own."""
+    from control_plane import ControlPlane
+
+    plane = ControlPlane(tmp_path_factory.mktemp("kubernetes"), KUBE)
+    yield plane
+    plane.stop()
 
 
 @pytest.hookimpl(hookwrapper=True)

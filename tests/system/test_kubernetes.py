@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""flame-autoscaler --provider kubernetes against an API server that fails on demand, with a real
-broker, a real Redis, and real executors as pods. What the fake server answers is in tests/kube."""
+"""flame-autoscaler --provider kubernetes with a real broker, a real Redis, and real executors as
+pods: against an API server that fails on demand (tests/kube/fake_api.py), and the same tests, but
+for those of faults that cannot be ordered, against a real control plane (`make test-kube`)."""
 
-import copy
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
-from conftest import BIN, PATIENCE, ROOT, wait_until
+from conftest import BIN, KUBE, PATIENCE, ROOT, wait_until
+from control_plane import Refused
+from fake_api import FakeApi
+from kubelet import Kubelet, environment
+from real_api import RealApi
 
-sys.path.insert(0, str(ROOT / "tests/kube"))
-from fake_api import FakeApi  # noqa: E402
-from kubelet import Kubelet, environment  # noqa: E402
-
-COST = "controller.kubernetes.io/pod-deletion-cost"
-DEPLOYMENTS = "/apis/apps/v1/namespaces/jobs/deployments"
+DEPLOYMENTS = "/deployments/"
+MANIFESTS = ROOT / "deploy/kubernetes/flame.yaml"
+KUBECTL = shutil.which("kubectl", path=KUBE)
 SOON = ["--idle-after", "2s", "--stabilization", "2s", "--down-cooldown", "1s"]
+
+
+only_fake = pytest.mark.skipif(bool(KUBE), reason="no real server fails in this way on demand")
 
 
 class Kube:
@@ -35,19 +38,26 @@ class Kube:
         self.defaults.write_text("kubernetes: {image: 'flame:1'}\n")
         self.config = folder / "kubeconfig"
         self.token = folder / "token"
-        self.token.write_text("t0ken")
-        self.write_config({"tokenFile": "token"})
+        self.token.write_text(api.new_token())
+        self.write_config({"tokenFile": "token"}, **api.trusted())
 
     def write_config(self, user, **cluster):
+        context = {"cluster": "c", "user": "u", "namespace": self.api.namespace}
         config = {
             **{"apiVersion": "v1", "kind": "Config", "current-context": "test"},
-            "contexts": [
-                {"name": "test", "context": {"cluster": "c", "user": "u", "namespace": "jobs"}}
-            ],
+            "contexts": [{"name": "test", "context": context}],
             "clusters": [{"name": "c", "cluster": {"server": self.api.url} | cluster}],
             "users": [{"name": "u", "user": user}],
         }
         self.config.write_text(json.dumps(config))
+
+    def admin_config(self):
+        """The path of a kubeconfig with every right."""
+        config = json.loads(self.config.read_text())
+        config["users"][0]["user"] = {"token": "adm1n"}
+        path = self.folder / "admin.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
 
     def command(self, *flags):
         port = int(self.cluster.file["endpoint"].rsplit(":", 1)[1]) + 1
@@ -60,7 +70,7 @@ class Kube:
 
     def start(self, *flags, kubelet=True, slots=2, most=4):
         if kubelet and not self.kubelet:
-            self.kubelet = Kubelet(self.api, "t0ken", "jobs", BIN, environment())
+            self.kubelet = Kubelet(self.api, BIN, environment())
         words = self.command(*SOON, "--slots", slots, "--max-executors", most, *flags)
         with self.log.open("a") as log:
             self.autoscaler = subprocess.Popen(words, env=self.env(), stderr=log)
@@ -90,7 +100,7 @@ class Kube:
 
     def replicas(self):
         return {
-            item["metadata"]["annotations"].get("flame/application"): item["spec"]["replicas"]
+            item["metadata"].get("annotations", {}).get("flame/application"): item["spec"]["replicas"]
             for item in self.api.all("deployments")
         }
 
@@ -119,12 +129,26 @@ class Kube:
 
 
 @pytest.fixture
-def kube(cluster, tmp_path):
-    cluster.up("--executors", 0)
-    made = Kube(cluster, tmp_path, FakeApi())
-    yield made
-    made.stop()
-    made.api.stop()
+def make_kube(request, cluster, tmp_path):
+    made = []
+
+    def make(**security):
+        """`security` is the fake server's; the real one has it."""
+        plane = request.getfixturevalue("control_plane") if KUBE else None
+        api = RealApi(plane, MANIFESTS) if KUBE else FakeApi(**security)
+        cluster.up("--executors", 0)
+        made.append(Kube(cluster, tmp_path, api))
+        return made[0]
+
+    yield make
+    for kube in made:
+        kube.stop()
+        kube.api.close()
+
+
+@pytest.fixture
+def kube(make_kube):
+    return make_kube()
 
 
 def test_executors_come_as_pods_and_go_to_zero(kube):
@@ -141,13 +165,14 @@ def test_executors_come_as_pods_and_go_to_zero(kube):
     session = kube.cluster.sessions()[-1]
     assert (session["succeed"], session["failed"], session["cancelled"]) == (100, 0, 0)
     # One call made it, with all that were wanted, and a strict one.
-    [made] = kube.api.calls("PATCH", f"{DEPLOYMENTS}/{name}")
+    [made] = kube.api.calls("PATCH", f"{DEPLOYMENTS}{name}")
     assert "fieldManager=flame-autoscaler" in made[1] and "fieldValidation=Strict" in made[1]
-    assert made[2] == "application/apply-patch+yaml"
+    fields = deployment["metadata"]["managedFields"]
+    assert ("flame-autoscaler", "Apply") in [(f["manager"], f["operation"]) for f in fields]
     assert "shrink" in kube.reasons()
     # And again from zero, by the scale alone.
     kube.ping(20, 100)
-    assert len(kube.api.calls("PATCH", f"{DEPLOYMENTS}/{name}")) == 1
+    assert len(kube.api.calls("PATCH", f"{DEPLOYMENTS}{name}")) == 1
     kube.wait_zero()
 
 
@@ -167,6 +192,7 @@ def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     assert [s["failed"] for s in kube.cluster.sessions()] == [0, 0]
 
 
+@only_fake
 def test_conflicts_and_overload_are_waited_for(kube):
     kube.start()
     body = b"Too many requests, please try again later."
@@ -188,23 +214,21 @@ def test_conflicts_and_overload_are_waited_for(kube):
     assert "failing" not in kube.reasons(), "what passes is no failed start"
 
 
-@pytest.mark.parametrize("as_status", [True, False])
+@pytest.mark.parametrize("as_status", [pytest.param(True, marks=only_fake), False])
 def test_a_forgotten_past_is_listed_again(kube, as_status):
-    kube.api.expired_as_status = as_status
-    kube.api.bookmarks = False
+    if not kube.api.real:
+        kube.api.expired_as_status, kube.api.bookmarks = as_status, False
     kube.start()
     lists = len(kube.api.calls("GET", "/pods[?]limit"))
-    kube.api.store.forget()
-    kube.api.store.version += 10
-    kube.api.store.forgotten = kube.api.store.version
-    kube.api.cut_streams()
+    kube.api.forget()
     wait_until(lambda: len(kube.api.calls("GET", "/pods[?]limit")) > lists, "listed again")
     kube.ping(40, 100)
     kube.wait_zero()
 
 
 def test_a_stream_that_is_slow_doubled_and_cut_is_resumed(kube):
-    kube.api.pieces, kube.api.repeat_events = 7, 2
+    if not kube.api.real:
+        kube.api.pieces, kube.api.repeat_events = 7, 2
     kube.start()
     flmping = kube.ping(120, 100, background=True)
     cuts = 0
@@ -241,25 +265,25 @@ def test_a_server_that_is_away_freezes_everything(kube):
 
 def test_a_token_that_rotates_is_read_again(kube):
     kube.start()
-    kube.api.tokens = ["n3w", "t0ken"]
-    kube.token.write_text("n3w")
-    kube.api.tokens = ["n3w"]
-    kube.kubelet.token = "n3w"
+    first, second = kube.token.read_text(), kube.api.new_token("second")
+    kube.token.write_text(second)
+    kube.api.revoke_token()
     kube.api.cut_streams()
     kube.ping(20, 100)
-    kube.token.write_text("old")
-    kube.api.cut_streams()
+    kube.token.write_text(first)
+    # A server may know for some seconds more that it was good.
     wait_until(lambda: "credentials are not accepted" in kube.log.read_text(), "it is said")
+    kube.api.cut_streams()
     wait_until(lambda: "frozen" in kube.reasons(), "and nothing is done")
-    kube.token.write_text("n3w")
+    kube.token.write_text(second)
     kube.wait_zero()
-    assert "n3w" not in kube.log.read_text()
+    assert first not in kube.log.read_text() and second not in kube.log.read_text()
 
 
 def test_what_the_server_refuses_fails_that_application_alone(kube, tmp_path):
     manifest = tmp_path / "bad.yaml"
     manifest.write_text(
-        "metadata: {name: bad}\nspec: {shim: shell, command: cat, image: 'not an image'}\n"
+        "metadata: {name: bad}\nspec: {shim: shell, command: cat, image: 'flame:1 '}\n"
     )
     assert kube.cluster.flmctl("register", "-f", manifest).code == 0
     kube.start()
@@ -276,7 +300,7 @@ def test_what_the_server_refuses_fails_that_application_alone(kube, tmp_path):
 
 def test_pods_that_do_not_start_say_why(kube):
     kube.start(kubelet=False)
-    kube.kubelet = Kubelet(kube.api, "t0ken", "jobs", BIN, environment())
+    kube.kubelet = Kubelet(kube.api, BIN, environment())
     kube.kubelet.broken = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     flmping = kube.ping(4, 100, background=True)
     wait_until(lambda: "failing" in kube.reasons(), "given up", 60)
@@ -290,7 +314,7 @@ def test_pods_that_do_not_start_say_why(kube):
 def test_what_is_not_ours_is_not_touched(kube):
     other = {
         **{"apiVersion": "apps/v1", "kind": "Deployment"},
-        "metadata": {"name": "flame-flmping-90571e", "namespace": "jobs", "labels": {"app": "x"}},
+        "metadata": {"name": "flame-flmping-90571e", "labels": {"app": "x"}},
         "spec": {
             **{"replicas": 0, "selector": {"matchLabels": {"app": "x"}}},
             "template": {
@@ -299,8 +323,7 @@ def test_what_is_not_ours_is_not_touched(kube):
             },
         },
     }
-    with kube.api.store.lock:
-        kube.api.store.put("deployments", ("jobs", "flame-flmping-90571e"), other)
+    kube.api.create("deployments", other)
     [before] = kube.api.all("deployments")
     kube.start()
     flmping = kube.ping(4, 100, background=True)
@@ -309,8 +332,7 @@ def test_what_is_not_ours_is_not_touched(kube):
     assert "not this autoscaler's" in text
     [after] = kube.api.all("deployments")
     assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"app": "x"})
-    with kube.api.store.lock:
-        kube.api.store.remove("deployments", ("jobs", "flame-flmping-90571e"))
+    kube.api.delete("deployments", "flame-flmping-90571e")
     assert flmping.wait(90) == 0
     kube.wait_zero()
 
@@ -383,36 +405,33 @@ def certificate(folder, name, subject, *extensions):
     return str(folder / f"{name}.crt"), str(folder / f"{name}.key")
 
 
-def test_certificates_both_ways(cluster, tmp_path):
+def test_certificates_both_ways(make_kube, tmp_path):
     server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
     client = certificate(tmp_path, "client", "/CN=autoscaler")
     certificate(tmp_path, "other", "/CN=other")
-    cluster.up("--executors", 0)
-    kube = Kube(cluster, tmp_path, FakeApi(certificate=server, client_ca=client[0]))
-    try:
-        user = {"client-certificate": "client.crt", "client-key": "client.key"}
-        kube.write_config(user, **{"certificate-authority": "other.crt"})
-        kube.start("--no-election", kubelet=False)
-        assert kube.api.all("deployments") == []
-        wait_until(lambda: "certificate is not trusted" in kube.log.read_text(), "the wrong CA")
-        wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
-        kube.autoscaler.kill()
-        kube.autoscaler.wait()
-        kube.log.write_text("")
-        with kube.log.open("a") as log:
-            kube.autoscaler = subprocess.Popen(kube.command(), env=kube.env(), stderr=log)
-        wait_until(
-            lambda: re.search("stands by.*certificate is not trusted", kube.log.read_text()),
-            "who cannot know that nobody else acts does nothing",
-        )
-        kube.autoscaler.kill()
-        kube.autoscaler.wait()
-        kube.write_config(user, **{"certificate-authority": "server.crt"})
-        kube.start("--limits", "flmping=1:1", kubelet=False)
-        wait_until(lambda: kube.replicas().get("flmping") == 1, "the right one")
-    finally:
-        kube.stop()
-        kube.api.stop()
+    kube = make_kube(certificate=server, client_ca=client[0])
+    if kube.api.real:
+        kube.api.client_certificate(tmp_path)
+    user = {"client-certificate": "client.crt", "client-key": "client.key"}
+    kube.write_config(user, **{"certificate-authority": "other.crt"})
+    kube.start("--no-election", kubelet=False)
+    assert kube.api.all("deployments") == []
+    wait_until(lambda: "certificate is not trusted" in kube.log.read_text(), "the wrong CA")
+    wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
+    kube.autoscaler.kill()
+    kube.autoscaler.wait()
+    kube.log.write_text("")
+    with kube.log.open("a") as log:
+        kube.autoscaler = subprocess.Popen(kube.command(), env=kube.env(), stderr=log)
+    wait_until(
+        lambda: re.search("stands by.*certificate is not trusted", kube.log.read_text()),
+        "who cannot know that nobody else acts does nothing",
+    )
+    kube.autoscaler.kill()
+    kube.autoscaler.wait()
+    kube.write_config(user, **kube.api.trusted())
+    kube.start("--limits", "flmping=1:1", kubelet=False)
+    wait_until(lambda: kube.replicas().get("flmping") == 1, "the right one")
 
 
 def holder(kube):
@@ -458,41 +477,41 @@ def taken_first(requests):
     return "PATCH" not in kinds[:last]
 
 
+def take_lease(kube, identity):
+    """False where it was renewed in between."""
+    [lease] = kube.api.all("leases")
+    lease["spec"]["holderIdentity"] = identity
+    try:
+        return kube.api.update("leases", lease)
+    except Refused as refused:
+        assert refused.code == 409
+        return False
+
+
 def test_one_that_loses_its_lease_does_nothing_more(kube):
     kube.start()
     wait_until(lambda: holder(kube), "it holds the lease")
-    with kube.api.store.lock:
-        [(key, lease)] = kube.api.store.items["leases"].items()
-        taken = copy.deepcopy(lease)
-        taken["spec"]["holderIdentity"] = "another"
-        kube.api.store.put("leases", key, taken)
+    wait_until(lambda: take_lease(kube, "another"), "it is taken")
     wait_until(lambda: "another acts" in kube.log.read_text(), "it noticed")
     flmping = kube.ping(20, 100, background=True)
     # What the other one does not renew is taken again; until then nothing was done.
     wait_until(lambda: holder(kube) != "another", "the other one is gone", 2 * PATIENCE)
-    assert taken_first(kube.api.requests)
+    assert taken_first(kube.api.calls())
     assert flmping.wait(60) == 0
     kube.wait_zero()
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here: nobody else looks")
-def test_kubectl_sees_the_same_and_may_interfere(cluster, tmp_path):
-    """A second client, so that the server of the tests is not our own opinion only. It sends no
-    token without TLS."""
+@pytest.mark.skipif(not KUBECTL, reason="no kubectl here: nobody else looks")
+def test_kubectl_sees_the_same_and_may_interfere(make_kube, tmp_path):
+    """A second client, so that the fake server is not our own opinion only. It sends no token
+    without TLS."""
     server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
-    cluster.up("--executors", 0)
-    kube = Kube(cluster, tmp_path, FakeApi(certificate=server))
-    kube.write_config({"tokenFile": str(kube.token)}, **{"certificate-authority": "server.crt"})
-    try:
-        follow_with_kubectl(kube)
-    finally:
-        kube.stop()
-        kube.api.stop()
+    follow_with_kubectl(make_kube(certificate=server))
 
 
 def follow_with_kubectl(kube):
     kube.start("--prior-run", "60s", slots=1)
-    kubectl = ["kubectl", "--kubeconfig", kube.config, "-n", "jobs"]
+    kubectl = [KUBECTL, "--kubeconfig", kube.admin_config(), "-n", kube.api.namespace]
     long = kube.ping(2, 8000, background=True)
     wait_until(lambda: len(kube.kubelet.pids()) == 2, "two pods")
     shown = kube.cluster.run(*kubectl, "get", "deployments,pods", "-o", "json")
@@ -510,6 +529,7 @@ def follow_with_kubectl(kube):
     kube.wait_zero()
 
 
+@only_fake
 def test_mistakes_are_said_at_the_start(kube):
     def refusal(*flags, **env):
         done = kube.cluster.run(*kube.command(*flags), **kube.env(), **env)
@@ -533,12 +553,12 @@ def test_mistakes_are_said_at_the_start(kube):
 
 
 def test_a_role_without_rights_is_named(kube):
-    kube.api.forbidden = [("PATCH", DEPLOYMENTS)]
+    kube.api.forbid("patch", "deployments")
     kube.start()
     flmping = kube.ping(4, 100, background=True)
     wait_until(lambda: "failing" in kube.reasons(), "refused", 60)
     text = next(d["text"] for d in kube.decisions() if d["reason"] == "failing")
     assert "403 Forbidden" in text and "docs/kubernetes.md" in text
-    kube.api.forbidden = []
+    kube.api.allow_all()
     assert flmping.wait(90) == 0
     kube.wait_zero()
