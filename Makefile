@@ -1,7 +1,7 @@
 # Verbs only: what they do lies in CMakePresets.json and tools/. The first three work on a bare Debian 12 with git,
 # make and apt; they install what is missing after one line that says so.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test python bench bench-long bench-peers asan tsan tidy fuzz format clean setup
+.PHONY: help build demo test kube test-kube python bench bench-long bench-peers asan tsan tidy fuzz format clean setup
 RELEASE := build/release/build.ninja
 
 help:  ## this list
@@ -30,6 +30,16 @@ demo: build/.folder  ## start a local cluster, run 1,000,000 tasks (DEMO_TASKS=n
 test: build/.folder  ## build and run every test: unit, contract, simulation, fuzz, system
 	@tools/setup build test python
 	@tools/test
+
+kube:  ## build a real Kubernetes control plane once, into a cache outside the repository
+	@tools/kube
+
+test-kube: build/.folder  ## the tests of the Kubernetes provider, chart and manifests against that control plane
+	@tools/setup build test
+	@$(MAKE) --no-print-directory $(RELEASE)
+	@cmake --build --preset release --target flmctl flmping flame-broker flame-executor flame-service flame-autoscaler
+	@tools/kube
+	@tools/test_kube
 
 python: build/.folder  ## build the Python package: one wheel and one sdist in build/python
 	@tools/setup python

@@ -5,6 +5,7 @@ and kube-controller-manager as `tools/kube` built them. TLS, tokens and RBAC are
 controller and admission plugin that is on by default, too. There is one node, "here", which is
 always ready; its kubelet is tests/kube/kubelet.py."""
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -27,7 +28,6 @@ AUDIT = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-  - {level: Metadata, userGroups: ["system:serviceaccounts:flame"]}
   - {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
   - {level: Metadata, userGroups: ["system:serviceaccounts"]}
   - {level: None}
@@ -87,6 +87,16 @@ class Client:
             raise Refused(answer.status, text.decode(errors="replace"))
         is_json = answer.headers.get_content_type() == "application/json"
         return json.loads(text) if is_json else text.decode()
+
+
+def kubeconfig(url, user, namespace="default", **cluster):
+    context = {"cluster": "c", "user": "u", "namespace": namespace}
+    return {
+        **{"apiVersion": "v1", "kind": "Config", "current-context": "test"},
+        "contexts": [{"name": "test", "context": context}],
+        "clusters": [{"name": "c", "cluster": {"server": url} | cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
 
 
 def free_port():
@@ -160,6 +170,9 @@ class ControlPlane:
     def certificate(self):
         return str(self.authority.certificate)
 
+    def kubeconfig(self, user):
+        return kubeconfig(self.url, user, **{"certificate-authority": self.certificate})
+
     def client(self, token="adm1n"):
         return Client(self.url, token, self.certificate)
 
@@ -219,17 +232,7 @@ class ControlPlane:
         self.wait("kube-apiserver", lambda: client.call("GET", "/readyz") == "ok")
 
     def start_controllers(self):
-        config = {
-            **{"apiVersion": "v1", "kind": "Config", "current-context": "c"},
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [
-                {
-                    "name": "c",
-                    "cluster": {"server": self.url, "certificate-authority": self.certificate},
-                }
-            ],
-            "users": [{"name": "u", "user": {"token": "c0ntroller"}}],
-        }
+        config = self.kubeconfig({"token": "c0ntroller"})
         self.path("controllers.json").write_text(json.dumps(config))
         options = {
             **{"kubeconfig": self.path("controllers.json"), "secure-port": 0},
@@ -265,10 +268,14 @@ class ControlPlane:
     def beat(self):
         client = self.client()
         while not self.over.wait(5):
-            try:
+            # It may be away: the next time.
+            with contextlib.suppress(OSError, http.client.HTTPException, Refused):
                 self.renew(client)
-            except (OSError, http.client.HTTPException, Refused):
-                pass  # it is away: the next time
+
+    def revive(self):
+        """After a test that failed while it was away."""
+        if "kube-apiserver" not in self.processes:
+            self.start_server()
 
     def kill_server(self):
         """As a machine that fails: what it had open is cut."""

@@ -404,9 +404,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             image = container.get("image", "")
             if not image or image != image.strip():
                 message = f'Deployment.apps "{name}" is invalid: spec.template.spec.containers[0]'
-                raise Refused(
-                    422, "Invalid", f'{message}.image: Invalid value: "{image}"'
-                )
+                raise Refused(422, "Invalid", f'{message}.image: Invalid value: "{image}"')
         for label in spec["selector"]["matchLabels"].items():
             if label not in spec["template"]["metadata"]["labels"].items():
                 raise Refused(
@@ -650,8 +648,8 @@ class FakeApi:
     def update(self, kind, item):
         return self.ask("PUT", kind, item["metadata"]["name"], item)
 
-    def delete(self, kind, name):
-        return self.ask("DELETE", kind, name)
+    def delete(self, kind, name, **options):
+        return self.ask("DELETE", kind, name, options or None)
 
     def trusted(self):
         """What a kubeconfig says of the cluster, but for its address."""

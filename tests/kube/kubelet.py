@@ -6,6 +6,7 @@ to the API server, fake or real, as the real ones do: binds, reports, restarts w
 then after 10 s, twice as long each time), sends SIGTERM and after the grace SIGKILL, and removes
 the pod when its process has ended."""
 
+import contextlib
 import datetime
 import http.client
 import os
@@ -17,7 +18,7 @@ import time
 from control_plane import Client, Refused
 
 EVERY = 0.03
-BACKOFF_SECONDS = 10
+BACKOFF_SECONDS, ORPHAN_SECONDS = 10, 2
 
 
 class Container:
@@ -56,8 +57,11 @@ class Kubelet:
     def run(self):
         while not self.stopping.wait(EVERY):
             try:
-                for pod in self.client.call("GET", self.pods)["items"] or []:
-                    self.look(pod)
+                pods = self.client.call("GET", self.pods)["items"] or []
+                for pod in pods:
+                    with contextlib.suppress(Refused):  # it has changed meanwhile: the next look
+                        self.look(pod)
+                self.end_orphans({pod["metadata"]["name"] for pod in pods})
             except (OSError, http.client.HTTPException, Refused, ValueError):
                 pass  # the server is away, or a fault of the test: the next look
 
@@ -75,6 +79,14 @@ class Kubelet:
                 self.restart(name, container)
         elif going:
             container.end(pod["metadata"]["deletionGracePeriodSeconds"])
+
+    def end_orphans(self, names):
+        """Of pods that were removed by force."""
+        for name in self.containers.keys() - names:
+            if self.containers[name].process.poll() is None:
+                self.containers[name].end(ORPHAN_SECONDS)
+            else:
+                self.containers.pop(name)
 
     def remove(self, pod):
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
@@ -127,7 +139,11 @@ class Kubelet:
             **{"restartCount": restarts, "lastState": last or {}, "image": "", "imageID": ""},
         }
         conditions = [
-            {"type": kind, "status": str(runs or kind == "PodScheduled"), "lastTransitionTime": now()}
+            {
+                "type": kind,
+                "status": str(runs or kind == "PodScheduled"),
+                "lastTransitionTime": now(),
+            }
             for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         ]
         phase = "Running" if runs or restarts else "Pending"

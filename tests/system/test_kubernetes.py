@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 from conftest import BIN, KUBE, PATIENCE, ROOT, wait_until
-from control_plane import Refused
+from control_plane import Refused, kubeconfig
 from fake_api import FakeApi
 from kubelet import Kubelet, environment
 from real_api import RealApi
@@ -42,13 +42,7 @@ class Kube:
         self.write_config({"tokenFile": "token"}, **api.trusted())
 
     def write_config(self, user, **cluster):
-        context = {"cluster": "c", "user": "u", "namespace": self.api.namespace}
-        config = {
-            **{"apiVersion": "v1", "kind": "Config", "current-context": "test"},
-            "contexts": [{"name": "test", "context": context}],
-            "clusters": [{"name": "c", "cluster": {"server": self.api.url} | cluster}],
-            "users": [{"name": "u", "user": user}],
-        }
+        config = kubeconfig(self.api.url, user, self.api.namespace, **cluster)
         self.config.write_text(json.dumps(config))
 
     def admin_config(self):
@@ -99,10 +93,11 @@ class Kube:
         return [decision["reason"] for decision in self.decisions()]
 
     def replicas(self):
-        return {
-            item["metadata"].get("annotations", {}).get("flame/application"): item["spec"]["replicas"]
-            for item in self.api.all("deployments")
-        }
+        found = {}
+        for item in self.api.all("deployments"):
+            application = item["metadata"].get("annotations", {}).get("flame/application")
+            found[application] = item["spec"]["replicas"]
+        return found
 
     def living(self):
         return [
@@ -337,6 +332,24 @@ def test_what_is_not_ours_is_not_touched(kube):
     kube.wait_zero()
 
 
+def test_what_the_page_shows_is_taken(kube, tmp_path):
+    """docs/kubernetes.md: its defaults for pods and its application."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    defaults, manifest = re.findall(r"```yaml\n(.*?)```", page, re.S)[:2]
+    kube.defaults.write_text(defaults)
+    (tmp_path / "pi.yaml").write_text(manifest)
+    assert kube.cluster.flmctl("register", "-f", tmp_path / "pi.yaml").code == 0
+    kube.start("--limits", "pi=1:1", kubelet=False)
+    wait_until(lambda: kube.replicas().get("pi") == 1, "its Deployment")
+    [deployment] = kube.api.all("deployments")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"pool": "workers"}
+    [container] = pod["containers"]
+    assert container["image"] == "registry.example.org/pi:7"
+    assert container["resources"] == {"requests": {"cpu": "4"}}
+    assert {"name": "OMP_NUM_THREADS", "value": "4"} in container["env"]
+
+
 def test_the_deployment_of_an_unregistered_application_goes(kube, tmp_path):
     manifest = tmp_path / "app.yaml"
     manifest.write_text(
@@ -379,6 +392,32 @@ def test_a_pod_that_is_killed_loses_nothing(kube):
     assert flmping.wait(60) == 0
     session = kube.cluster.sessions()[-1]
     assert (session["succeed"], session["failed"]) == (80, 0)
+    kube.wait_zero()
+
+
+def test_whatever_is_killed_every_task_is_done(kube):
+    """The autoscaler, the API server, a pod's process, a pod; tasks are counted one by one."""
+    kube.start()
+    flmping = kube.ping(400, 200, background=True)
+    wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
+    wait_until(lambda: kube.row()["busy"] >= 6, "they work")
+    kube.autoscaler.kill()
+    kube.autoscaler.wait()
+    before = kube.kubelet.pids()
+    [victim, other, *_] = before
+    os.kill(before[victim], 9)
+    kube.api.stop()
+    kube.start()
+    wait_until(lambda: "stands by" in kube.log.read_text(), "the new one cannot know who acts")
+    kube.api.start()
+    wait_until(lambda: kube.kubelet.pids().get(victim, before[victim]) != before[victim], "back")
+    kube.api.delete("pods", other, gracePeriodSeconds=0)
+    wait_until(lambda: len(kube.kubelet.pids().keys() - {other}) == 4, "another one for it")
+    assert flmping.wait(90) == 0
+    session = kube.cluster.sessions()[-1]
+    listed = kube.cluster.flmctl("list", "task", session["id"], "-o", "json").json
+    assert {task["id"]: task["state"] for task in listed} == dict.fromkeys(range(1, 401), "Succeed")
+    assert (session["succeed"], session["failed"]) == (400, 0)
     kube.wait_zero()
 
 
