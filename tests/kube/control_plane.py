@@ -55,9 +55,12 @@ START_SECONDS = 120
 
 
 class Refused(Exception):
-    def __init__(self, code, message):
-        super().__init__(f"{code}: {message}")
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
         self.code = code
+        with contextlib.suppress(ValueError):
+            text = json.loads(text)
+        self.status = text if isinstance(text, dict) else {"message": text}
 
 
 class Client:

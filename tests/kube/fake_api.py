@@ -267,11 +267,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return api.users.get(said.removeprefix("Bearer "))
 
     def authorize(self, path):
+        if self.user is None and "Authorization" not in self.headers:
+            message = f'User "system:anonymous" cannot {self.command} resource {path}'
+            raise Refused(403, "Forbidden", message)
         if self.user is None:
             raise Refused(401, "Unauthorized", "Unauthorized")
         for method, pattern in self.server.api.forbidden:
             if (self.user, method) == ("autoscaler", self.command) and re.search(pattern, path):
-                message = f'forbidden: User "autoscaler" cannot {method} resource {path}'
+                verb = method.lower()
+                message = f'forbidden: User "autoscaler" cannot {verb} resource {path}'
                 raise Refused(403, "Forbidden", message)
 
     def route(self, path):
@@ -420,7 +424,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         400, "BadRequest", f'strict decoding error: unknown field "{path}.{key}"'
                     )
 
+    def check_namespace(self):
+        if self.key[0] not in self.server.api.namespaces:
+            raise Refused(404, "NotFound", f'namespaces "{self.key[0]}" not found')
+
     def create(self):
+        self.check_namespace()
         item = self.body()
         self.key = (self.key[0], item["metadata"].get("name"))
         store = self.server.api.store
@@ -454,8 +463,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(
                 422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: Required"
             )
-        if self.key[0] not in self.server.api.namespaces:
-            raise Refused(404, "NotFound", f'namespaces "{self.key[0]}" not found')
+        self.check_namespace()
         self.validate(body)
         old = store.items[self.kind].get(self.key)
         item = copy.deepcopy(old) if old else {"status": {}}
