@@ -45,6 +45,13 @@ Code code_of(int status) {
   }
 }
 
+// What is applied and has no such form (a misspelt field, a number for a text) is a 500 without a
+// reason to Kubernetes, while nothing is wrong with the server.
+bool is_our_mistake(int status, std::string_view message) {
+  return status == 500 && (message.starts_with("failed to create typed patch object (") ||
+                           message.starts_with("failed to convert new object ("));
+}
+
 std::string_view hint_for(int status) {
   switch (status) {
     case 401:
@@ -182,7 +189,7 @@ Error Api::error_from(const Sent& sent, const runtime::HttpAnswer& answer) {
   auto status = read_json(answer.body);
   std::string message = status ? std::string(status->text_at("message")) : answer.body;
   std::string reason = status ? std::string(status->text_at("reason")) : "";
-  Error error{code_of(answer.status),
+  Error error{is_our_mistake(answer.status, message) ? Code::kBadRequest : code_of(answer.status),
               sent.call.method + " " + without_query(sent.call.path) + ": " +
                   std::to_string(answer.status) + (reason.empty() ? "" : " " + reason) + ": " +
                   proto::printable(message, 500) + std::string(hint_for(answer.status))};

@@ -46,6 +46,11 @@ KNOWN = {
     "metadata": {"name", "namespace", "labels", "annotations", "resourceVersion", "uid"},
     "spec": {"replicas", "selector", "template", "strategy", "revisionHistoryLimit", "paused"},
     "spec.template": {"metadata", "spec"},
+    "spec.template.spec.containers": {
+        *("name", "image", "imagePullPolicy", "command", "args", "env", "resources"),
+        *("volumeMounts", "securityContext"),
+    },
+    "spec.template.spec.containers.resources": {"requests", "limits", "claims"},
     "spec.template.spec": {
         *("containers", "terminationGracePeriodSeconds", "enableServiceLinks", "nodeSelector"),
         *("automountServiceAccountToken", "serviceAccountName", "securityContext", "tolerations"),
@@ -73,6 +78,13 @@ class Fault:
 
     def fits(self, method, target):
         return self.times > self.hits and method == self.method and self.path.search(target)
+
+
+def quantity(text):
+    """Of those that tests use."""
+    units = {"m": 0.001, "": 1, "Mi": 2**20, "Gi": 2**30}
+    number, unit = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text)).groups()
+    return float(number) * units[unit]
 
 
 def labels_fit(item, selector):
@@ -405,24 +417,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not isinstance(spec.get("replicas", 0), int) or spec.get("replicas", 0) < 0:
             raise Refused(422, "Invalid", "spec.replicas: must be greater than or equal to 0")
         for container in spec["template"]["spec"]["containers"]:
-            image = container.get("image", "")
-            if not image or image != image.strip():
-                message = f'Deployment.apps "{name}" is invalid: spec.template.spec.containers[0]'
-                raise Refused(422, "Invalid", f'{message}.image: Invalid value: "{image}"')
+            self.check_resources(name, container.get("resources", {}))
         for label in spec["selector"]["matchLabels"].items():
             if label not in spec["template"]["metadata"]["labels"].items():
                 raise Refused(
                     422, "Invalid", "spec.template.metadata.labels: selector does not match"
                 )
-        if self.query.get("fieldValidation") == "Strict":
-            for path, known in KNOWN.items():
-                part = item
-                for key in filter(None, path.split(".")):
-                    part = part.get(key, {})
-                for key in set(part) - known - {"managedFields", "creationTimestamp"}:
-                    raise Refused(
-                        400, "BadRequest", f'strict decoding error: unknown field "{path}.{key}"'
-                    )
+
+    @staticmethod
+    def check_resources(name, resources):
+        for what, wanted in resources.get("requests", {}).items():
+            limit = resources.get("limits", {}).get(what)
+            if limit is not None and quantity(wanted) > quantity(limit):
+                path = "spec.template.spec.containers[0].resources.requests"
+                message = f'Deployment.apps "{name}" is invalid: {path}: Invalid value: "{wanted}"'
+                raise Refused(
+                    422, "Invalid", f"{message}: must be less than or equal to {what} limit"
+                )
+
+    def unknown(self, item):
+        """The first field that nobody knows."""
+        for path, known in KNOWN.items():
+            parts = [item]
+            for key in filter(None, path.split(".")):
+                parts = [part.get(key, {}) for part in parts]
+                parts = parts[0] if parts and isinstance(parts[0], list) else parts
+            for key in {key for part in parts for key in part} - known:
+                if key not in ("managedFields", "creationTimestamp"):
+                    return f"{path}.{key}"
+        return None
 
     def check_namespace(self):
         if self.key[0] not in self.server.api.namespaces:
@@ -437,6 +460,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.key in store.items[self.kind]:
                 message = f'{self.kind} "{self.key[1]}" already exists'
                 raise Refused(409, "AlreadyExists", message)
+            if self.kind == "deployments" and (path := self.unknown(item)):
+                message = f'strict decoding error: unknown field "{path}"'
+                raise Refused(400, "BadRequest", message)
             self.validate(item)
             item["metadata"]["namespace"] = self.key[0]
             answer = store.put(self.kind, self.key, item)
@@ -464,6 +490,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: Required"
             )
         self.check_namespace()
+        if path := self.unknown(body):
+            # So it is: no 4xx, and no reason.
+            message = f"failed to create typed patch object ({self.key[0]}/{self.key[1]}; apps/v1, "
+            message += f"Kind=Deployment): .{path}: field not declared in schema"
+            raise Refused(500, None, message)
         self.validate(body)
         old = store.items[self.kind].get(self.key)
         item = copy.deepcopy(old) if old else {"status": {}}

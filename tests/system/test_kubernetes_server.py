@@ -109,28 +109,45 @@ def test_applying_an_old_version_is_a_conflict(call):
     assert reason(call.apply(body)) == (409, "Conflict")
 
 
+def container(body):
+    return body["spec"]["template"]["spec"]["containers"][0]
+
+
 WRONG = {
+    # What has no such form is no 4xx when it is applied.
     "a field that does not exist": (
         lambda body: body["spec"].update(replicaz=1),
-        *(400, "replicaz"),
+        *(500, "failed to create typed patch object (", "replicaz"),
     ),
-    "an image with a space at its end": (
-        lambda body: body["spec"]["template"]["spec"]["containers"][0].update(image="x "),
-        *(422, "spec.template.spec.containers[0].image"),
+    "a field that does not exist in a container": (
+        lambda body: container(body).update(resources={"request": {}}),
+        *(500, "failed to create typed patch object (", "resources.request"),
     ),
-    "fewer than none": (lambda body: body["spec"].update(replicas=-1), *(422, "spec.replicas")),
+    "more than its limit": (
+        lambda body: container(body).update(
+            resources={"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+        ),
+        *(422, "spec.template.spec.containers[0].resources.requests", "cpu limit"),
+    ),
+    "fewer than none": (lambda body: body["spec"].update(replicas=-1), *(422, "spec.replicas", "")),
     "labels that its selector does not choose": (
         lambda body: body["spec"]["template"]["metadata"].update(labels={"app": "y"}),
-        *(422, "spec.template.metadata.labels"),
+        *(422, "spec.template.metadata.labels", "selector"),
     ),
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_what_is_wrong_is_refused(call, what):
-    change, expected, named = WRONG[what]
+    change, expected, *words = WRONG[what]
     code, status = call.apply(changed(change))
-    assert code == expected and named in status["message"], status
+    assert code == expected and all(word in status["message"] for word in words), status
+
+
+def test_making_what_has_no_such_form_is_a_bad_request(call):
+    body = changed(lambda body: body["spec"].update(replicaz=1))
+    code, status = call("POST", "deployments", OURS, body)
+    assert (code, status["reason"]) == (400, "BadRequest") and "replicaz" in status["message"]
 
 
 def test_what_cannot_be_changed_is_refused(call):
