@@ -68,7 +68,7 @@ class Client:
 
     def __init__(self, url, token, certificate=None):
         place = urllib.parse.urlsplit(url)
-        self.headers = {"Authorization": f"Bearer {token}"}
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         if place.scheme == "https":
             trusted = ssl.create_default_context(cafile=certificate)
             self.connection = http.client.HTTPSConnection(place.netloc, timeout=10, context=trusted)

@@ -22,6 +22,10 @@ KUBE = os.environ.get("FLAME_KUBE")
 PATIENCE = float(os.environ.get("FLAME_TEST_PATIENCE", 30))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "brief: what `make test` runs against a real Kubernetes")
+
+
 def wait_until(condition, what, seconds=PATIENCE):
     """The first true value of condition(); looks 100 times a second."""
     end = time.monotonic() + seconds

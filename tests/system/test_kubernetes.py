@@ -146,6 +146,7 @@ def kube(make_kube):
     return make_kube()
 
 
+@pytest.mark.brief
 def test_executors_come_as_pods_and_go_to_zero(kube):
     kube.start()
     assert kube.api.all("deployments") == []
@@ -171,6 +172,7 @@ def test_executors_come_as_pods_and_go_to_zero(kube):
     kube.wait_zero()
 
 
+@pytest.mark.brief
 def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     kube.start(slots=1)
     long = kube.ping(1, 15000, background=True)
@@ -282,6 +284,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.brief
 @pytest.mark.parametrize("resources", REFUSED)
 def test_what_the_server_refuses_fails_that_application_alone(kube, tmp_path, resources):
     manifest = tmp_path / "bad.yaml"
@@ -375,8 +378,8 @@ def test_the_deployment_of_an_unregistered_application_goes(kube, tmp_path):
     assert pod["spec"]["containers"][0]["image"] == "mine:2"
     assert kube.cluster.flmctl("unregister", "App.1").code == 0
     wait_until(lambda: kube.api.all("deployments") == [], "it is removed", 60)
-    [deleted] = kube.api.calls("DELETE", DEPLOYMENTS)
-    assert deleted
+    # Where the controller wrote in between it is refused and decided again.
+    assert kube.api.calls("DELETE", DEPLOYMENTS)
 
 
 def test_an_autoscaler_that_was_killed_goes_on(kube):
@@ -404,6 +407,7 @@ def test_a_pod_that_is_killed_loses_nothing(kube):
     kube.wait_zero()
 
 
+@pytest.mark.brief
 def test_whatever_is_killed_every_task_is_done(kube):
     """The autoscaler, the API server, a pod's process, a pod; tasks are counted one by one."""
     kube.start()
@@ -487,7 +491,10 @@ def holder(kube):
     return lease["spec"]["holderIdentity"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+BY_A_SIGNAL = pytest.param(signal.SIGTERM, marks=pytest.mark.brief)
+
+
+@pytest.mark.parametrize("how", [BY_A_SIGNAL, signal.SIGKILL])
 def test_of_two_only_one_acts_and_the_other_takes_over(kube, how):
     kube.start()
     first = holder(kube)

@@ -13,7 +13,10 @@ import yaml
 from conftest import KUBE, ROOT
 from test_helm_chart import CASES, HELM, PASSWORD, rendered
 
-pytestmark = pytest.mark.skipif(not KUBE, reason="no real API server: make test-kube")
+pytestmark = [
+    pytest.mark.brief,
+    pytest.mark.skipif(not KUBE, reason="no real API server: make test-kube"),
+]
 needs_helm = pytest.mark.skipif(not HELM, reason="no helm: deploy/get-helm builds one")
 RENDERED = CASES | {
     "defaults": [],
