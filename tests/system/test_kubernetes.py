@@ -172,7 +172,6 @@ def test_executors_come_as_pods_and_go_to_zero(kube):
     kube.wait_zero()
 
 
-@pytest.mark.brief
 def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     kube.start(slots=1)
     long = kube.ping(1, 15000, background=True)
