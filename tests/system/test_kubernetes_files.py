@@ -13,10 +13,7 @@ import yaml
 from conftest import KUBE, ROOT
 from test_helm_chart import CASES, HELM, PASSWORD, rendered
 
-pytestmark = [
-    pytest.mark.brief,
-    pytest.mark.skipif(not KUBE, reason="no real API server: make test-kube"),
-]
+pytestmark = pytest.mark.skipif(not KUBE, reason="no real API server: make test-kube")
 needs_helm = pytest.mark.skipif(not HELM, reason="no helm: deploy/get-helm builds one")
 RENDERED = CASES | {
     "defaults": [],
@@ -68,12 +65,16 @@ def take(kubectl, text, namespace):
     assert len(taken) == len(objects) and all("serverside-applied" in line for line in taken)
 
 
+ALL_PARTS = pytest.param("monitored", marks=pytest.mark.brief)
+
+
 @needs_helm
-@pytest.mark.parametrize("case", RENDERED)
+@pytest.mark.parametrize("case", [ALL_PARTS, *sorted(RENDERED.keys() - {"monitored"})])
 def test_the_chart_is_taken(kubectl, case):
     take(kubectl, rendered("--namespace", "jobs", *RENDERED[case]), "jobs")
 
 
+@pytest.mark.brief
 def test_the_plain_manifests_are_taken(kubectl):
     take(kubectl, (ROOT / "deploy/kubernetes/flame.yaml").read_text(), "flame")
 
@@ -84,6 +85,7 @@ def blocks(kind):
     return [block for block in found if block.get("kind") == kind]
 
 
+@pytest.mark.brief
 def test_the_role_of_the_page_is_taken_and_is_the_charts(kubectl):
     [role] = blocks("Role")
     take(kubectl, yaml.safe_dump(role), "jobs")
