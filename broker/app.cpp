@@ -70,7 +70,7 @@ proto::Status App::start() {
 
 int App::run() {
   loop_.run();
-  http_.stop();
+  threads_remain_ = !http_.stop();
   return exit_code_;
 }
 

@@ -34,6 +34,8 @@ class App {
   proto::Status start();
   /// Until a signal or a fence. Returns the exit code.
   int run();
+  /// After run(): the process must end by std::_Exit; see HttpServer::stop().
+  bool threads_remain() const { return threads_remain_; }
 
  private:
   void turn();
@@ -56,6 +58,7 @@ class App {
   runtime::EventLoop::TimerId timer_ = 0;
   int64_t publish_due_us_ = 0;
   int http_port_ = 0;
+  bool threads_remain_ = false;
   bool announced_ = false;
   bool leaving_ = false;
   int exit_code_ = 0;

@@ -263,16 +263,17 @@ void HttpServer::publish(Snapshot snapshot) {
   impl_->snapshot = std::move(next);
 }
 
-void HttpServer::stop() {
-  if (impl_ == nullptr || !impl_->thread.joinable()) return;
+bool HttpServer::stop() {
+  if (impl_ == nullptr || !impl_->thread.joinable()) return true;
   impl_->server.stop();
   if (impl_->ended.get_future().wait_for(kStopWait) == std::future_status::ready) {
     impl_->thread.join();
-    return;
+    return true;
   }
   // Left to the end of the process, which is near.
   impl_->thread.detach();
   (void)impl_.release();
+  return false;
 }
 
 }  // namespace flame::broker

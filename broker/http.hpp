@@ -62,7 +62,9 @@ class HttpServer {
   proto::Result<int> listen(const std::string& address, int port);
   /// Called by the loop's thread; readers keep the one they have.
   void publish(Snapshot snapshot);
-  void stop();
+  /// False where connections that neither speak nor close keep threads of it alive: then the
+  /// process must end without destroying what is static, which they may still use.
+  bool stop();
 
  private:
   struct Impl;

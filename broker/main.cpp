@@ -143,7 +143,14 @@ int main(int argc, char** argv) {
     flame::runtime::log::warn("few open files are allowed here; each peer needs one (ulimit -Hn)",
                               {{"files", std::to_string(files)}});
   }
-  flame::broker::App app(std::move(config));
-  if (auto status = app.start(); !status) return fail(status.error());
-  return app.run();
+  int code = 0;
+  bool threads_remain = false;
+  {
+    flame::broker::App app(std::move(config));
+    if (auto status = app.start(); !status) return fail(status.error());
+    code = app.run();
+    threads_remain = app.threads_remain();
+  }
+  if (threads_remain) std::_Exit(code);
+  return code;
 }

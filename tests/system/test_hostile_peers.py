@@ -192,20 +192,22 @@ def test_slow_http_connections_keep_no_probe_waiting(running):
 
 
 def executor_hello(name, slots):
-    """An array of 16: envelope, then protocol_minor, cluster, executor, nonce, application, slots,
-    address, version, bindings, windows, hand, contexts."""
+    """An array of 17: envelope, then protocol_minor, cluster, executor, nonce, application, slots,
+    address, version, bindings, windows, hand, contexts, provider."""
     envelope = b"\x01\x50\xce" + random.randrange(1, 1 << 31).to_bytes(4, "big") + b"\x01"
     names = b"\0\xa0" + bytes([0xA0 + len(name)]) + name + b"\xa4test\xa0"
-    rest = b"\xce" + slots.to_bytes(4, "big") + b"\xa4host\xa41.00" + b"\x90" * 4
-    return b"\xdc\0\x10" + envelope + names + rest
+    rest = b"\xce" + slots.to_bytes(4, "big") + b"\xa4host\xa41.00" + b"\x90" * 4 + b"\xa0"
+    return b"\xdc\0\x11" + envelope + names + rest
 
 
 def test_one_connection_is_one_executor_and_slots_have_a_bound(running):
     port = ports(running)[1]
 
     def strangers():
-        rows = running.flmctl("list", "executor", "-o", "json").json
-        return [row["id"] for row in rows if row["id"].startswith("x")]
+        done = running.flmctl("list", "executor", "-o", "json")
+        if done.code != 0:  # with a sanitizer an answer may take too long
+            return ["?"]
+        return [row["id"] for row in done.json if row["id"].startswith("x")]
 
     with Peer(port) as peer:
         for i in range(200):
