@@ -284,7 +284,7 @@ void BrokerNode::check_starvation() {
   const auto& state = core_.state();
   proto::SessionUid hungry = 0;
   for (const auto& [id, executor] : state.executors) {
-    if (executor.state != proto::ExecutorState::kConnected) continue;
+    if (!executor.takes_tasks()) continue;
     bool free = std::any_of(executor.slots.begin(), executor.slots.end(),
                             [](const broker::Slot& slot) { return slot.wanted == 0; });
     if (!free) continue;

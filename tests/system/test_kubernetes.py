@@ -394,6 +394,35 @@ def test_an_autoscaler_that_was_killed_goes_on(kube):
     kube.wait_zero()
 
 
+@only_fake
+@pytest.mark.parametrize("work_returns", [False, True], ids=["finished", "undone"])
+def test_a_drain_that_was_begun_is_finished_or_undone(kube, work_returns):
+    """Killed when the broker has drained the idle pods and nobody has lowered the scale."""
+
+    def drained():
+        rows = kube.cluster.flmctl("list", "executor", "-o", "json").json
+        assert all(row["tasks"] == 0 for row in rows if row["hold"])
+        return {row["id"] for row in rows if row["hold"] == "drained"}
+
+    kube.start("--no-election")
+    kube.ping(80, 200)
+    kube.api.fault("GET", r"/scale$", call=kube.autoscaler.kill, status=503)
+    wait_until(lambda: kube.autoscaler.poll() is not None, "killed between two calls", 60)
+    pods = set(kube.living())
+    assert drained() and drained() <= pods
+    if work_returns:
+        flmping = kube.ping(40, 200, background=True)
+        wait_until(lambda: kube.cluster.sessions()[-1]["pending"] == 40, "they take nothing")
+    kube.start("--no-election")
+    if work_returns:
+        assert flmping.wait(60) == 0
+        texts = [decision["text"] for decision in kube.decisions()]
+        assert any("taken back from leaving: flame-" in text for text in texts), texts
+        assert set(kube.living()) <= pods, "nothing was started for it"
+    kube.wait_zero()
+    assert [session["failed"] for session in kube.cluster.sessions()] == [0] * (1 + work_returns)
+
+
 def test_a_pod_that_is_killed_loses_nothing(kube):
     kube.start()
     flmping = kube.ping(80, 200, background=True)
