@@ -585,7 +585,7 @@ class PickVictims(NamedTuple):
 
     request: int = 0
     application: str = ""
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]
     idle_ms: int = 0
     executors: list[str] = []
 
