@@ -33,7 +33,8 @@ class Provider {
   virtual void list(Listed done) = 0;
   /// Asks for more; they are listed from then on.
   virtual void add(const std::string& application, uint64_t count, Done done) = 0;
-  /// Those that are still idle leave; one that became busy meanwhile stays.
+  /// Drained ones and those that never registered leave; a local one that has something in hand all
+  /// the same stays.
   virtual void leave(const std::vector<std::string>& ids, Done done) = 0;
   /// Removes what is left of applications that are not registered any more and have no executor;
   /// called of those that read applications.

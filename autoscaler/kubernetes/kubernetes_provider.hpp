@@ -5,9 +5,8 @@
 // Executors as pods: a Deployment for each application, made and resized through the API server.
 // What is not labelled as ours is never touched. An executor's id is its pod's name.
 //
-// To shrink, the idle victims get a low deletion cost, then the Deployment is scaled down, and the
-// controller deletes them. A pod that became busy meanwhile drains on SIGTERM: it takes nothing new
-// and finishes what it has, as long as its termination grace allows.
+// To shrink, the victims, which the broker has drained before, get a low deletion cost, then the
+// Deployment is scaled down, and the controller deletes them.
 
 #include <deque>
 #include <map>
