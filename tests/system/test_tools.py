@@ -301,6 +301,7 @@ def test_a_submit_that_is_interrupted_says_what_was_taken(running, number, code)
     process.stdin.flush()
     wait_until(lambda: tasks_of(running, session) == 3000, "all whole lines are taken")
     process.send_signal(number)
+    process.wait(30)  # before communicate(), which closes stdin: half a line would be a whole one
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "1-3000\n"), (out, err)
     assert err == "flmctl: interrupted: 3,000 lines were taken\n"
