@@ -145,10 +145,10 @@ proto::Status check_slots(const State& state, const proto::ExecutorHello& hello)
     if (executor.serves() && id != hello.executor) slots += executor.slots.size();
   }
   if (slots <= proto::kClusterSlotsMax) return {};
-  return Error{Code::kBusy,
-               "the cluster would have " + std::to_string(slots) + " slots; at most " +
-                   std::to_string(proto::kClusterSlotsMax) + " (cluster_slots_max)",
-               10'000};
+  return proto::Error{Code::kBusy,
+                      "the cluster would have " + std::to_string(slots) + " slots; at most " +
+                          std::to_string(proto::kClusterSlotsMax) + " (cluster_slots_max)",
+                      10'000};
 }
 
 Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
