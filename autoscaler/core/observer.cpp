@@ -49,10 +49,12 @@ uint64_t slots_of(const Stored& stored, const std::string& application) {
 
 bool is_connected(const Value& row) { return row.text_at("state") == "Connected"; }
 
-// On its way out, or an operator cordoned it: no capacity, and none of ours to let go.
+// On its way out, cordoned, or drained by an operator while it works: no capacity, and none of ours
+// to let go. What the broker drained for us has nothing in hand.
 bool takes_nothing(const Value& row) {
-  bool left = row.text_at("state") == "Left" && row.text_at("hold") == "drained";
-  return left || row.text_at("state") == "Draining" || row.text_at("hold") == "cordoned";
+  std::string_view state = row.text_at("state"), hold = row.text_at("hold");
+  bool drained = hold == "drained" && (state == "Left" || number(row, "tasks") > 0);
+  return drained || state == "Draining" || hold == "cordoned";
 }
 
 }  // namespace

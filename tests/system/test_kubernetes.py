@@ -189,6 +189,25 @@ def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
 
 
 @only_fake
+def test_a_pod_that_an_operator_drains_at_work_finishes_first(kube):
+    kube.start(slots=1)
+    long = kube.ping(1, 5000, background=True)
+    wait_until(lambda: (kube.row() or {}).get("busy") == 1, "the task runs")
+
+    def holder():
+        rows = kube.cluster.flmctl("list", "executor", "-o", "json").json
+        return next((row for row in rows if row["tasks"] > 0 or row["hold"]), None)
+
+    name = holder()["id"]
+    assert kube.cluster.flmctl("drain", name).code == 0
+    assert long.wait(60) == 0
+    row = holder()
+    assert (row["id"], row["hold"]) == (name, "drained"), "nobody took it back meanwhile"
+    assert name in kube.living(), "nor removed it"
+    kube.wait_zero()
+    assert [session["failed"] for session in kube.cluster.sessions()] == [0]
+
+
 def test_conflicts_and_overload_are_waited_for(kube):
     kube.start()
     body = b"Too many requests, please try again later."

@@ -146,6 +146,9 @@ TEST_F(ObserverTest, WhatTheBrokerHoldsIsNoCapacity) {
   EXPECT_EQ(held("drained", "Lost"), MemberState::kDrained) << "a container that is started again";
   EXPECT_EQ(held("drained", "Left"), MemberState::kLeaving) << "a process that ends just now";
   EXPECT_EQ(held("cordoned", "Connected"), MemberState::kLeaving) << "an operator's, not ours";
+  EXPECT_EQ(held("drained", "Connected"), MemberState::kDrained);
+  std::get<Map>(stored_.executors["a"].data).emplace_back("tasks", 1);
+  EXPECT_EQ(only().state, MemberState::kLeaving) << "an operator drained it at work: it finishes";
   provided_.clear();
   executor("theirs", 5);
   std::get<Map>(stored_.executors["theirs"].data).emplace_back("hold", "cordoned");
