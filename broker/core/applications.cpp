@@ -94,38 +94,22 @@ proto::Status unregister_application(State& state, const std::string& name) {
 }
 
 void register_builtins(State& state) {
-  auto native = [](std::string name, std::string text) {
+  auto of = [](const char* shim, std::string name, std::string command,
+               std::vector<std::string> arguments, std::string text) {
     proto::Application a;
     a.name = std::move(name);
-    a.command = "flame-service";
-    a.arguments = {a.name};
-    a.description = std::move(text);
-    return a;
-  };
-  auto grpc = [](std::string name, std::string command, std::string text) {
-    proto::Application a;
-    a.name = std::move(name);
-    a.shim = "grpc";
-    a.command = std::move(command);
-    a.description = std::move(text);
-    return a;
-  };
-  auto shell = [](std::string name, std::string command, std::vector<std::string> arguments,
-                  std::string text) {
-    proto::Application a;
-    a.name = std::move(name);
-    a.shim = "shell";
+    a.shim = shim;
     a.command = std::move(command);
     a.arguments = std::move(arguments);
     a.description = std::move(text);
     return a;
   };
   const proto::Application builtins[] = {
-      native("echo", "gives back its input"),
-      native("flmping", "the service of flmping"),
-      grpc("flmping-grpc", "flame-grpc-service", "flmping with a call of gRPC per task"),
-      shell("flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
-      shell("flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
+      of("native", "echo", "flame-service", {"echo"}, "gives back its input"),
+      of("native", "flmping", "flame-service", {"flmping"}, "the service of flmping"),
+      of("grpc", "flmping-grpc", "flame-grpc-service", {}, "flmping with a call of gRPC per task"),
+      of("shell", "flmping-shell", "/bin/cat", {}, "flmping with a process per task"),
+      of("shell", "flmexec", "/bin/sh", {"-s"}, "runs its input as a shell script"),
   };
   for (const auto& application : builtins) {
     if (!state.applications.contains(application.name)) {

@@ -113,9 +113,7 @@ proto::Map row_of(const State& state, const std::string& name, Demand demand, co
 }
 
 void notice_idleness(Executor& executor, const proto::Now& now) {
-  bool works = std::any_of(executor.shares.begin(), executor.shares.end(),
-                           [](const auto& entry) { return entry.second.tasks > 0; });
-  if (works) executor.worked_ms = now.wall_ms();
+  if (executor.tasks() > 0) executor.worked_ms = now.wall_ms();
   bool idle = executor.serves() && now.wall_ms() - executor.worked_ms >= kIdleMs;
   int64_t since_ms = idle ? executor.worked_ms : 0;
   if (since_ms == executor.idle_ms) return;

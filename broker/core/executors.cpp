@@ -475,10 +475,9 @@ void send_bind(State& state, Executor& executor, const proto::Now& now) {
 }
 
 proto::Value row_of(const State& state, const Executor& executor) {
-  uint64_t bound = 0, tasks = 0;
+  uint64_t bound = 0;
   proto::Map sessions;
   for (const auto& [uid, share] : executor.shares) {
-    tasks += share.tasks;
     auto session = state.sessions.find(uid);
     if (share.slots_wanted == 0 || session == state.sessions.end()) continue;
     bound += share.slots_wanted;
@@ -489,7 +488,7 @@ proto::Value row_of(const State& state, const Executor& executor) {
                     {"address", executor.address},
                     {"slots", executor.slots.size()},
                     {"bound", bound},
-                    {"tasks", tasks},
+                    {"tasks", executor.tasks()},
                     {"application", executor.only_application},
                     {"idle", executor.idle_ms},
                     {"sessions", sessions},

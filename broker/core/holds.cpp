@@ -21,15 +21,9 @@ namespace {
 bool is_pod(std::string_view provider) { return provider.starts_with("pod "); }
 
 bool has_nothing_in_hand(const Executor& executor) {
-  return std::all_of(executor.shares.begin(), executor.shares.end(), [](const auto& entry) {
-    return entry.second.tasks == 0 && entry.second.cancelled.empty();
-  });
-}
-
-uint64_t tasks_in_hand(const Executor& executor) {
-  uint64_t tasks = 0;
-  for (const auto& [uid, share] : executor.shares) tasks += share.tasks;
-  return tasks;
+  return executor.tasks() == 0 &&
+         std::all_of(executor.shares.begin(), executor.shares.end(),
+                     [](const auto& entry) { return entry.second.cancelled.empty(); });
 }
 
 // Into the batch of the answer: what was said to be drained is drained after a crash of ours too.
@@ -67,7 +61,7 @@ std::string answer_text(const Executor& executor, Hold hold) {
            std::string(proto::name_of(executor.state)) + ".";
   if (hold == Hold::kNone) return text + "takes tasks again.";
   text += "is " + std::string(proto::name_of(hold)) + ": it takes nothing new";
-  if (uint64_t tasks = tasks_in_hand(executor); tasks > 0)
+  if (uint64_t tasks = executor.tasks(); tasks > 0)
     text += " and has " + std::to_string(tasks) + (tasks == 1 ? " task" : " tasks") + " in hand";
   if (hold == Hold::kDrained) {
     text += is_pod(executor.provider) ? "; its pod can be deleted once it is idle"

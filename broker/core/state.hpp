@@ -260,6 +260,12 @@ struct Executor {
   bool takes_tasks() const {
     return state == proto::ExecutorState::kConnected && hold == proto::Hold::kNone;
   }
+  /// In its hands, of all sessions.
+  uint64_t tasks() const {
+    uint64_t tasks = 0;
+    for (const auto& [uid, share] : shares) tasks += share.tasks;
+    return tasks;
+  }
 };
 
 // ---- clients

@@ -123,6 +123,19 @@ def run(kills, seed, fsync="everysec", keep=False, say=print, **more):
                 raise Failure(f"processes are left behind: {left}")
 
 
+def tell(run):
+    """The command line's end: `run(say)` gives the numbers, which are printed, or raises Failure.
+    Returns the exit code."""
+    begin = time.monotonic()
+    try:
+        numbers = run(lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True))
+    except Failure as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        return 1
+    print(json.dumps(numbers))
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -139,25 +152,20 @@ def main():
     parser.add_argument("--redis-server", default="redis-server", help="another one than Debian's")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     options = parser.parse_args()
-    begin = time.monotonic()
-    try:
-        numbers = run(
+    return tell(
+        lambda say: run(
             options.kills,
             options.seed,
             options.fsync,
             options.keep,
-            lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True),
+            say,
             tasks=options.tasks,
             executors=options.executors,
             slots=options.slots,
             durability=options.durability,
             redis_server=options.redis_server,
         )
-    except Failure as failure:
-        print(f"FAILED: {failure}", file=sys.stderr)
-        return 1
-    print(json.dumps(numbers))
-    return 0
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ something to give back; and while the broker is about to do so, one of the two d
     tests/kill/recover.py --kills 14 --seed 7"""
 
 import argparse
-import json
 import pathlib
 import sys
 import time
@@ -18,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from check import check  # noqa: E402
 from gate import MOMENTS, STEPS, Gate  # noqa: E402
-from kill import finish  # noqa: E402
+from kill import finish, tell  # noqa: E402
 from strike import NO_PROGRESS, replays, strike_one  # noqa: E402
 from world import Failure, World, lives  # noqa: E402
 
@@ -122,20 +121,9 @@ def main():
     parser.add_argument("--tasks", type=int, default=20_000, help="at least so many")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     options = parser.parse_args()
-    begin = time.monotonic()
-    try:
-        numbers = run(
-            options.kills,
-            options.seed,
-            options.keep,
-            lambda text: print(f"{time.monotonic() - begin:7.2f} {text}", flush=True),
-            tasks=options.tasks,
-        )
-    except Failure as failure:
-        print(f"FAILED: {failure}", file=sys.stderr)
-        return 1
-    print(json.dumps(numbers))
-    return 0
+    return tell(
+        lambda say: run(options.kills, options.seed, options.keep, say, tasks=options.tasks)
+    )
 
 
 if __name__ == "__main__":

@@ -293,6 +293,16 @@ def tasks_of(cluster, session):
     return next(row["tasks"] for row in cluster.sessions() if row["id"] == session)
 
 
+def two_lines_taken(cluster):
+    """A session, and the submit from stdin that goes on."""
+    session = cluster.flmctl("create", "-a", "echo").out.strip()
+    process = submitting(cluster, session)
+    process.stdin.write("one\ntwo\n")
+    process.stdin.flush()
+    wait_until(lambda: tasks_of(cluster, session) == 2, "they are taken")
+    return session, process
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_submit_that_is_interrupted_says_what_was_taken(running, number, code):
     session = running.flmctl("create", "-a", "echo").out.strip()
@@ -309,11 +319,7 @@ def test_a_submit_that_is_interrupted_says_what_was_taken(running, number, code)
 
 
 def test_an_interrupted_submit_tells_what_was_answered_from_what_was_only_sent(running):
-    session = running.flmctl("create", "-a", "echo").out.strip()
-    process = submitting(running, session)
-    process.stdin.write("one\ntwo\n")
-    process.stdin.flush()
-    wait_until(lambda: tasks_of(running, session) == 2, "they are taken")
+    _, process = two_lines_taken(running)
     running.kill("broker", signal.SIGSTOP)
     try:
         process.stdin.write("three\n")
@@ -330,11 +336,7 @@ def test_an_interrupted_submit_tells_what_was_answered_from_what_was_only_sent(r
 
 
 def test_a_refused_submit_still_says_what_was_taken_before(running):
-    session = running.flmctl("create", "-a", "echo").out.strip()
-    process = submitting(running, session)
-    process.stdin.write("one\ntwo\n")
-    process.stdin.flush()
-    wait_until(lambda: tasks_of(running, session) == 2, "they are taken")
+    session, process = two_lines_taken(running)
     running.flmctl("close", session)
     out, err = process.communicate("three\n", timeout=30)
     assert process.returncode == 1 and "1-2" in out and session in err, (out, err)

@@ -17,16 +17,22 @@
 
 namespace flame::broker {
 
+/// What the store finds in an empty Redis.
+inline Recovered first_start() {
+  Recovered recovered;
+  recovered.cluster = "default";
+  recovered.epoch = "1-a";
+  recovered.epoch_number = 1;
+  recovered.lineage = "L";
+  recovered.secret = std::string(16, 's');
+  return recovered;
+}
+
 class ByHand : public testing::Test {
  protected:
   ByHand() { start(); }
   void start(std::vector<std::pair<std::string, std::string>> executors = {}) {
-    Recovered recovered;
-    recovered.cluster = "default";
-    recovered.epoch = "1-a";
-    recovered.epoch_number = 1;
-    recovered.lineage = "L";
-    recovered.secret = std::string(16, 's');
+    Recovered recovered = first_start();
     recovered.executors = std::move(executors);
     core.on(StoreEvent(recovered), now);
     core.on(StoreEvent(StoreHealth{.writable = true}), now);

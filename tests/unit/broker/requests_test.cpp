@@ -12,6 +12,7 @@
 #include "broker/core/scheduler.hpp"
 #include "proto/codec.hpp"
 #include "proto/rows.hpp"
+#include "tests/unit/broker/by_hand.hpp"
 
 namespace flame::broker {
 namespace {
@@ -27,12 +28,7 @@ using testing::IsEmpty;
 class RequestsTest : public testing::Test {
  protected:
   void start(bool broken = false) {
-    Recovered recovered;
-    recovered.cluster = "default";
-    recovered.epoch = "1-a";
-    recovered.epoch_number = 1;
-    recovered.lineage = "L";
-    recovered.secret = std::string(16, 's');
+    Recovered recovered = first_start();
     recovered.lineage_broken = broken;
     recovered.reason = broken ? "batches 5 to 9 are missing" : "";
     recovered.abilities = {.can_sync = true};

@@ -9,6 +9,7 @@
 
 #include "broker/core/core.hpp"
 #include "proto/elements.hpp"
+#include "tests/unit/broker/by_hand.hpp"
 
 namespace flame::broker {
 namespace {
@@ -46,13 +47,7 @@ std::string text_of(const proto::Message& message) {
 class StatesTest : public testing::Test {
  protected:
   void SetUp() override {
-    Recovered recovered;
-    recovered.cluster = "default";
-    recovered.epoch = "1-a";
-    recovered.epoch_number = 1;
-    recovered.lineage = "L";
-    recovered.secret = std::string(16, 's');
-    core.on(StoreEvent(recovered), now);
+    core.on(StoreEvent(first_start()), now);
     core.on(StoreEvent(StoreHealth{.writable = true}), now);
     for (const Peer client : {"c", "d"}) {
       links[client] = proto::Link(++last_link);
