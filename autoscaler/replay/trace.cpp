@@ -42,9 +42,11 @@ Arrival arrival(double at_s, uint64_t tasks, double run_s) {
 
 Trace bursty(Random& random, double length_s) {
   Trace trace;
-  for (double at = random.exponential(300); at < length_s; at += random.exponential(900)) {
+  double at = random.exponential(300);
+  while (at < length_s) {
     double run_s = random.wide(0.2, 20);
     trace.push_back(arrival(at, random.whole(20, 600), run_s));
+    at += random.exponential(900);
   }
   return trace;
 }
@@ -62,10 +64,12 @@ Trace periodic(Random& random, double length_s) {
 
 Trace long_tailed(Random& random, double length_s) {
   Trace trace;
-  for (double at = random.exponential(600); at < length_s; at += random.exponential(1800)) {
+  double at = random.exponential(600);
+  while (at < length_s) {
     double run_s = random.wide(0.1, 600);
     auto tasks = random.whole(1, 3'000 / std::sqrt(run_s + 1));
     trace.push_back(arrival(at, tasks, run_s));
+    at += random.exponential(1800);
   }
   return trace;
 }
@@ -86,8 +90,11 @@ Trace adversarial(Random& random, double length_s, double gap_s) {
 
 Trace idle(Random& random, double length_s) {
   Trace trace;
-  for (double at = random.exponential(3'600); at < length_s; at += random.exponential(10'000))
+  double at = random.exponential(3'600);
+  while (at < length_s) {
     trace.push_back(arrival(at, 1, random.uniform(0.1, 5)));
+    at += random.exponential(10'000);
+  }
   return trace;
 }
 
