@@ -31,7 +31,9 @@ const std::vector<OptionRow>& rows() {
       {"resreq", 'r', "TEXT", "", "resources per instance (kept and shown, not acting yet)"},
       {"input-size", 0, "SIZE", "64", "bytes per input: 64, 1KiB, 1MiB"},
       {"output-size", 0, "SIZE", "64", "bytes per output"},
-      {"shim", 0, "KIND", "native", "how the service is reached: native, shell or grpc"},
+      // FLAME_SHIM is that of the service that asks.
+      {"shim", 0, "KIND", "native", "how the service is reached: native, shell or grpc", false,
+       true},
       {"durability", 0, "LEVEL", "stored",
        "what an acknowledgement means: memory, stored, synced, replicated"},
       {"latency", 0, "", "", "one task at a time, after 100 that are not counted"},
