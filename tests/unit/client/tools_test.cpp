@@ -48,6 +48,17 @@ TEST(Terminal, TablesHaveNoBordersAndNoTrailingSpace) {
   EXPECT_EQ(tools::format_table({"ID", "State"}, {{"long-id", "Open"}}, 8), "ID\nlong-id\n");
 }
 
+TEST(Terminal, ColumnsOfATableMoveTogetherBeforeTheLastOnesAreCutOff) {
+  const std::vector<std::string> header = {"ID",      "State",   "App",    "Slots",  "Pending",
+                                           "Running", "Succeed", "Failed", "Created"};
+  const std::vector<std::vector<std::string>> row = {
+      {"flmping-a8Kx02", "Closed", "flmping", "1", "0", "0", "1000000", "0", "08:34:20"}};
+  EXPECT_EQ(tools::format_table(header, row, 80),
+            "ID             State  App     Slots Pending Running Succeed Failed Created\n"
+            "flmping-a8Kx02 Closed flmping 1     0       0       1000000 0      08:34:20\n");
+  EXPECT_EQ(tools::format_table(header, row, 100), tools::format_table(header, row, 0));
+}
+
 TEST(ExitCodes, FollowTheErrorsCode) {
   EXPECT_EQ(tools::exit_code_of(Code::kNotFound), 3);
   EXPECT_EQ(tools::exit_code_of(Code::kNoBroker), 5);
