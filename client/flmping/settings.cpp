@@ -97,6 +97,13 @@ proto::Status read_choices(const runtime::Options& options, Settings& settings) 
   settings.durability = *level;
   settings.shim = options.text("shim");
   if (auto status = check_shim(settings.shim, kHasGrpc); !status) return status;
+  for (const char* name : {"duration", "memory", "output-size"}) {
+    if (settings.shim != "shell" || !options.given(name)) continue;
+    return Error{Code::kBadRequest, std::string("--") + name +
+                                        " is for the other shims: that of shell is /bin/cat, "
+                                        "which gives back its input"};
+  }
+  if (settings.shim == "shell") settings.output_size = settings.input_size;
   auto output = options.text("output");
   if (!output.empty() && output != "json") {
     return Error{Code::kBadRequest, "-o must be json, not '" + proto::printable(output, 40) + "'"};
