@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 namespace flame::tools {
 
@@ -72,11 +73,14 @@ std::string format_table(const std::vector<std::string>& header,
       widths[i] = std::max(widths[i], row[i].size());
     }
   }
+  // Columns move together before the last ones are cut off.
+  size_t cells_wide = std::accumulate(widths.begin(), widths.end(), size_t{0}), gap = 3;
+  while (width > 0 && gap > 1 && cells_wide + gap * (widths.size() - 1) > width) gap--;
   std::string out;
   auto add = [&](const std::vector<std::string>& cells) {
     std::string line;
     for (size_t i = 0; i < cells.size() && i < widths.size(); i++) {
-      line += cells[i] + std::string(widths[i] - cells[i].size() + 3, ' ');
+      line += cells[i] + std::string(widths[i] - cells[i].size() + gap, ' ');
     }
     if (width > 0 && line.size() > width) line.resize(width);
     line.erase(line.find_last_not_of(' ') + 1);

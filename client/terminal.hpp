@@ -31,7 +31,7 @@ std::string show_decimals(double number, int decimals);
 std::string progress_bar(uint64_t done, uint64_t total, size_t width = 72);
 
 /// Columns as wide as their widest cell, three spaces between them, nothing at the end of a line.
-/// With `width` > 0 lines are cut there.
+/// With `width` > 0 they move together to fit, and what does not fit even so is cut.
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows, size_t width = 0);
 

@@ -127,12 +127,12 @@ proto::Result<Options> Options::parse(const std::vector<OptionRow>& rows, int ar
   if (auto status = read_command_line(rows, argc, argv, flags, options.positional_); !status) {
     return status.error();
   }
-  auto environment = [](const std::string& name) {
-    return std::getenv(environment_name(name).c_str());
+  auto environment = [](const OptionRow& row) {
+    return row.no_environment ? nullptr : std::getenv(environment_name(row.name).c_str());
   };
   for (const auto& row : rows) {
     if (row.name != "config") continue;
-    auto from_environment = environment("config");
+    auto from_environment = environment(row);
     std::string path = flags.contains("config")      ? flags["config"]
                        : from_environment != nullptr ? from_environment
                                                      : row.fallback;
@@ -142,7 +142,7 @@ proto::Result<Options> Options::parse(const std::vector<OptionRow>& rows, int ar
     }
   }
   for (const auto& row : rows) {
-    auto from_environment = environment(row.name);
+    auto from_environment = environment(row);
     bool given = true;
     if (auto flag = flags.find(row.name); flag != flags.end()) {
       options.values_[row.name] = flag->second;

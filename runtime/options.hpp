@@ -22,6 +22,8 @@ struct OptionRow {
   std::string fallback;  ///< default, as text
   std::string help;      ///< with the unit
   bool secret = false;   ///< not accepted on the command line: `ps` would show it
+  /// Not read from the environment, where its name means something else.
+  bool no_environment = false;
 };
 
 class Options {

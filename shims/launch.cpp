@@ -77,22 +77,23 @@ std::string in_search_path(const std::string& command, std::string_view path) {
 
 proto::Result<std::string> find_program(const std::string& command, const Environment& environment,
                                         const LaunchPlace& place, const std::string& directory) {
-  std::string found, looked;
+  std::string found, missing;
   if (command.find('/') != std::string::npos) {
-    found = command[0] == '/' ? command : directory + "/" + command;
-    if (!is_program(found)) looked = found, found.clear();
+    found = missing = command[0] == '/' ? command : directory + "/" + command;
+    if (!is_program(found)) found.clear();
   } else {
+    missing = command;
     for (const auto& [name, value] : environment) {
-      if (name == "PATH") found = in_search_path(command, value), looked = "PATH " + value;
+      if (name == "PATH") found = in_search_path(command, value), missing += " in PATH " + value;
     }
     if (found.empty()) found = in_search_path(command, place.program_directory);
-    looked += " and " + place.program_directory;
+    missing += " and " + place.program_directory;
   }
   if (!found.empty()) return found;
-  return proto::Error{
-      proto::Code::kTaskServiceFailed,
-      "no executable " + proto::printable(command) + " in " + looked +
-          " of this executor: install it there or correct the application's command"};
+  return proto::Error{proto::Code::kTaskServiceFailed,
+                      "no executable " + proto::printable(missing, 1000) +
+                          " where this executor is: install it there or correct the "
+                          "application's command"};
 }
 
 proto::Result<std::string> make_directory(const proto::Application& application,

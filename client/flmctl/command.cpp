@@ -36,8 +36,10 @@ std::optional<Kind> kind_of(std::string_view word) {
   return std::nullopt;
 }
 
-// One task, or all of a session.
-bool takes_task(const std::string& verb) { return verb == "watch" || verb == "logs"; }
+// A session, or one task of it as SESSION/N.
+bool takes_task(const std::string& verb) {
+  return verb == "view" || verb == "watch" || verb == "logs";
+}
 
 // `S/7` names task 7 of session S.
 void split_task(Target& target) {

@@ -106,7 +106,6 @@ std::string show_time(int64_t ms, int64_t now_ms) {
 }
 
 std::string to_json(const Value& value, int indent) { return dump(value, indent); }
-std::string to_json_line(const Value& value) { return dump(value, -1); }
 
 std::string show_rows(const List& rows, const std::vector<Column>& columns, Format format,
                       size_t width) {
@@ -153,6 +152,14 @@ std::string show_one(const Value& row, Format format) {
     }
   }
   return out;
+}
+
+std::string show_item(const Value& row, Format format) {
+  return format == Format::kYaml ? "---\n" + to_yaml(row) : dump(row, -1);
+}
+
+std::string show_message(const std::string& sentence, Format format) {
+  return is_data(format) ? show_item(Map{{"message", sentence}}, format) : sentence + "\n";
 }
 
 }  // namespace flame::flmctl

@@ -16,6 +16,8 @@ namespace flame::flmctl {
 
 enum class Format : uint8_t { kTable, kWide, kJson, kYaml, kName };
 proto::Result<Format> parse_format(std::string_view text);
+/// Data, not words for a person.
+inline bool is_data(Format format) { return format == Format::kJson || format == Format::kYaml; }
 
 /// How a column of a table is made from a row.
 struct Column {
@@ -34,12 +36,15 @@ std::string time_cell(const proto::Value& ms);
 
 std::string to_json(const proto::Value& value, int indent = 2);
 /// One JSON object per line.
-std::string to_json_line(const proto::Value& value);
 
 /// A listing in any of the formats.
 std::string show_rows(const proto::List& rows, const std::vector<Column>& columns, Format format,
                       size_t width);
 /// One thing with everything known about it: `key: value` lines, or its JSON or YAML.
 std::string show_one(const proto::Value& row, Format format);
+/// One of a stream of data: a line of JSON, or a document of YAML.
+std::string show_item(const proto::Value& row, Format format);
+/// What was done: a sentence, or an object with it as `message`.
+std::string show_message(const std::string& sentence, Format format);
 
 }  // namespace flame::flmctl

@@ -11,6 +11,7 @@
 #include "client/flmctl/supervisor_process.hpp"
 #include "client/flmctl/supervisor_redis.hpp"
 #include "client/flmctl/up.hpp"
+#include "client/flmctl/up_request.hpp"
 #include "client/flmctl/up_text.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/options.hpp"
@@ -94,6 +95,8 @@ int run_status(int argc, const char* const* argv) {
         runtime::options_help(rows()).c_str());
     return 0;
   }
+  if (auto words = no_words(options->positional()); !words)
+    return std::fprintf(stderr, "flmctl: %s\n", words.error().message.c_str()), tools::kExitUsage;
   std::string data = options->given("data") ? options->text("data") : ClusterFolder::default_path();
   auto folder = ClusterFolder::existing(data);
   auto status = folder ? look(*folder) : proto::Result<ClusterStatus>(folder.error());

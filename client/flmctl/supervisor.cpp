@@ -260,6 +260,8 @@ std::vector<std::string> Supervisor::executor_command(const std::string& name) c
   std::vector<std::string> command = {plan_.programs + "/flame-executor",
                                       "--broker",
                                       ports_of(plan_.settings.port).executors_endpoint(),
+                                      "--endpoint",  // FLAME_ENDPOINT may be another cluster's
+                                      ports_of(plan_.settings.port).clients_endpoint(),
                                       "--id",
                                       name,
                                       "--slots",

@@ -62,6 +62,14 @@ void add_why(Command& command, const Session& session, proto::Map& row) {
 
 }  // namespace
 
+proto::Map row_of(const proto::SessionInfo& info) {
+  const auto& c = info.counters;
+  return {{"id", info.session},   {"state", std::string(proto::name_of(info.state))},
+          {"tasks", c.tasks},     {"pending", c.pending},
+          {"running", c.running}, {"succeed", c.succeed},
+          {"failed", c.failed},   {"cancelled", c.cancelled}};
+}
+
 proto::Map row_of(const TaskStatus& task) {
   proto::Map row = {{"id", task.task}, {"state", to_string(task.state)}};
   if (task.attempt > 0) row.emplace_back("attempt", uint64_t{task.attempt});
@@ -98,7 +106,7 @@ proto::Map row_of(const TaskResult& result) {
 }
 
 std::string show_result(const TaskResult& result, Format format) {
-  if (format == Format::kJson) return to_json_line(row_of(result));
+  if (is_data(format)) return show_item(row_of(result), format);
   if (format == Format::kName) return std::to_string(result.task) + "\n";
   constexpr size_t kShown = 64 * 1024;
   return std::to_string(result.task) + "\t" + state_of(result) + "\t" +

@@ -10,6 +10,7 @@
 namespace flame::flmctl {
 
 /// id, state, attempt, executor, output or code and reason.
+proto::Map row_of(const proto::SessionInfo& info);
 proto::Map row_of(const TaskResult& result);
 /// Flat keys, only those that are known.
 proto::Map row_of(const TaskStatus& task);

@@ -220,6 +220,8 @@ int run_down(int argc, const char* const* argv) {
                 runtime::options_help(rows).c_str());
     return 0;
   }
+  if (auto status = no_words(options->positional()); !status)
+    return complain(status.error().message, tools::kExitUsage);
   std::string data = options->given("data") ? options->text("data") : ClusterFolder::default_path();
   auto nothing = [&] { return std::printf("Nothing runs in %s\n", data.c_str()), 0; };
   auto folder = ClusterFolder::existing(data);

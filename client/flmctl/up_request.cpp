@@ -92,6 +92,12 @@ std::string up_help() {
          runtime::options_help(rows());
 }
 
+proto::Status no_words(const std::vector<std::string>& words) {
+  if (words.empty()) return {};
+  return Error{Code::kBadRequest, "unexpected '" + proto::printable(words.front(), 60) +
+                                      "'; --data DIR names a folder, --help lists the options"};
+}
+
 std::string without_password(const std::string& url) {
   size_t start = url.find("://");
   if (start == url.npos) return url;
@@ -105,10 +111,7 @@ proto::Result<UpRequest> parse_up(int argc, const char* const* argv,
                                   const std::string& redis_environment) {
   auto options = runtime::Options::parse(rows(), argc, argv);
   if (!options) return options.error();
-  if (!options->positional().empty()) {
-    return Error{Code::kBadRequest,
-                 "unexpected '" + proto::printable(options->positional().front(), 60) + "'"};
-  }
+  if (auto status = no_words(options->positional()); !status) return status.error();
   UpRequest request{.data = options->text("data"),
                     .detach = options->flag("detach"),
                     .help = options->flag("help")};

@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/flmctl/supervisor_messages.hpp"
 #include "proto/error.hpp"
@@ -25,6 +26,8 @@ struct UpRequest {
 proto::Result<UpRequest> parse_up(int argc, const char* const* argv,
                                   const std::string& redis_environment);
 std::string up_help();
+/// Of up, down and status, which take options only.
+proto::Status no_words(const std::vector<std::string>& words);
 
 /// A URL as it may be shown: without user and password.
 std::string without_password(const std::string& url);

@@ -21,7 +21,7 @@ int run_cancel(Command& command) {
   auto done = command.ask<proto::Cancelled>(std::move(message));
   if (!done) return command.fail(done.error());
   auto format = command.format();
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (is_data(*format)) {
     proto::Map row = {{"pending", done->pending}, {"running", done->running}};
     std::fputs(show_one(row, *format).c_str(), stdout);
     return tools::kExitOk;

@@ -5,13 +5,14 @@
 
 #include <cstdio>
 
+#include "client/flmctl/tasks.hpp"
 #include "client/flmctl/verbs.hpp"
 
 namespace flame::flmctl {
 
 namespace {
-int say(const std::string& sentence) {
-  std::puts(sentence.c_str());
+int say(const Command& command, const std::string& sentence) {
+  std::fputs(show_message(sentence, *command.format()).c_str(), stdout);
   return tools::kExitOk;
 }
 
@@ -19,7 +20,7 @@ int hold(Command& command, proto::Hold hold) {
   auto target = command.target_with_id(Kind::kExecutor);
   if (!target) return command.fail_usage(target.error());
   auto ok = command.ask<proto::Ok>(proto::HoldExecutor{0, target->id, hold});
-  return ok ? say(ok->text) : command.fail(ok.error());
+  return ok ? say(command, ok->text) : command.fail(ok.error());
 }
 }  // namespace
 
@@ -29,8 +30,13 @@ int run_close(Command& command) {
   auto info = command.ask<proto::SessionInfo>(proto::CloseSession{0, target->id});
   if (!info) return command.fail(info.error());
   bool closed = info->state == proto::SessionState::kClosed;
-  return say("Session <" + info->session + "> " +
-             (closed ? "was closed." : "is closing: running tasks finish first."));
+  auto format = *command.format();
+  if (is_data(format)) {
+    std::fputs(show_one(row_of(*info), format).c_str(), stdout);
+    return tools::kExitOk;
+  }
+  return say(command, "Session <" + info->session + "> " +
+                          (closed ? "was closed." : "is closing: running tasks finish first."));
 }
 
 int run_delete(Command& command) {
@@ -39,7 +45,7 @@ int run_delete(Command& command) {
   auto ok =
       command.ask<proto::Ok>(proto::DeleteSession{0, target->id, command.options().flag("force")});
   if (!ok) return command.fail(ok.error());
-  return say(ok->text);  // the whole id, also of `last` and of a prefix
+  return say(command, ok->text);  // the whole id, also of `last` and of a prefix
 }
 
 int run_unregister(Command& command) {
@@ -50,7 +56,7 @@ int run_unregister(Command& command) {
     return command.fail(Command::with_next_step(ok.error(), "flmctl list application shows all"));
   }
   if (!ok) return command.fail(ok.error());
-  return say("Application <" + target->id + "> was unregistered.");
+  return say(command, "Application <" + target->id + "> was unregistered.");
 }
 
 int run_cordon(Command& command) { return hold(command, proto::Hold::kCordoned); }
@@ -60,7 +66,7 @@ int run_drain(Command& command) { return hold(command, proto::Hold::kDrained); }
 int run_recover(Command& command) {
   auto ok = command.ask<proto::Ok>(proto::Recover{0, command.options().flag("accept-loss")});
   if (!ok) return command.fail(ok.error());
-  return say(ok->text);
+  return say(command, ok->text);
 }
 
 }  // namespace flame::flmctl

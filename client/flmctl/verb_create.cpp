@@ -77,7 +77,7 @@ int run_create(Command& command) {
   if (!opened) return command.fail(opened.error());
   auto format = *command.format();
   const auto& info = opened->info;
-  if (format == Format::kJson || format == Format::kYaml) {
+  if (is_data(format)) {
     proto::Map row = {{"id", info.session},
                       {"state", std::string(proto::name_of(info.state))},
                       {"application", info.spec.application},

@@ -19,7 +19,7 @@ int run_logs(Command& command) {
   auto session = command.client().open_session(target->id);
   auto logs = session.logs(task);
   auto format = *command.format();
-  if (format == Format::kJson || format == Format::kYaml) {
+  if (is_data(format)) {
     proto::List rows;
     for (const auto& log : logs) {
       rows.push_back(proto::Map{{"executor", log.executor},

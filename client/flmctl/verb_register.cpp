@@ -53,7 +53,8 @@ int run_register(Command& command) {
       error.message = "application '" + application.name + "': " + error.message;
       return command.fail(error);
     }
-    std::printf("Application <%s> was registered.\n", application.name.c_str());
+    auto done = "Application <" + application.name + "> was registered.";
+    std::fputs(show_message(done, *command.format()).c_str(), stdout);
   }
   return tools::kExitOk;
 }

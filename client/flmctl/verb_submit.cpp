@@ -2,6 +2,7 @@
 // Copyright The Flame Authors
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "client/flmctl/stdin_feed.hpp"
@@ -29,10 +30,9 @@ void show_ids(const std::string& session, const std::vector<TaskRange>& ranges, 
   proto::List runs;
   uint64_t tasks = tasks_of(ranges);
   for (const auto& range : ranges) runs.push_back(to_string(proto::Run{range.first, range.count}));
-  if (format == Format::kJson) {
-    std::fputs(
-        to_json_line(proto::Map{{"session", session}, {"tasks", tasks}, {"ids", runs}}).c_str(),
-        stdout);
+  if (is_data(format)) {
+    proto::Map row = {{"session", session}, {"tasks", tasks}, {"ids", runs}};
+    std::fputs(show_item(row, format).c_str(), stdout);
   } else {
     for (const auto& run : runs) std::puts(run.text()->c_str());
   }
@@ -86,8 +86,10 @@ bool all_answered(Session& session, std::vector<TaskRange>& ranges) {
   _exit(tools::finish("flmctl", 128 + signal));
 }
 
-/// What the feed sent, all of it acknowledged. Ends the process if a signal comes first.
-std::vector<TaskRange> take_stdin(tools::Waiter& waiter, StdinFeed& feed, Format format) {
+/// What the feed sent, all of it acknowledged within `patience` of its end. Ends the process if a
+/// signal comes first.
+std::vector<TaskRange> take_stdin(tools::Waiter& waiter, StdinFeed& feed,
+                                  std::chrono::milliseconds patience, Format format) {
   int signal = 0;
   while (signal == 0 && !feed.ended()) signal = waiter.wait(kLook.count());
   if (signal == 0) feed.rethrow();
@@ -97,12 +99,28 @@ std::vector<TaskRange> take_stdin(tools::Waiter& waiter, StdinFeed& feed, Format
     if (signal != 0) feed.stop();
     all = all_answered(*feed.session(), ranges);
     if (all && signal == 0) return ranges;
+    patience -= std::min(kLook, patience);
+    if (patience.count() == 0 && signal == 0) return feed.session()->flush(patience);
     int another = waiter.wait(0);
     if (another != 0 && signal != 0) break;
     if (signal == 0) signal = another;
   }
   if (!all) ranges = feed.session()->acknowledged();
   end_interrupted(feed, signal, ranges, format);
+}
+
+/// What was given on the command line. What is acknowledged is shown also where the rest is not.
+std::vector<TaskRange> take_words(Session& session, const std::vector<std::string>& inputs,
+                                  std::chrono::milliseconds patience, Format format) {
+  Submitter submitter(session);
+  for (const auto& input : inputs) submitter.add(input);
+  submitter.hand_on();
+  try {
+    return session.flush(patience);
+  } catch (const flame::Error&) {
+    if (auto taken = session.acknowledged(); !taken.empty()) show_ids(session.id(), taken, format);
+    throw;
+  }
 }
 
 }  // namespace
@@ -120,12 +138,15 @@ int run_submit(Command& command) {
     if (wait) stream = session.results({.only_new = true});
     return session;
   };
+  auto patience = std::chrono::milliseconds::max();
+  if (command.options().given("timeout") && command.timeout_ms() > 0)
+    patience = std::chrono::milliseconds(command.timeout_ms());
   std::vector<TaskRange> ranges;
   if (from_stdin) {
     tools::Waiter waiter;
     StdinFeed feed(waiter, open);
     try {
-      ranges = take_stdin(waiter, feed, *command.format());
+      ranges = take_stdin(waiter, feed, patience, *command.format());
     } catch (const flame::Error&) {
       if (auto* opened = feed.session())
         show_ids(opened->id(), opened->acknowledged(), *command.format());
@@ -133,10 +154,8 @@ int run_submit(Command& command) {
     }
     waiter.release();
   } else {
-    Submitter submitter(open());
-    for (const auto& input : inputs) submitter.add(input);
-    submitter.hand_on();
-    ranges = session.flush();
+    open();
+    ranges = take_words(session, inputs, patience, *command.format());
   }
   show_ids(session.id(), ranges, *command.format());
   return wait ? wait_for_results(command, std::move(*stream), ranges) : int{tools::kExitOk};

@@ -65,7 +65,8 @@ int update_application(Command& command, const Target& target) {
   }
   auto ok = command.ask<proto::Ok>(proto::UpdateApplication{0, target.id, Value(changes)});
   if (!ok) return command.fail(ok.error());
-  std::printf("Application <%s> was updated.\n", target.id.c_str());
+  auto done_text = "Application <" + target.id + "> was updated.";
+  std::fputs(show_message(done_text, *command.format()).c_str(), stdout);
   return tools::kExitOk;
 }
 
@@ -80,8 +81,9 @@ int update_session(Command& command, const Target& target) {
   auto done = command.ask<proto::CommonData>(
       proto::UpdateCommon{0, target.id, 0, proto::Bytes::own(std::move(*common))});
   if (!done) return command.fail(done.error());
-  std::printf("Session <%s>: common data is version %llu.\n", target.id.c_str(),
-              static_cast<unsigned long long>(done->version));
+  auto text =
+      "Session <" + target.id + ">: common data is version " + std::to_string(done->version) + ".";
+  std::fputs(show_message(text, *command.format()).c_str(), stdout);
   return tools::kExitOk;
 }
 

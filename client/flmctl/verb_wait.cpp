@@ -31,12 +31,8 @@ tools::Failures read_failures(Session session, uint64_t count) {
 
 void show_status(const proto::SessionInfo& info, Format format) {
   const auto& c = info.counters;
-  if (format == Format::kJson || format == Format::kYaml) {
-    proto::Map row = {{"id", info.session},   {"state", std::string(proto::name_of(info.state))},
-                      {"tasks", c.tasks},     {"pending", c.pending},
-                      {"running", c.running}, {"succeed", c.succeed},
-                      {"failed", c.failed},   {"cancelled", c.cancelled}};
-    std::fputs(show_one(row, format).c_str(), stdout);
+  if (is_data(format)) {
+    std::fputs(show_one(row_of(info), format).c_str(), stdout);
     return;
   }
   std::printf("Session <%s>: %s succeed, %s failed, %s cancelled.\n", info.session.c_str(),

@@ -11,11 +11,12 @@ namespace flame::flmctl {
 namespace {
 
 std::string show_progress(const TaskProgress& progress, Format format) {
-  if (format == Format::kJson) {
-    return to_json_line(proto::Map{{"id", progress.task},
-                                   {"state", "Running"},
-                                   {"percent", progress.percent},
-                                   {"progress", progress.text}});
+  if (is_data(format)) {
+    proto::Map row = {{"id", progress.task},
+                      {"state", "Running"},
+                      {"percent", progress.percent},
+                      {"progress", progress.text}};
+    return show_item(row, format);
   }
   return std::to_string(progress.task) + "\tRunning\t" + std::to_string(progress.percent) + " % " +
          progress.text + "\n";
@@ -30,7 +31,9 @@ int watch_session(Command& command, const Target& target) {
   });
   auto stream = session.results({.only_new = true, .follow = true});
   tools::Failures failures;
-  while (auto result = stream.next()) {
+  bool bounded = command.options().given("timeout");
+  std::chrono::milliseconds time(command.timeout_ms());
+  while (auto result = bounded ? stream.next_for(time) : stream.next()) {
     std::fputs(show_result(*result, format).c_str(), stdout);
     std::fflush(stdout);
     if (!result->ok()) failures.add(failure_of(*result));
@@ -39,7 +42,7 @@ int watch_session(Command& command, const Target& target) {
 }
 
 std::string show_change(const TaskStatus& task, Format format) {
-  if (format == Format::kJson) return to_json_line(row_of(task));
+  if (is_data(format)) return show_item(row_of(task), format);
   std::string line = std::string(to_string(task.state));
   if (!task.executor.empty()) line += " on " + task.executor;
   if (task.attempt > 1) line += ", attempt " + std::to_string(task.attempt);
@@ -55,9 +58,11 @@ int watch_task(Command& command, const Target& target) {
   if (!id) return command.fail_usage(id.error());
   auto session = command.client().open_session(target.id);
   auto format = *command.format();
+  auto time = command.options().given("timeout") ? std::chrono::milliseconds(command.timeout_ms())
+                                                 : std::chrono::milliseconds::max();
   std::optional<TaskStatus> task;
   do {
-    task = session.watch(*id, task);
+    task = session.watch(*id, task, time);
     std::fputs(show_change(*task, format).c_str(), stdout);
     std::fflush(stdout);
   } while (!task->finished());

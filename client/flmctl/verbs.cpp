@@ -20,16 +20,23 @@ namespace {
 
 std::vector<OptionRow> none() { return {}; }
 
-const OptionRow kSessionRow = {"session", 's', "ID", "",
-                               "the session: id, unique prefix, or `last`"};
-const OptionRow kApplicationRow = {"application", 'a', "NAME", "", "the application"};
-const OptionRow kExecutorRow = {"executor", 'e', "ID", "", "the executor: id or unique prefix"};
+// What a verb is about is said to that call. FLAME_APPLICATION is the one of a service, which may
+// be a client too.
+OptionRow selector(std::string name, char letter, std::string argument, std::string help) {
+  return {.name = std::move(name),
+          .letter = letter,
+          .argument = std::move(argument),
+          .help = std::move(help),
+          .no_environment = true};
+}
+const OptionRow kSessionRow =
+    selector("session", 's', "ID", "the session: id, unique prefix, or `last`");
+const OptionRow kApplicationRow = selector("application", 'a', "NAME", "the application");
+const OptionRow kExecutorRow = selector("executor", 'e', "ID", "the executor: id or unique prefix");
 
 std::vector<OptionRow> selectors() {
-  return {kSessionRow,
-          kApplicationRow,
-          {"executor", 'e', "ID", "", "the executor"},
-          {"task", 't', "N", "", "the task of that number, of session -s"}};
+  return {kSessionRow, kApplicationRow, selector("executor", 'e', "ID", "the executor"),
+          selector("task", 't', "N", "the task of that number, of session -s")};
 }
 std::vector<OptionRow> of_session(std::vector<OptionRow> rows) {
   rows.insert(rows.begin(), kSessionRow);
@@ -40,10 +47,10 @@ std::vector<OptionRow> executor_options() { return {kExecutorRow}; }
 std::vector<OptionRow> application_options() { return {kApplicationRow}; }
 
 std::vector<OptionRow> list_options() {
-  return {{"session", 's', "", "", "sessions (also without any word)"},
-          {"application", 'a', "", "", "applications"},
-          {"executor", 'e', "", "", "executors that are connected"},
-          {"task", 't', "", "", "tasks of a session"},
+  return {selector("session", 's', "", "sessions (also without any word)"),
+          selector("application", 'a', "", "applications"),
+          selector("executor", 'e', "", "executors that are connected"),
+          selector("task", 't', "", "tasks of a session"),
           {"state", 0, "STATES", "",
            "tasks: pending, running, succeed, failed, cancelled; several with a comma"},
           {"limit", 0, "N", "1000", "tasks: at most so many"},
@@ -92,7 +99,7 @@ std::vector<OptionRow> update_options() {
           {"common-data", 'c', "FILE", "", "a session's new common data; - for stdin"}};
 }
 std::vector<OptionRow> task_options() {
-  return of_session({{"task", 't', "N", "", "only the task of that number"}});
+  return of_session({selector("task", 't', "N", "only the task of that number")});
 }
 std::vector<OptionRow> recover_options() {
   return {{"accept-loss", 0, "", "", "go on with what Redis has; lost tasks are reported by id"}};

@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{100};
 constexpr milliseconds kRequest{30'000};
+constexpr milliseconds kClose{3'000};  ///< whoever interrupts has waited enough
 
 /// Thrown by a signal; what is open is closed on the way out.
 struct Interrupted {};
@@ -76,16 +77,30 @@ proto::Error to_proto(const Error& error) {
   return {static_cast<proto::Code>(error.code()), error.what(), error.retry_after_ms()};
 }
 
+int close_interrupted(detail::ClientImpl& client, Session& session, tools::Waiter& waiter) {
+  waiter.release();
+  client.request_ms = kClose.count();
+  std::fprintf(stderr, "flmexec: closing session %s, for at most %s; another signal ends at once\n",
+               session.id().c_str(), tools::show_duration(kClose.count() * 1000).c_str());
+  const char* left = "still open";
+  try {
+    left = session.close().state == SessionState::kClosed ? "closed" : "closing";
+  } catch (const Error&) {  // it does not answer
+  }
+  std::fprintf(stderr, "flmexec: interrupted; session %s is %s\n", session.id().c_str(), left);
+  return tools::kExitInterrupted;
+}
+
 // Closing cancels what has not run, so that nothing goes on behind the user's back.
-int run_and_close(Session session, const Settings& settings, tools::Waiter& waiter) {
+int run_and_close(detail::ClientImpl& client, Session session, const Settings& settings,
+                  tools::Waiter& waiter) {
   int code = tools::kExitFailed;
   try {
     code = run_session(session, settings, waiter);
   } catch (const Error& error) {
     code = tools::fail("flmexec", to_proto(error));
   } catch (const Interrupted&) {
-    std::fprintf(stderr, "flmexec: interrupted; session %s is closed\n", session.id().c_str());
-    code = tools::kExitInterrupted;
+    return close_interrupted(client, session, waiter);
   }
   session.close();
   return code;
@@ -98,13 +113,13 @@ int run(const Settings& settings) {
   auto connected = tools::connect_to_broker("flmexec", settings.endpoint);
   if (!connected) return tools::fail("flmexec", connected.error());
   try {
-    auto client = detail::ClientImpl::wrap(
-        std::make_shared<detail::ClientImpl>(std::move(*connected), kRequest));
+    auto impl = std::make_shared<detail::ClientImpl>(std::move(*connected), kRequest);
+    auto client = detail::ClientImpl::wrap(impl);
     SessionOptions options;
     options.application = "flmexec";
     options.retention = "read";  // flmexec is the only reader
     options.reader = "flmexec";
-    return run_and_close(client.create_session(options), settings, waiter);
+    return run_and_close(*impl, client.create_session(options), settings, waiter);
   } catch (const Error& error) {
     return tools::fail("flmexec", to_proto(error));
   }

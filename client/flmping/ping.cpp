@@ -190,9 +190,11 @@ int run(const Settings& settings) {
   if (!stopped) count_executors(*connection, outcome);
   connection.reset();
   if (stopped) {
-    stopped->message +=
-        closed ? "; session " + outcome.session + " is closed"
-               : "; session " + outcome.session + " is still open: " + closed.error().message;
+    bool ends = closed && closed->state != proto::SessionState::kClosed;  // what runs is finished
+    stopped->message += "; session " + outcome.session +
+                        (!closed ? " is still open: " + closed.error().message
+                         : ends  ? " is closing"
+                                 : " is closed");
     return tools::fail("flmping", *stopped);
   }
   outcome.duration_us = ping->duration_us();

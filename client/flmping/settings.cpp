@@ -31,7 +31,9 @@ const std::vector<OptionRow>& rows() {
       {"resreq", 'r', "TEXT", "", "resources per instance (kept and shown, not acting yet)"},
       {"input-size", 0, "SIZE", "64", "bytes per input: 64, 1KiB, 1MiB"},
       {"output-size", 0, "SIZE", "64", "bytes per output"},
-      {"shim", 0, "KIND", "native", "how the service is reached: native, shell or grpc"},
+      // FLAME_SHIM is that of the service that asks.
+      {"shim", 0, "KIND", "native", "how the service is reached: native, shell or grpc", false,
+       true},
       {"durability", 0, "LEVEL", "stored",
        "what an acknowledgement means: memory, stored, synced, replicated"},
       {"latency", 0, "", "", "one task at a time, after 100 that are not counted"},
@@ -95,6 +97,13 @@ proto::Status read_choices(const runtime::Options& options, Settings& settings) 
   settings.durability = *level;
   settings.shim = options.text("shim");
   if (auto status = check_shim(settings.shim, kHasGrpc); !status) return status;
+  for (const char* name : {"duration", "memory", "output-size"}) {
+    if (settings.shim != "shell" || !options.given(name)) continue;
+    return Error{Code::kBadRequest, std::string("--") + name +
+                                        " is for the other shims: that of shell is /bin/cat, "
+                                        "which gives back its input"};
+  }
+  if (settings.shim == "shell") settings.output_size = settings.input_size;
   auto output = options.text("output");
   if (!output.empty() && output != "json") {
     return Error{Code::kBadRequest, "-o must be json, not '" + proto::printable(output, 40) + "'"};

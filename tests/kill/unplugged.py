@@ -126,6 +126,9 @@ def main():
         broker.argv.append("--insecure")
         other.move(world.processes["executor-2" if victim == "executor" else "client"])
         world.start()
+        told = world.http("/readyz")[1] + broker.log.read_text(errors="replace")
+        if "insecure: listens beyond loopback" not in told or "INSECURE: listens" not in told:
+            raise Failure(f"/readyz and the log do not both say that it is insecure: {told}")
         world.wait(world.busy, "tasks wait and run")
         world.wait(lambda: connected(world)["executor"] == 2, "both executors are there")
         pull_and_plug(world, other, victim)

@@ -167,6 +167,14 @@ def test_settings_that_do_not_exist_are_named_with_the_nearest(cluster, tmp_path
         assert done.code == 2 and f"did you mean '{nearest}'?" in done.err, done
 
 
+def test_an_address_beyond_loopback_must_be_asked_for(cluster):
+    for address in ("0.0.0.0", "10.0.0.1", "*", "somewhere.example"):
+        done = cluster.run("flame-broker", "--listen", f"{address}:0", "--ring-size", "0")
+        assert done.code == 1 and done.out == "", done
+        assert f"--listen {address} reaches beyond this machine" in done.err, done
+        assert "say --insecure" in done.err, done
+
+
 def test_a_broker_whose_port_is_taken_names_it(running):
     taken = int(running.file["endpoint"].rsplit(":", 1)[1])
     for port in (taken, taken - 1, taken - 80):  # for clients, for executors, for HTTP

@@ -16,6 +16,10 @@ def options_in(help_text):
 
 
 PROGRAMS = [["flame-broker"], ["flame-executor"], ["flame-autoscaler"], ["flmctl", "up"]]
+PROGRAMS += [["flmping"], ["flmexec"]]
+OF_EVERY_VERB = {"--output", "--endpoint", "--timeout"}
+SELECTORS = {"--session", "--application", "--executor", "--task"}
+ELSEWHERE = {"up", "down", "status", "scale"}  # sections of their own
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -25,6 +29,16 @@ def test_every_option_stands_on_the_page(cluster, program):
     assert len(found) >= 6, done
     assert {option for option in found if f"`{option}" not in PAGE} == set()
     assert all(len(line) <= 80 for line in done.out.splitlines()), done
+
+
+def test_every_verb_stands_on_the_page_with_its_options(cluster):
+    overview = cluster.flmctl("--help").out
+    verbs = set(re.findall(r"^  ([a-z]+) {2,}\S", overview, re.MULTILINE))
+    assert verbs >= {"list", "submit", "recover"} | ELSEWHERE, overview
+    for verb in verbs - ELSEWHERE:
+        rows = "\n".join(re.findall(rf"^\|[^\n]*`flmctl {verb}\b[^\n]*", PAGE, re.MULTILINE))
+        found = options_in(cluster.flmctl(verb, "--help").out) - OF_EVERY_VERB - SELECTORS
+        assert rows and {option for option in found if option not in rows} == set(), verb
 
 
 def test_the_page_has_no_option_that_does_not_exist(cluster):

@@ -135,6 +135,34 @@ def test_the_password_of_redis_stays_with_the_broker(cluster, locked):
     assert files_with(PASSWORD, cluster.data) == []
 
 
+@pytest.mark.parametrize("way", ["file", "config"])
+def test_a_broker_by_hand_has_the_password_from_a_file(cluster, locked, tmp_path, way):
+    secret, ready = tmp_path / "secret", tmp_path / "ready"
+    if way == "file":
+        secret.write_text(PASSWORD + "\n")
+        words, env = ["--redis-password-file", secret], {"FLAME_REDIS_URL": locked.shown}
+    else:
+        secret.write_text(f"redis-url: {locked.url}\n")
+        words, env = ["--config", secret], {}
+    words = ["flame-broker", "--listen", "127.0.0.1:0", "--ready-file", ready, *words]
+    words += ["--ring-dir", tmp_path, "--takeover-grace", "0"]
+    if way == "file":
+        secret.chmod(0o640)
+        done = cluster.run(*words, **env)
+        assert done.code == 1 and f"{secret} is readable by others; chmod 600 it" in done.err, done
+    secret.chmod(0o600)
+    log = (tmp_path / "log").open("w+")
+    broker = subprocess.Popen([*map(str, words)], env=cluster.env | env, stderr=log)
+    try:
+        wait_until(ready.exists, "it serves")
+        assert processes_with(PASSWORD, "cmdline") == processes_with(PASSWORD, "environ") == []
+    finally:
+        broker.terminate()
+        assert broker.wait(30) == 0
+        log.seek(0)
+        assert PASSWORD not in log.read()
+
+
 def descriptors_of(pid):
     return sorted(int(fd.name) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir())
 

@@ -152,10 +152,13 @@ def test_what_is_pending_when_the_cluster_stops_runs_after_the_next_start(cluste
 def test_clusters_do_not_see_each_other(make_cluster):
     one, two = make_cluster("one"), make_cluster("two")
     one.up()
-    two.up()
+    # As `up` of the first one says: export FLAME_ENDPOINT=...
+    two.up(FLAME_ENDPOINT=one.file["endpoint"])
     mine = ping(one, 10)
     assert [row["id"] for row in one.sessions()] == [mine["session"]]
     assert two.sessions() == []
+    told = two.run("flmexec", "-t", 1, "-c", "echo $FLAME_ENDPOINT")
+    assert told.out.strip() == two.file["endpoint"], told
 
 
 def test_without_a_cluster_the_tools_say_how_to_start_one(cluster):
@@ -171,5 +174,7 @@ def test_the_tools_find_the_default_cluster(tmp_path):
         assert done.code == 0, done
         assert cluster.run("flmping", "-t", 5).code == 0
         assert len(cluster.sessions()) == 1
+        # `up` takes no folder that depends on where it is called.
+        assert cluster.flmctl("list", XDG_STATE_HOME="relative").code == 0
     finally:
         cluster.down()

@@ -4,10 +4,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
 import pytest
+import yaml
 from conftest import wait_until
 
 MANIFEST = """
@@ -106,6 +108,48 @@ def test_lists_and_views_are_data(running):
     assert running.flmctl("view", "task", f"{session}/1", "-o", "json").json["output"] == "x"
     assert running.flmctl("list", "-o", "name").out == session + "\n"
     assert running.flmctl("list", "--all", "-o", "yaml").out.startswith("- id: ")
+
+
+def objects(text):
+    """One after the other, on a line or on several."""
+    decoder, found = json.JSONDecoder(), []
+    while text := text.strip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def test_every_verb_answers_in_the_format_that_was_asked_for(running, tmp_path):
+    manifest = tmp_path / "app.yaml"
+    manifest.write_text(MANIFEST)
+
+    def documents(form, *words):
+        done = running.flmctl(*words, "-o", form)
+        assert done.code == 0, (words, done)
+        return list(yaml.safe_load_all(done.out)) if form == "yaml" else objects(done.out)
+
+    for form in ("json", "yaml"):
+        (made,) = documents(form, "create", "-a", "echo")
+        assert len(documents(form, "register", "-f", manifest)) == 2
+        for words, shown in (
+            (["submit", "last", "a"], {"session": made["id"], "tasks": 1, "ids": ["1"]}),
+            (["wait", "last"], {"id": made["id"], "state": "Open", "succeed": 1}),
+            (["results", "last"], {"id": 1, "state": "Succeed", "output": "a"}),
+            (["watch", "last/1"], {"id": 1, "state": "Succeed"}),
+            (["cancel", "last"], {"pending": 0, "running": 0}),
+            (["update", "session", "last", "-c", manifest], {"message": None}),
+            (["close", "last"], {"id": made["id"], "state": "Closed", "tasks": 1}),
+            (["delete", "last"], {"message": f"Session <{made['id']}> was deleted."}),
+            (["update", "echo", "max_attempts=4"], {"message": None}),
+            (["cordon", "executor-1"], {"message": None}),
+            (["uncordon", "executor-1"], {"message": None}),
+            (["unregister", "upper"], {"message": None}),
+            (["recover"], {"message": None}),
+        ):
+            (row,) = documents(form, *words)
+            for name, value in shown.items():
+                assert row[name] == value or value is None and row[name], (words, row)
 
 
 def test_wrong_questions_have_clear_answers(running):
@@ -213,8 +257,8 @@ def test_flmping_in_its_other_forms(running):
     assert first.endswith("start to run <10> tasks in the session:")
     assert last.startswith("<10> tasks was completed in <")
     assert running.run("flmping", "-t", 50, "--latency", "-o", "json").json["succeeded"] == 50
-    for shim in ("shell", "grpc"):
-        done = running.run("flmping", "-t", 20, "--shim", shim, "-d", 1, "-o", "json")
+    for shim, more in (("shell", []), ("grpc", ["-d", 1])):
+        done = running.run("flmping", "-t", 20, "--shim", shim, *more, "-o", "json")
         assert (done.json["succeeded"], done.json["shim"]) == (20, shim), done
     # Kept with the session and given to the service, to which it says nothing.
     said = running.run("flmping", "-t", 3, "-c", "two\nlines", "--timeout", "20s", "-o", "json")
@@ -335,6 +379,23 @@ def test_an_interrupted_submit_tells_what_was_answered_from_what_was_only_sent(r
     assert "2 lines were taken; 1 more were sent, have no answer, and may be taken too" in err
 
 
+def test_a_submit_that_is_not_answered_is_given_up_after_its_timeout(running):
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    used = int(re.search(r"used_memory:(\d+)", running.redis("INFO", "memory"))[1])
+    running.redis("CONFIG", "SET", "maxmemory", int(used * 1.1))
+    wait_until(lambda: "submits are refused" in running.status["ready_text"], "it is busy")
+    try:
+        for words, stdin in ((["one"], ""), ([], "one\ntwo\n")):
+            words = ["submit", session, *words, "--timeout", "500ms"]
+            done = running.flmctl(*words, stdin=stdin, timeout=30)
+            assert (done.code, done.out) == (124, ""), done
+            assert "1 runs of tasks are not acknowledged yet" in done.err, done
+    finally:
+        running.redis("CONFIG", "SET", "maxmemory", "0")
+    wait_until(lambda: running.status["ready_text"] == "ok", "it takes submits again")
+    assert running.flmctl("submit", session, "x", "--wait").code == 0
+
+
 def test_a_refused_submit_still_says_what_was_taken_before(running):
     session, process = two_lines_taken(running)
     running.flmctl("close", session)
@@ -347,6 +408,26 @@ def test_flmexec_prints_outputs_in_order(running):
     assert (done.code, done.out) == (0, "".join(f"task {i}: it's\n" for i in range(1, 6))), done
     done = running.run("flmexec", "-t", 2, "-l", "python", "-c", "print('py')")
     assert (done.code, done.out) == (0, "py\npy\n"), done
+
+
+def test_a_watch_ends_after_its_timeout(running):
+    running.up("--executors", 0)
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    running.flmctl("submit", session, "x")
+    for target in (session, f"{session}/1"):
+        done = running.flmctl("watch", target, "--timeout", "300ms", timeout=30)
+        assert done.code == 124 and "in time" in done.err, done
+
+
+def test_a_service_may_use_the_tools_like_anybody(running):
+    """It has FLAME_APPLICATION, FLAME_SHIM and more, which are not said to the tools."""
+    session = running.flmctl("create", "-a", "echo").out.strip()
+    script = f"flmctl list -o name; flmctl submit {session} x; flmping -t 2 -o json"
+    done = running.run("flmexec", "-t", 1, "-c", script)
+    assert done.code == 0, done
+    names, _, report = done.out.partition("{")
+    assert session in names.split() and names.endswith("\n1\n"), done
+    assert json.loads("{" + report)["shim"] == "native"
 
 
 def test_a_failing_script_is_a_failed_task(running):

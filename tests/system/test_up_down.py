@@ -85,6 +85,11 @@ def test_executors_are_added_and_drained(running):
     assert running.names() == ["redis", "broker", "executor-1"]
     assert not alive(third)
     assert not (running.data / "run/executor-3.pid").exists()
+    listed = running.flmctl("list", "executor", "-o", "json").json
+    assert [row["id"] for row in listed] == ["executor-1"]
+    listed = running.flmctl("list", "executor", "--all", "-o", "json").json
+    states = {row["id"]: row["state"] for row in listed}
+    assert states == {"executor-1": "Connected", "executor-2": "Left", "executor-3": "Left"}
 
 
 def test_down_stops_everything_and_again_is_fine(running):
@@ -415,6 +420,13 @@ def test_a_mistyped_command_line_says_what_is_right(cluster, flags, named):
     done = cluster.flmctl("up", "--data", cluster.data, *flags)
     assert done.code == 2 and named in done.err
     assert not cluster.data.exists()
+
+
+@pytest.mark.parametrize("verb", ["down", "status"])
+def test_a_folder_without_its_flag_is_not_taken_for_the_default_one(running, verb):
+    done = running.flmctl(verb, "elsewhere", FLAME_DATA=str(running.data))
+    assert done.code == 2 and "unexpected 'elsewhere'; --data DIR" in done.err, done
+    assert running.state == "running"
 
 
 def environment(pid):

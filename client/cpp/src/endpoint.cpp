@@ -52,7 +52,7 @@ bool refused(const sockaddr* address, socklen_t size) {
 
 std::string default_cluster_folder() {
   std::string state = environment("XDG_STATE_HOME");
-  if (state.empty()) state = environment("HOME") + "/.local/state";
+  if (state.empty() || state[0] != '/') state = environment("HOME") + "/.local/state";
   return state + "/flame/default";
 }
 

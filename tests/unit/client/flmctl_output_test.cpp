@@ -46,6 +46,14 @@ TEST(Output, EmptyListingsAreStillListings) {
   EXPECT_EQ(show_rows({}, kColumns, Format::kTable, 0), "ID   Slots\n");
 }
 
+TEST(Output, OneOfAStreamIsALineOrADocument) {
+  Value row = Map{{"id", 7}};
+  EXPECT_EQ(show_item(row, Format::kJson), "{\"id\":7}\n");
+  EXPECT_EQ(show_item(row, Format::kYaml), "---\nid: 7\n");
+  EXPECT_EQ(show_message("done.", Format::kTable), "done.\n");
+  EXPECT_EQ(show_message("done.", Format::kJson), "{\"message\":\"done.\"}\n");
+}
+
 TEST(Output, BytesThatAreNoTextDoNoHarm) {
   Value row = Map{{"id", std::string("a\x1b[2J\xff")}};
   EXPECT_EQ(show_one(row, Format::kTable), "id: a\\x1b[2J\\xff\n");
@@ -147,7 +155,8 @@ TEST(Target, IsNamedInEveryWayThatTheHelpPromises) {
         Row{{"app", "echo"}, Kind::kApplication, "echo", ""},
         Row{{"-a", "echo"}, Kind::kApplication, "echo", ""},
         Row{{"executor", "e-1"}, Kind::kExecutor, "e-1", ""},
-        Row{{"-s", "x", "-t", "7"}, Kind::kTask, "x", "7"},
+        Row{{"-s", "x", "-t", "7"}, Kind::kTask, "x", "7"}, Row{{"x/7"}, Kind::kTask, "x", "7"},
+        Row{{"-a", "x/7"}, Kind::kApplication, "x/7", ""},
         Row{{"task", "x/7"}, Kind::kTask, "x", "7"}, Row{{"task", "x", "7"}, Kind::kTask, "x", "7"},
         Row{{"task", "x"}, Kind::kTask, "x", ""},
         Row{{"task", "-s", "x", "-t", "7"}, Kind::kTask, "x", "7"},

@@ -6,6 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <future>
+
 #include "flame/flame.hpp"
 #include "tests/unit/client/fake_broker.hpp"
 
@@ -88,6 +91,43 @@ TEST_F(SessionTest, SubmittingToAClosedSessionIsToldByTheFuture) {
   auto future = session.submit("x");
   EXPECT_EQ(code_of([&] { future.get(); }), Code::kWrongState);
   EXPECT_EQ(code_of([&] { future.id(); }), Code::kWrongState);
+}
+
+TEST_F(SessionTest, WhereSubmitWouldWaitTrySubmitSaysSo) {
+  broker.busy_submits = 1'000'000'000;
+  auto session = create();
+  const std::string input(200'000, 'x');  // a run of its own
+  std::vector<Future> futures;
+  while (auto future = session.try_submit(input)) {
+    futures.push_back(*future);
+    ASSERT_LE(futures.size(), 2 * 64u + 1) << "64 are on their way, 64 wait";
+  }
+  EXPECT_GE(futures.size(), 64u);
+  auto waits = std::async(std::launch::async, [&] { return session.submit(input).get(); });
+  EXPECT_EQ(broker.submits, 0u);
+  broker.busy_submits = 0;
+  EXPECT_EQ(waits.get(), input);
+  EXPECT_TRUE(wait_all(futures, 20s));
+  EXPECT_TRUE(session.try_submit(input)) << "there is room again";
+}
+
+TEST_F(SessionTest, ACallbackComesOnceWhetherTheResultIsThereOrNot) {
+  auto session = create();
+  std::atomic<int> calls{0};
+  auto count = [&](const TaskResult& result) { calls += result.output == "x" ? 1 : 100; };
+  auto future = session.submit("x");
+  future.then(count);
+  EXPECT_EQ(future.get(), "x");
+  future.then(count);
+  EXPECT_EQ(session.submit("y").get(), "y");  // behind it on the same thread
+  EXPECT_EQ(calls, 2);
+}
+
+TEST_F(SessionTest, OpenOrCreateDoesEither) {
+  SessionOptions options{.application = "app", .session = "mine"};
+  auto first = client.open_or_create_session(options);
+  EXPECT_EQ(first.submit("a").id(), 1u);
+  EXPECT_EQ(client.open_or_create_session(options).submit("b").id(), 2u);
 }
 
 TEST_F(SessionTest, TooLargeInputsAreRefusedHere) {

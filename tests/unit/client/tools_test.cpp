@@ -48,6 +48,17 @@ TEST(Terminal, TablesHaveNoBordersAndNoTrailingSpace) {
   EXPECT_EQ(tools::format_table({"ID", "State"}, {{"long-id", "Open"}}, 8), "ID\nlong-id\n");
 }
 
+TEST(Terminal, ColumnsOfATableMoveTogetherBeforeTheLastOnesAreCutOff) {
+  const std::vector<std::string> header = {"ID",      "State",   "App",    "Slots",  "Pending",
+                                           "Running", "Succeed", "Failed", "Created"};
+  const std::vector<std::vector<std::string>> row = {
+      {"flmping-a8Kx02", "Closed", "flmping", "1", "0", "0", "1000000", "0", "08:34:20"}};
+  EXPECT_EQ(tools::format_table(header, row, 80),
+            "ID             State  App     Slots Pending Running Succeed Failed Created\n"
+            "flmping-a8Kx02 Closed flmping 1     0       0       1000000 0      08:34:20\n");
+  EXPECT_EQ(tools::format_table(header, row, 100), tools::format_table(header, row, 0));
+}
+
 TEST(ExitCodes, FollowTheErrorsCode) {
   EXPECT_EQ(tools::exit_code_of(Code::kNotFound), 3);
   EXPECT_EQ(tools::exit_code_of(Code::kNoBroker), 5);
@@ -188,13 +199,16 @@ TEST(PingSettings, HaveTheManualsDefaultsAndUnits) {
   EXPECT_EQ(settings->timeout_ms, 60'000u);
   EXPECT_EQ(ping::common_data_of(*settings), "output-size=64\nduration-ms=0\nmemory=0\n");
   settings = ping_settings({"-t", "5", "--input-size", "1KiB", "--output-size=2MiB", "-d", "20",
-                            "-m", "64KiB", "-c", "x", "-o", "json", "--shim", "shell"});
+                            "-m", "64KiB", "-c", "x", "-o", "json"});
   ASSERT_TRUE(settings) << settings.error().message;
   EXPECT_EQ(settings->input_size, 1024u);
   EXPECT_EQ(ping::common_data_of(*settings),
             "output-size=2097152\nduration-ms=20\nmemory=65536\ncommon-data=x\n");
-  EXPECT_EQ(ping::application_of(*settings), "flmping-shell");
   EXPECT_TRUE(settings->json);
+  settings = ping_settings({"--input-size", "1KiB", "--shim", "shell"});
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(ping::application_of(*settings), "flmping-shell");
+  EXPECT_EQ(settings->output_size, 1024u) << "it gives back its input";
 }
 
 TEST(PingSettings, TheGrpcShimIsThereWhereItWasBuilt) {
@@ -216,6 +230,7 @@ TEST(PingSettings, WrongOnesAreNamed) {
        {Row{{"-t", "0"}, "--task-num"}, Row{{"--shim", "gprc"}, "--shim"},
         Row{{"--durability", "x"}, "--durability"}, Row{{"-o", "xml"}, "-o must"},
         Row{{"--input-size", "1GiB"}, "--input-size"}, Row{{"word"}, "word"},
+        Row{{"--shim", "shell", "-d", "5"}, "--duration is for the other shims"},
         Row{{"--latncy"}, "--latency"}, Row{{"--timeout", "soon"}, "--timeout"}}) {
     auto settings = ping_settings(row.words);
     ASSERT_FALSE(settings) << row.expected;

@@ -20,12 +20,14 @@ const std::vector<OptionRow> kRows = {
     {"slots", 's', "N", "4", "tasks at a time"},
     {"insecure", 0, "", "", "no keys"},
     {"redis-password", 0, "TEXT", "", "of Redis", true},
+    {.name = "application", .argument = "NAME", .help = "which", .no_environment = true},
 };
 
 class OptionsTest : public testing::Test {
  protected:
   ~OptionsTest() override {
-    for (auto name : {"FLAME_SLOTS", "FLAME_REDIS_URL", "FLAME_REDIS_PASSWORD", "FLAME_CONFIG"})
+    for (auto name : {"FLAME_SLOTS", "FLAME_REDIS_URL", "FLAME_REDIS_PASSWORD", "FLAME_CONFIG",
+                      "FLAME_APPLICATION"})
       unsetenv(name);
     for (const auto& file : files_) std::filesystem::remove(file);
   }
@@ -109,6 +111,13 @@ TEST_F(OptionsTest, ASecretIsTakenFromTheEnvironmentButNeverFromTheCommandLine) 
   EXPECT_EQ(text.find("hunter2"), std::string::npos);
   setenv("FLAME_REDIS_PASSWORD", "hunter2", 1);
   EXPECT_EQ(parse({})->text("redis-password"), "hunter2");
+}
+
+TEST_F(OptionsTest, WhatTheEnvironmentMeansOtherwiseIsNotReadFromIt) {
+  setenv("FLAME_APPLICATION", "the-one-of-a-service", 1);
+  EXPECT_EQ(parse({})->text("application"), "");
+  EXPECT_FALSE(parse({})->given("application"));
+  EXPECT_EQ(parse({"--application", "x"})->text("application"), "x");
 }
 
 TEST_F(OptionsTest, NumbersHaveARangeThatTheErrorNames) {

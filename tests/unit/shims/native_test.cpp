@@ -49,6 +49,26 @@ TEST_F(NativeShimTest, AnswersAFrameAndEntersAnotherSession) {
   nothing_else();
 }
 
+TEST_F(NativeShimTest, AServiceMayGetAllTasksOfAFrameAtOnce) {
+  launch_and_enter("batch");
+  shim_->invoke({frame(5, {"a", "fail", "b"})});
+  auto results = next<Results>();
+  EXPECT_THAT(outputs(results), ElementsAre("5 of 3", "", "7 of 3"));
+  ASSERT_EQ(results.failures.size(), 1u);
+  EXPECT_EQ(results.failures[0].index, 1u);
+  EXPECT_EQ(results.failures[0].reason, "asked to fail");
+  shim_->invoke({frame(8, {"a", "forget"})});
+  results = next<Results>();
+  ASSERT_EQ(results.failures.size(), 2u);
+  EXPECT_EQ(results.failures[1].reason, "on_batch returned 1 outputs for 2 tasks");
+  shim_->invoke({frame(10, {"throw", "a"})});
+  results = next<Results>();
+  ASSERT_EQ(results.failures.size(), 2u);
+  EXPECT_EQ(results.failures[0].reason, "the whole batch");
+  EXPECT_EQ(run_one("a", 12), "12 of 1") << "it goes on";
+  nothing_else();
+}
+
 TEST_F(NativeShimTest, TellsAServiceWhichTasksAreCancelled) {
   launch_and_enter();
   shim_->invoke({frame(7, {"until cancelled"})});

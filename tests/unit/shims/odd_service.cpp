@@ -10,6 +10,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -54,6 +56,20 @@ class Odd : public flame::Service {
       return std::string(std::strtoull(task.input.data() + 5, nullptr, 10), 'o');
     }
     return task.input;
+  }
+
+  std::optional<std::vector<flame::TaskOutput>> on_batch(
+      std::span<const flame::TaskContext> tasks) override {
+    if (mode_ != "batch") return std::nullopt;
+    if (tasks[0].input == "throw") throw std::runtime_error("the whole batch");
+    std::vector<flame::TaskOutput> outputs;
+    for (const auto& task : tasks) {
+      if (task.input == "forget") continue;
+      bool fails = task.input == "fail";
+      auto text = std::to_string(task.task) + " of " + std::to_string(tasks.size());
+      outputs.push_back(fails ? flame::TaskOutput::error("asked to fail") : text);
+    }
+    return outputs;
   }
 
   static std::string until_cancelled(const flame::TaskContext& task) {

@@ -16,8 +16,10 @@ _FALLBACK = "tcp://127.0.0.1:7700"
 
 
 def default_cluster_folder() -> pathlib.Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    base = pathlib.Path(state) if state else pathlib.Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME", "")
+    base = pathlib.Path(state)  # a relative one means nothing
+    if not base.is_absolute():
+        base = pathlib.Path.home() / ".local" / "state"
     return base / "flame" / "default"
 
 
