@@ -130,12 +130,16 @@ class ClientCore:
         """A Tick is due then; NEVER while nothing is."""
         if self._phase in (_Phase.REJECTED, _Phase.LEFT):
             return NEVER
-        at = self._requests.deadline(self.up)
-        if not self.up:
+        up = self._phase is _Phase.UP
+        at = self._requests.deadline(up) if self._requests else NEVER
+        if not up:
             return min(at, self._hello_at_us)
         at = min(at, self._beat_at_us, self._heard_at_us + self._lease_us)
         for session in self._sessions.values():
-            at = min(at, session.submits.deadline(), session.results.deadline())
+            if session.results.ack_at_us < at:
+                at = session.results.ack_at_us
+            if session.submits.due_at_us < at and session.synced:
+                at = session.submits.due_at_us
         return at
 
     @property
@@ -173,22 +177,24 @@ class ClientCore:
         if self._phase in (_Phase.REJECTED, _Phase.LEFT):
             return
         now_us = self._now_us
-        if self._requests:
+        anything_asked = bool(self._requests)
+        if anything_asked:
             down = NO_ERROR if self.up else self.not_connected()
             self._answer_all(self._requests.expire(now_us, down))
         if self._phase is not _Phase.UP:
             if now_us >= self._hello_at_us:
                 self._say_hello()
             return
-        if self._requests:
+        if anything_asked:
             for message in self._requests.due(now_us):
                 self._send(message)
         for uid, session in self._sessions.items():
             if not session.synced:
                 continue
-            for submit in session.submits.due(now_us):
-                self._send(submit)
-            if session.results.deadline() <= now_us:
+            if session.submits.due_at_us <= now_us:
+                for submit in session.submits.due(now_us):
+                    self._send(submit)
+            if session.results.ack_at_us <= now_us:
                 self._send(m.ResultsAck(uid, session.results.take_ack()))
         if now_us >= self._beat_at_us:
             self._beat_at_us = now_us + self._beat_us
