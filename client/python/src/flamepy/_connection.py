@@ -88,8 +88,8 @@ class SessionListener:
     return quickly, and may call the connection's functions that do not wait."""
 
     def next_run(self) -> OutgoingRun | None:
-        """The submit window has room. After nothing it is asked again only after another call of
-        this listener, or when wake() was called."""
+        """The submit window has room. After nothing it is asked again only when wake() was
+        called."""
         return None
 
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None: ...
@@ -116,6 +116,9 @@ class _Attached:
         self.listener = listener
         self.in_window: dict[int, int] = {}  # ticket -> bytes of the runs that are not answered
         self.window_bytes = 0
+
+    def left_window(self, ticket: int) -> None:
+        self.window_bytes -= self.in_window.pop(ticket, 0)
 
 
 class _Box:
@@ -366,9 +369,9 @@ class Connection:
             if self._deadline_us <= self._now_us:
                 self._feed(Tick())
             self._take_commands()
-            self._pull()
             self._perform_all()
-            self._note_why_not_up()
+            if not self._core.up:
+                self._note_why_not_up()
             if not self._stopping:  # nobody wakes us any more
                 self._turn()
         self._end()
@@ -385,8 +388,10 @@ class Connection:
                 if descriptor == self._socket_fd:
                     readable = True
                 else:
-                    with contextlib.suppress(BlockingIOError):
+                    try:
                         self._wake_in.recv(4096)
+                    except BlockingIOError:
+                        pass
         self._now_us = _clock_us()
         if readable:
             self._drain_socket()
@@ -417,8 +422,6 @@ class Connection:
         self._feed(event._replace(ticket=self._last_ticket))
 
     def _note_why_not_up(self) -> None:
-        if self._core.up:
-            return
         with self._state:
             self._why_not = self._core.not_connected()
 
@@ -426,59 +429,56 @@ class Connection:
         self._signalled = False
         while self._posted:
             self._posted.popleft()()
-        while self._woken:
-            self._ready.add(self._woken.popleft())
 
     def _pull(self) -> None:
-        if not self._ready:
-            return
+        while self._woken:
+            self._ready.add(self._woken.popleft())
         for uid in list(self._ready):
             attached = self._sessions.get(uid)
-            if attached is not None:
-                self._pull_from(uid, attached)
-                full = not self._core.has_room(uid) or attached.window_bytes >= _WINDOW_BYTES
-                if full:
-                    continue  # asked again as soon as there is room
-            self._ready.discard(uid)
+            if attached is None or self._pull_from(uid, attached):
+                self._ready.discard(uid)
 
-    def _pull_from(self, uid: int, attached: _Attached) -> None:
+    def _pull_from(self, uid: int, attached: _Attached) -> bool:
+        """False: the window is full; asked again as soon as there is room."""
         while self._core.has_room(uid) and attached.window_bytes < _WINDOW_BYTES:
             run = attached.listener.next_run()
             if run is None:
-                return
+                return True
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
             self._feed(SubmitRun(uid, run.ticket, run.count, run.payload))
-
-    def _left_window(self, uid: int, ticket: int) -> None:
-        attached = self._sessions.get(uid)
-        if attached is not None:
-            attached.window_bytes -= attached.in_window.pop(ticket, 0)
+        return False
 
     def _drain_socket(self) -> None:
+        dealer = self._socket
         for _ in range(_RECEIVE_BURST):
             # Not recv_multipart, which takes a third more.
             try:
-                frames = [self._socket.recv(_NOBLOCK)]
+                frames = [dealer.recv(_NOBLOCK)]
             except zmq.Again:
                 return
-            while self._socket.getsockopt(zmq.RCVMORE):
-                frames.append(self._socket.recv(_NOBLOCK))
-            # What does not decode counts as lost: the sequence shows the gap and the link is made
-            # anew.
-            with contextlib.suppress(BadFrame):
-                self._feed(Received(decode(frames)))
+            while dealer.getsockopt(zmq.RCVMORE):
+                frames.append(dealer.recv(_NOBLOCK))
+            try:
+                decoded = decode(frames)
+            except BadFrame:
+                pass  # counts as lost: the sequence shows the gap and the link is made anew
+            else:
+                self._feed(Received(decoded))
             if not self._readable():
                 return
         self._look = True
 
     def _perform_all(self) -> None:
         """Actions may cause events and so further actions, at the end of the list."""
-        while self._actions:
+        while True:
+            if self._woken or self._ready:
+                self._pull()
+            if not self._actions:
+                return
             actions, self._actions = self._actions, []
             for action in actions:
                 self._PERFORMERS[type(action)](self, action)
-            self._pull()
 
     def _open_socket(self, _: OpenSocket) -> None:
         if self._socket is not None:
@@ -531,27 +531,24 @@ class Connection:
 
     def _listener(self, uid: int) -> SessionListener | None:
         attached = self._sessions.get(uid)
-        if attached is None:
-            return None
-        self._ready.add(uid)  # what it hears may give it something to submit
-        return attached.listener
+        return None if attached is None else attached.listener
 
     def _submitted(self, submitted: Submitted) -> None:
-        self._left_window(submitted.uid, submitted.ticket)
-        listener = self._listener(submitted.uid)
-        if listener is not None:
-            listener.on_submitted(submitted.ticket, submitted.run, submitted.level)
+        attached = self._sessions.get(submitted.uid)
+        if attached is not None:
+            attached.left_window(submitted.ticket)
+            attached.listener.on_submitted(submitted.ticket, submitted.run, submitted.level)
 
     def _submit_failed(self, failed: SubmitFailed) -> None:
-        self._left_window(failed.uid, failed.ticket)
-        listener = self._listener(failed.uid)
-        if listener is not None:
-            listener.on_submit_failed(failed.ticket, failed.error)
+        attached = self._sessions.get(failed.uid)
+        if attached is not None:
+            attached.left_window(failed.ticket)
+            attached.listener.on_submit_failed(failed.ticket, failed.error)
 
     def _deliver(self, deliver: Deliver) -> None:
         results = deliver.results
-        listener = self._listener(results.uid)
-        if listener is not None and listener.on_results(results):
+        attached = self._sessions.get(results.uid)
+        if attached is not None and attached.listener.on_results(results):
             self._feed(Consumed(results.uid, results.index + 1))
 
     def _trimmed(self, trimmed: Trimmed) -> None:

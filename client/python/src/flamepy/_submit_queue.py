@@ -38,6 +38,7 @@ class SubmitQueue:
         self._open_kind: object = None
         self._bytes = 0
         self._taker_sleeps = True
+        self._waits_for_room = 0  # threads
         self._closed: Error | None = None
 
     def add(
@@ -104,7 +105,11 @@ class SubmitQueue:
 
         # The I/O thread makes the room: a callback that submits must not wait for it.
         if may_block and not room() and self._may_block():
-            self._room.wait_for(room)
+            self._waits_for_room += 1
+            try:
+                self._room.wait_for(room)
+            finally:
+                self._waits_for_room -= 1
         if self._closed is not None:
             raise exception_of(self._closed)
 
@@ -123,7 +128,8 @@ class SubmitQueue:
             if state is self._open:
                 self._open = None
             self._bytes -= state.bytes
-            self._room.notify_all()
+            if self._waits_for_room:
+                self._room.notify_all()
         inputs = state.seal()
         return state, pack_elements(inputs) if payload is None else payload
 
