@@ -106,7 +106,13 @@ class FutureTable:
 
     def _settle(self, results: Results) -> int:
         """How many of its tasks have futures here."""
-        first, end = results.run.first, results.run.end
+        first, count = results.run
+        state = self._waiting.get(first)
+        if state is not None and state.count == count:  # as it was submitted: most are
+            self._give(state, first, outputs_of(results))
+            self._compact()
+            return count
+        end = first + count
         at = max(0, bisect_right(self._firsts, first) - 1)
         outputs: list[Any] = []
         known = 0
@@ -117,11 +123,14 @@ class FutureTable:
                 continue
             outputs = outputs or outputs_of(results)
             known += min(end, state.first + state.count) - max(first, state.first)
-            state.take(first, outputs)
-            if state.left == 0:
-                self._waiting.pop(state.first, None)
+            self._give(state, first, outputs)
         self._compact()
         return known
+
+    def _give(self, state: RunState, first: int, outputs: list[Any]) -> None:
+        state.take(first, outputs)
+        if state.left == 0:
+            self._waiting.pop(state.first, None)
 
     def _compact(self) -> None:
         if len(self._firsts) > 2 * len(self._waiting) + _COMPACT_FROM:

@@ -163,8 +163,9 @@ class RunState:
             fresh = before.count(None) - part.count(None)
             self.outputs[at:end] = part
             self.left -= fresh
-            self.failed += sum(type(output) is Error for output in part) if fresh else 0
-            finished = self._finished_watches(at, end)
+            if fresh:
+                self.failed += list(map(type, part)).count(Error)
+            finished = self._finished_watches(at, end) if self.watches else []
             if self._waiting:
                 _wake(self._waiting)
             if self.refusal is not None and self._waiting_for_id:
@@ -195,8 +196,6 @@ class RunState:
             self._put(begin - self.first, [lost] * (end - begin))
 
     def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, Any]]:
-        if not self.watches:
-            return []
         assert self.outputs is not None
         found = []
         for index, watch in self.watches.items():
@@ -241,12 +240,12 @@ class RunState:
         if self.owner is not None:
             self.owner.check_wait()
         until = None if timeout is None else time.monotonic() + timeout
-        while True:
+        while not condition():
             mine = threading.Lock()
             mine.acquire()
             with self._lock:
                 if condition():
-                    return True
+                    break
                 waiting = self._line(for_id)
                 waiting.append(mine)
             left = -1 if until is None else max(0.0, until - time.monotonic())
@@ -255,6 +254,7 @@ class RunState:
                     if mine in waiting:
                         waiting.remove(mine)
                     return condition()
+        return True
 
     def _line(self, for_id: bool) -> list[Any]:
         if for_id:

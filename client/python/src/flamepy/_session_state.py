@@ -149,7 +149,8 @@ class AttachedSession(SessionListener):
             self._tell_drained()
         stream = self._live_stream()
         if stream is None or results.index < self._stream_from:
-            self._detach_when_over()
+            if self._closed_at is not None:
+                self._detach_when_over()
             return True
         stream.push(results)
         return False
