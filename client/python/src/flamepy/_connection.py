@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """The shell around ClientCore: one thread that owns the socket and the core. Others reach it
-through a queue and a socket pair; what it has to say it says through listeners, on its own
+through a queue and a pipe; what it has to say it says through listeners, on its own
 thread."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
+import io
 import os
 import secrets
 import select
 import signal
-import socket
 import threading
 import time
 import weakref
@@ -154,9 +153,7 @@ class Connection:
         """In a child of the process that connected: nothing here runs there."""
         self.unusable = False
         """Closed or forked."""
-        self._wake_out, self._wake_in = socket.socketpair()
-        self._wake_out.setblocking(False)
-        self._wake_in.setblocking(False)
+        self._wake_in, self._wake_out = _pipe()
         self._signalled = False
         self._posted: deque[Callable[[], None]] = deque()
         self._woken: deque[int] = deque()
@@ -173,6 +170,8 @@ class Connection:
         # descriptor shows changes only, so what is there already is asked for before each wait.
         self._poller = select.poll()
         self._socket_fd = -1
+        self._woke = False
+        """What wakes is to be read."""
         self._look = True
         """The descriptor may say nothing of what is there: a send takes its signal too."""
         self._deadline_us = 0
@@ -354,8 +353,10 @@ class Connection:
         if self._signalled:
             return
         self._signalled = True
-        with contextlib.suppress(OSError):
-            self._wake_out.send(b"\0")
+        try:
+            self._wake_out.write(b"\0")
+        except ValueError:
+            return  # closed
 
     # ---- the I/O thread --------------------------------------------------------------------------
 
@@ -378,6 +379,9 @@ class Connection:
 
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""
+        if self._woke:  # after what it was for is done, but before the queues are asked again
+            self._woke = False
+            self._wake_in.read(4096)
         at_us = self._deadline_us = self._core.next_deadline()
         waits = not (self._posted or self._woken)
         readable = (self._look or not waits) and self._readable()
@@ -388,10 +392,7 @@ class Connection:
                 if descriptor == self._socket_fd:
                     readable = True
                 else:
-                    try:
-                        self._wake_in.recv(4096)
-                    except BlockingIOError:
-                        pass
+                    self._woke = True
         self._now_us = _clock_us()
         if readable:
             self._drain_socket()
@@ -619,6 +620,15 @@ class Connection:
 _POLLIN = int(zmq.POLLIN)
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+
+def _pipe() -> tuple[io.FileIO, io.FileIO]:
+    """To read from and to write to, without waiting. Objects, for what is written to a closed one
+    must not go to whoever has its number now."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return io.FileIO(ends[0], "r"), io.FileIO(ends[1], "w")
 
 
 def _clock_us() -> int:
