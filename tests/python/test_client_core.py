@@ -9,7 +9,6 @@ from flamepy._core import events as e
 from flamepy._core.client_core import ClientConfig, ClientCore
 from flamepy._core.result_cursor import ACK_BYTES
 from flamepy._proto import messages as m
-from flamepy._proto.codec import Decoded
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.link import Link
 
@@ -37,7 +36,7 @@ class World:
         return self.on(e.Tick())
 
     def hear(self, message):
-        return self.on(e.Received(Decoded(self.broker.next(), message)))
+        return self.on(e.Received(self.broker.next(), message))
 
     def welcome(self, epoch="", serving=True):
         return m.Welcome(lineage=self.lineage, epoch=epoch, serving=serving)
@@ -188,8 +187,8 @@ def test_messages_of_an_old_link_are_dropped(world):
     world.connect()
     old = world.broker
     world.break_link()
-    assert world.on(e.Received(Decoded(old.next(), m.Beat()))) == []
-    assert world.on(e.Received(Decoded(old.next(), m.Resync("?")))) == []
+    assert world.on(e.Received(old.next(), m.Beat())) == []
+    assert world.on(e.Received(old.next(), m.Resync("?"))) == []
     assert world.hear(world.welcome()) == ["up"]
 
 
@@ -277,8 +276,8 @@ def test_resync_leads_to_a_new_link_with_the_same_requests(world):
     world.connect()
     world.on(e.Request(1, SESSIONS))
     world.on(e.Request(2, m.CreateSession(0, "app-drawn1"), drawn_name=True))
-    resync = Decoded(m.Envelope(world.broker.id, 0), m.Resync("who are you"))
-    assert world.on(e.Received(resync)) == ["down"]
+    resync = e.Received(m.Envelope(world.broker.id, 0), m.Resync("who are you"))
+    assert world.on(resync) == ["down"]
     assert world.after_ms(1) == ["client_hello"]
     assert world.said_lineage == "A"
     assert world.hear(world.welcome()) == ["up", "list", "create_session or open"]

@@ -37,7 +37,6 @@ from flamepy._core.events import (
     Lost,
     OpenSocket,
     Progressed,
-    Received,
     Rejected,
     Request,
     Send,
@@ -184,6 +183,7 @@ class Connection:
         self._sessions: dict[int, _Attached] = {}
         self._ready: set[int] = set()  # sessions whose listener may have a run
         self._now_us = 0
+        self._own_thread = 0
         # A daemon: a program that forgets to close must end; `_close_all` says goodbye for it.
         self._thread = threading.Thread(target=self._run, name="flamepy", daemon=True)
         self._thread.start()
@@ -217,7 +217,7 @@ class Connection:
             )
 
     def on_own_thread(self) -> bool:
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self._own_thread
 
     def wait_until_up(self, timeout: float) -> Welcome:
         self.check()
@@ -361,6 +361,7 @@ class Connection:
     # ---- the I/O thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._own_thread = threading.get_ident()
         # The program's signals are none of our threads' business (libzmq's inherit this mask).
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._context = zmq.Context()
@@ -461,11 +462,11 @@ class Connection:
             while dealer.getsockopt(zmq.RCVMORE):
                 frames.append(dealer.recv(_NOBLOCK))
             try:
-                decoded = decode(frames)
+                received = decode(frames)
             except BadFrame:
                 pass  # counts as lost: the sequence shows the gap and the link is made anew
             else:
-                self._feed(Received(decoded))
+                self._feed(received)
             if not self._readable():
                 return
         self._look = True

@@ -42,7 +42,7 @@ def outputs_of(results: Results) -> list[Any]:
         failure = results.exceptions[0]
         return [Error(failure.code, failure.reason)] * count
     try:
-        outputs: list[Any] = list(unpack_elements(results.payload, count))
+        outputs: list[Any] = unpack_elements(results.payload, count)
     except BadElements as error:
         return [
             Error(Code.BAD_FRAME, f"the broker sent results that do not decode: {error}")

@@ -240,12 +240,12 @@ class RunState:
         if self.owner is not None:
             self.owner.check_wait()
         until = None if timeout is None else time.monotonic() + timeout
-        while not condition():
+        while True:
             mine = threading.Lock()
             mine.acquire()
             with self._lock:
                 if condition():
-                    break
+                    return True
                 waiting = self._line(for_id)
                 waiting.append(mine)
             left = -1 if until is None else max(0.0, until - time.monotonic())
@@ -254,7 +254,8 @@ class RunState:
                     if mine in waiting:
                         waiting.remove(mine)
                     return condition()
-        return True
+            if condition():
+                return True
 
     def _line(self, for_id: bool) -> list[Any]:
         if for_id:

@@ -31,6 +31,7 @@ from flamepy._submit_queue import SubmitQueue
 class AttachedSession(SessionListener):
     def __init__(self, connection: Connection, info: SessionInfo) -> None:
         self.connection = connection
+        self.check_wait = connection.check_wait
         self.info = info
         self.uid = info.uid
         self.reader = ""
@@ -56,9 +57,6 @@ class AttachedSession(SessionListener):
         self.detached = False
 
     # ---- any thread ------------------------------------------------------------------------------
-
-    def check_wait(self) -> None:
-        self.connection.check_wait()
 
     def need_results(self) -> None:
         """Before the first submit: its results are at or behind what is done now."""

@@ -261,7 +261,7 @@ class ClientCore:
         self._actions.append(Send(self._link.next(), message))
 
     def _on_received(self, event: Received) -> bool:
-        envelope, message = event.decoded
+        envelope, message = event
         if envelope.link != self._link.id or self._link.id == 0:
             return False  # of an older link
         # Resync and refusals of a hello come from a broker that does not know the link, so it

@@ -31,8 +31,8 @@ class Tick(NamedTuple):
     """A deadline passed (or may have: it does no harm)."""
 
 
-class Received(NamedTuple):
-    decoded: Decoded
+Received = Decoded
+"""A message came."""
 
 
 class SendFailed(NamedTuple):

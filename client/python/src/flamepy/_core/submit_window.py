@@ -38,6 +38,8 @@ class Refused(NamedTuple):
 
 
 class _Entry:
+    __slots__ = ("in_flight", "number", "run")
+
     def __init__(self, number: int, run: SubmitRun) -> None:
         self.number = number
         self.run = run
