@@ -385,8 +385,10 @@ class Connection:
             self._wake_in.read(4096)
         at_us = self._deadline_us = self._core.next_deadline()
         waits = not (self._posted or self._woken)
-        readable = (self._look or not waits) and self._readable()
-        self._look = False
+        readable = False
+        if self._look or not waits:
+            self._look = False
+            readable = self._readable()
         if waits and not readable:
             wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
             for descriptor, _ in self._poller.poll(wait_ms):
@@ -399,7 +401,7 @@ class Connection:
             self._drain_socket()
 
     def _readable(self) -> bool:
-        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & _POLLIN != 0
+        return self._socket is not None and self._socket.getsockopt(_EVENTS) & _POLLIN != 0
 
     def _end(self) -> None:
         self._feed(Leave())
@@ -452,22 +454,22 @@ class Connection:
         return False
 
     def _drain_socket(self) -> None:
-        dealer = self._socket
+        receive, option = self._socket.recv, self._socket.getsockopt
         for _ in range(_RECEIVE_BURST):
             # Not recv_multipart, which takes a third more.
             try:
-                frames = [dealer.recv(_NOBLOCK)]
+                frames = [receive(_NOBLOCK)]
             except zmq.Again:
                 return
-            while dealer.getsockopt(zmq.RCVMORE):
-                frames.append(dealer.recv(_NOBLOCK))
+            while option(_RCVMORE):
+                frames.append(receive(_NOBLOCK))
             try:
                 received = decode(frames)
             except BadFrame:
                 pass  # counts as lost: the sequence shows the gap and the link is made anew
             else:
                 self._feed(received)
-            if not self._readable():
+            if not option(_EVENTS) & _POLLIN:
                 return
         self._look = True
 
@@ -619,6 +621,8 @@ class Connection:
 
 # The enumerations of pyzmq take longer to combine than a message to send.
 _POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
+_RCVMORE = int(zmq.RCVMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 

@@ -79,11 +79,9 @@ class ResultCursor:
         while self._consumed < end:
             self._unacknowledged_bytes += self._sizes.popleft()
             self._consumed += 1
-        if self._consumed == self._acknowledged:
-            return
         if self._unacknowledged_bytes >= ACK_BYTES:
             self.ack_at_us = now_us
-        elif self.ack_at_us == NEVER:
+        elif self.ack_at_us == NEVER and self._consumed > self._acknowledged:
             self.ack_at_us = now_us + ACK_DELAY_US
 
     def anything_to_ack(self) -> bool:

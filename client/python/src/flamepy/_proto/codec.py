@@ -53,16 +53,15 @@ class _Shape(NamedTuple):
 
 def encode(envelope: Envelope, message: Message) -> list[bytes]:
     """The frames: header and, where the message has one, payload."""
-    kind = type(message)
-    fields: Sequence[Any] = message
-    frames = []
-    if _SHAPES[TYPE_OF[kind]].payload:
-        fields = message[:-1]
-        frames.append(message[-1])
-    header = msgpack.packb(
-        (PROTOCOL_MAJOR, TYPE_OF[kind], *envelope, *fields), unicode_errors="surrogateescape"
-    )
-    return [cast(bytes, header), *frames]
+    number = TYPE_OF[type(message)]
+    if _SHAPES[number].payload:
+        *fields, payload = message
+        return [_pack_header((PROTOCOL_MAJOR, number, *envelope, *fields)), payload]
+    return [_pack_header((PROTOCOL_MAJOR, number, *envelope, *message))]
+
+
+def _pack_header(items: tuple[Any, ...]) -> bytes:
+    return cast(bytes, msgpack.packb(items, unicode_errors="surrogateescape"))
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
@@ -140,7 +139,7 @@ def _read_run(value: Any) -> Run:
         first, count = value
         if type(first) is type(count) is int:
             if 0 <= first <= _RUN_NUMBER_MAX and 0 <= count <= _RUN_NUMBER_MAX:
-                return Run(first, count)
+                return tuple.__new__(Run, value)
             raise BadFrame("a run beyond every limit")
     raise BadFrame(f"{_shown(value)} where a run belongs")
 
