@@ -314,7 +314,7 @@ def test_busy_is_retried_with_the_same_number(world):
 def test_submit_to_an_unknown_session_fails(world):
     world.connect()
     assert world.on(e.SubmitRun(9, 11, 5, b"")) == ["submit 11 failed gone"]
-    assert not world.core.has_room(9)
+    assert not world.core.room(9)
 
 
 def test_after_a_new_link_everything_is_said_again(world):
@@ -380,7 +380,7 @@ def test_a_deleted_session_fails_what_is_held(world):
         "submit 11 failed not_found",
         "watch failed not_found",
     ]
-    assert not world.core.has_room(7)
+    assert not world.core.room(7)
 
 
 def test_another_session_of_the_same_name_is_not_ours(world):
@@ -400,7 +400,7 @@ def test_who_waits_for_results_of_a_deleted_session_is_told(world):
         "submit 1 failed gone",
         "watch failed gone",
     ]
-    assert not world.core.has_room(7)
+    assert not world.core.room(7)
 
 
 # ---- results -------------------------------------------------------------------------------------

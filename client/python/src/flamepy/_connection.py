@@ -444,10 +444,12 @@ class Connection:
 
     def _pull_from(self, uid: int, attached: _Attached) -> bool:
         """False: the window is full; asked again as soon as there is room."""
-        while self._core.has_room(uid) and attached.window_bytes < _WINDOW_BYTES:
+        room = self._core.room(uid)
+        while room > 0 and attached.window_bytes < _WINDOW_BYTES:
             run = attached.listener.next_run()
             if run is None:
                 return True
+            room -= 1
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
             self._feed(SubmitRun(uid, run.ticket, run.count, run.payload))
@@ -468,7 +470,7 @@ class Connection:
             except BadFrame:
                 pass  # counts as lost: the sequence shows the gap and the link is made anew
             else:
-                self._feed(received)
+                self._core.on(received, self._now_us, self._actions)
             if not option(_EVENTS) & _POLLIN:
                 return
         self._look = True

@@ -38,7 +38,7 @@ def is_cancelled_run(results: Results) -> bool:
 def outputs_of(results: Results) -> list[Any]:
     """One for each task of the entry: bytes, or an Error."""
     count = results.run.count
-    if is_cancelled_run(results):
+    if not results.payload and is_cancelled_run(results):
         failure = results.exceptions[0]
         return [Error(failure.code, failure.reason)] * count
     try:
@@ -90,7 +90,14 @@ class FutureTable:
             self._settle_early()
 
     def take(self, results: Results) -> None:
-        all_known = self._settle(results) == results.run.count
+        first, count = results.run
+        state = self._waiting.get(first)
+        if state is not None and state.count == count:  # cut as it was submitted: most are
+            state.put(0, outputs_of(results))
+            self._waiting.pop(first, None)
+            self._compact()
+            return
+        all_known = self._settle(results) == count
         # Perhaps of a task whose submit is not acknowledged yet: kept until all sent so far are.
         if not all_known and self._unacknowledged:
             self._early.append(_Early(self._next_ticket, results))
@@ -106,13 +113,7 @@ class FutureTable:
 
     def _settle(self, results: Results) -> int:
         """How many of its tasks have futures here."""
-        first, count = results.run
-        state = self._waiting.get(first)
-        if state is not None and state.count == count:  # as it was submitted: most are
-            self._give(state, first, outputs_of(results))
-            self._compact()
-            return count
-        end = first + count
+        first, end = results.run.first, results.run.end
         at = max(0, bisect_right(self._firsts, first) - 1)
         outputs: list[Any] = []
         known = 0
@@ -123,14 +124,11 @@ class FutureTable:
                 continue
             outputs = outputs or outputs_of(results)
             known += min(end, state.first + state.count) - max(first, state.first)
-            self._give(state, first, outputs)
+            state.take(first, outputs)
+            if state.left == 0:
+                self._waiting.pop(state.first, None)
         self._compact()
         return known
-
-    def _give(self, state: RunState, first: int, outputs: list[Any]) -> None:
-        state.take(first, outputs)
-        if state.left == 0:
-            self._waiting.pop(state.first, None)
 
     def _compact(self) -> None:
         if len(self._firsts) > 2 * len(self._waiting) + _COMPACT_FROM:

@@ -151,9 +151,11 @@ class RunState:
         part = outputs
         if end - begin != len(outputs):
             part = outputs[begin - first : end - first]
-        return self._put(begin - self.first, part)
+        return self.put(begin - self.first, part)
 
-    def _put(self, at: int, part: list[Any]) -> int:
+    def put(self, at: int, part: list[Any]) -> int:
+        """The outputs of its tasks from the one at `at` on; nothing for those left out. How many
+        were new."""
         with self._lock:
             assert self.outputs is not None
             end = at + len(part)
@@ -186,14 +188,14 @@ class RunState:
         if refused:
             self.refusal = error
         assert self.outputs is not None
-        self._put(0, [error if output is None else None for output in self.outputs])
+        self.put(0, [error if output is None else None for output in self.outputs])
 
     def lose(self, run: Run) -> None:
         """Tasks of `run` without a result were lost by the store."""
         begin, end = max(run.first, self.first), min(run.end, self.first + self.count)
         lost = Error(Code.LOST_BY_STORE, "Redis lost the task after it was acknowledged")
         if begin < end:
-            self._put(begin - self.first, [lost] * (end - begin))
+            self.put(begin - self.first, [lost] * (end - begin))
 
     def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, Any]]:
         assert self.outputs is not None

@@ -142,9 +142,8 @@ class AttachedSession(SessionListener):
 
     def on_results(self, results: Results) -> bool:
         self._next_index = results.index + 1
-        if self._futures:
-            self._futures.take(results)
-            self._tell_drained()
+        self._futures.take(results)
+        self._tell_drained()
         stream = self._live_stream()
         if stream is None or results.index < self._stream_from:
             if self._closed_at is not None:

@@ -167,10 +167,10 @@ class ClientCore:
             )
         return Error(Code.NO_BROKER, f"No broker at {self._config.endpoint}. Start one: flmctl up")
 
-    def has_room(self, uid: int) -> bool:
-        """False also for a session that is not attached."""
+    def room(self, uid: int) -> int:
+        """How many runs the session's window takes; none if it is not attached."""
         session = self._sessions.get(uid)
-        return session is not None and session.submits.has_room()
+        return 0 if session is None else session.submits.room()
 
     # ---- the link --------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Detach(NamedTuple):
 
 
 class SubmitRun(NamedTuple):
-    """One run. Only while has_room(uid)."""
+    """One run. Only while there is room(uid)."""
 
     uid: int
     ticket: int

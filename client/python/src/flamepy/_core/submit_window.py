@@ -63,8 +63,9 @@ class SubmitWindow:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def has_room(self) -> bool:
-        return len(self._entries) < SUBMITS_UNACKED_MAX
+    def room(self) -> int:
+        """For so many more."""
+        return SUBMITS_UNACKED_MAX - len(self._entries)
 
     def add(self, run: SubmitRun) -> None:
         self._last_number += 1

@@ -164,7 +164,7 @@ def _list_reader(read_item: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read(value: Any) -> list[Any]:
         if type(value) is not list:
             raise BadFrame(f"{_shown(value)} where a list belongs")
-        return [read_item(item) for item in value]
+        return [read_item(item) for item in value] if value else value
 
     return read
 
