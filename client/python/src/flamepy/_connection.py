@@ -50,7 +50,7 @@ from flamepy._core.events import (
     WatchFrom,
 )
 from flamepy._proto import limits
-from flamepy._proto.codec import BadFrame, decode, encode
+from flamepy._proto.codec import BadFrame, Encoder, decode
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
     Durability,
@@ -173,6 +173,7 @@ class Connection:
         """What wakes is to be read."""
         self._look = True
         """The descriptor may say nothing of what is there: a send takes its signal too."""
+        self._encoder = Encoder()
         self._deadline_us = 0
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
@@ -520,7 +521,7 @@ class Connection:
     def _send(self, send: Send) -> None:
         if send.envelope.link == self._failed_link:
             return
-        frames = encode(*send)
+        frames = self._encoder.encode(*send)
         self._look = True
         try:
             if len(frames) == 2:

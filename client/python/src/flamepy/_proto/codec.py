@@ -51,17 +51,20 @@ class _Shape(NamedTuple):
     payload: bool
 
 
-def encode(envelope: Envelope, message: Message) -> list[bytes]:
-    """The frames: header and, where the message has one, payload."""
-    number = TYPE_OF[type(message)]
-    if _SHAPES[number].payload:
-        *fields, payload = message
-        return [_pack_header((PROTOCOL_MAJOR, number, *envelope, *fields)), payload]
-    return [_pack_header((PROTOCOL_MAJOR, number, *envelope, *message))]
+class Encoder:
+    """Of one thread. Keeps what packs, with its buffer of a MiB, from message to message."""
 
+    def __init__(self) -> None:
+        packer = msgpack.Packer(unicode_errors="surrogateescape")
+        self._pack: Callable[[tuple[Any, ...]], bytes] = packer.pack
 
-def _pack_header(items: tuple[Any, ...]) -> bytes:
-    return cast(bytes, msgpack.packb(items, unicode_errors="surrogateescape"))
+    def encode(self, envelope: Envelope, message: Message) -> list[bytes]:
+        """The frames: header and, where the message has one, payload."""
+        number = TYPE_OF[type(message)]
+        if _SHAPES[number].payload:
+            *fields, payload = message
+            return [self._pack((PROTOCOL_MAJOR, number, *envelope, *fields)), payload]
+        return [self._pack((PROTOCOL_MAJOR, number, *envelope, *message))]
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
