@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import zmq
 
@@ -73,19 +73,11 @@ _SEND_WATER = 100_000
 _EXIT_FLUSH_SECONDS = 5.0
 
 
-class OutgoingRun(NamedTuple):
-    """One run to submit. `ticket` comes back with its acknowledgement."""
-
-    ticket: int
-    count: int  # type: ignore[assignment]
-    payload: bytes
-
-
 class SessionListener:
     """What the owner of a session is asked and told. Called on the I/O thread, one at a time; must
     return quickly, and may call the connection's functions that do not wait."""
 
-    def next_run(self) -> OutgoingRun | None:
+    def next_run(self) -> SubmitRun | None:
         """The submit window has room. After nothing it is asked again only when wake() was
         called."""
         return None
@@ -453,7 +445,7 @@ class Connection:
             room -= 1
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
-            self._feed(SubmitRun(uid, run.ticket, run.count, run.payload))
+            self._feed(run)
         return False
 
     def _drain_socket(self) -> None:

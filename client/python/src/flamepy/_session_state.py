@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from functools import partial
 from typing import Callable
 
-from flamepy._connection import Connection, OutgoingRun, SessionListener
+from flamepy._connection import Connection, SessionListener
+from flamepy._core.events import SubmitRun
 from flamepy._future_table import FutureTable
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
@@ -37,7 +39,7 @@ class AttachedSession(SessionListener):
         self.reader = ""
         self.tell_progress: Callable[[ProgressReport], object] | None = None
         self.queue = SubmitQueue(
-            lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
+            partial(connection.wake, self.uid), lambda: not connection.on_own_thread()
         )
         self.asked_for_results = False
         self._drained = threading.Condition()
@@ -101,7 +103,7 @@ class AttachedSession(SessionListener):
 
     # ---- the I/O thread --------------------------------------------------------------------------
 
-    def next_run(self) -> OutgoingRun | None:
+    def next_run(self) -> SubmitRun | None:
         if self.queue.wakes:
             return None
         self._taking = True
@@ -113,7 +115,7 @@ class AttachedSession(SessionListener):
         if taken is None:
             return None
         state, payload = taken
-        return OutgoingRun(self._tickets, state.count, payload)
+        return SubmitRun(self.uid, self._tickets, state.count, payload)
 
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None:
         self._futures.acknowledged(ticket, run)

@@ -64,7 +64,7 @@ class Detach(NamedTuple):
 
 
 class SubmitRun(NamedTuple):
-    """One run. Only while there is room(uid)."""
+    """One run. Only while there is room(uid). `ticket` comes back with its acknowledgement."""
 
     uid: int
     ticket: int

@@ -147,6 +147,15 @@ def _read_run(value: Any) -> Run:
     raise BadFrame(f"{_shown(value)} where a run belongs")
 
 
+def _read_uints(value: Any) -> list[int]:
+    if type(value) is not list:
+        raise BadFrame(f"{_shown(value)} where a list belongs")
+    for item in value:
+        if type(item) is not int or item < 0:  # no integer of msgpack is too large
+            raise BadFrame(f"{_shown(item)} where a number belongs")
+    return value
+
+
 def _shown(value: Any) -> str:
     return repr(value)[:60]
 
@@ -224,6 +233,7 @@ _PLAIN: dict[Any, Callable[[Any], Any]] = {
     Any: _read_value,
     Code: _read_code,
     Run: _read_run,
+    list[int]: _read_uints,
 }
 
 
