@@ -376,6 +376,7 @@ class Connection:
         if self._woke:  # after what it was for is done, but before the queues are asked again
             self._woke = False
             self._wake_in.read(4096)
+            self._signalled = False  # what was read may be of what is served already
         at_us = self._deadline_us = self._core.next_deadline()
         waits = not (self._posted or self._woken)
         readable = False
