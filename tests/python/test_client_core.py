@@ -29,6 +29,8 @@ class World:
         """Feeds and returns what it caused, in words."""
         actions = []
         self.core.on(event, self.now_us, actions)
+        # An event that is calm must not have made anything due.
+        assert self.core._due_at_us <= self.core._next_due()
         return [self.tell(action) for action in actions]
 
     def after_ms(self, ms):
@@ -443,6 +445,7 @@ def test_consumed_entries_are_acknowledged_together_after_a_while(world):
     world.hear(world.entry(0)), world.hear(world.entry(1))
     assert world.on(e.Consumed(7, 1)) == []
     assert world.on(e.Consumed(7, 2)) == []
+    assert world.core.next_deadline() == world.now_us + 20_000
     assert world.after_ms(20) == ["results_ack 2"]
     assert world.after_ms(20) == []
 
