@@ -9,7 +9,6 @@ from flamepy._core import events as e
 from flamepy._core.client_core import ClientConfig, ClientCore
 from flamepy._core.result_cursor import ACK_BYTES
 from flamepy._proto import messages as m
-from flamepy._proto.codec import Decoded
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.link import Link
 
@@ -30,6 +29,8 @@ class World:
         """Feeds and returns what it caused, in words."""
         actions = []
         self.core.on(event, self.now_us, actions)
+        # An event that is calm must not have made anything due.
+        assert self.core._due_at_us <= self.core._next_due()
         return [self.tell(action) for action in actions]
 
     def after_ms(self, ms):
@@ -37,7 +38,7 @@ class World:
         return self.on(e.Tick())
 
     def hear(self, message):
-        return self.on(e.Received(Decoded(self.broker.next(), message)))
+        return self.on(e.Received(self.broker.next(), message))
 
     def welcome(self, epoch="", serving=True):
         return m.Welcome(lineage=self.lineage, epoch=epoch, serving=serving)
@@ -188,8 +189,8 @@ def test_messages_of_an_old_link_are_dropped(world):
     world.connect()
     old = world.broker
     world.break_link()
-    assert world.on(e.Received(Decoded(old.next(), m.Beat()))) == []
-    assert world.on(e.Received(Decoded(old.next(), m.Resync("?")))) == []
+    assert world.on(e.Received(old.next(), m.Beat())) == []
+    assert world.on(e.Received(old.next(), m.Resync("?"))) == []
     assert world.hear(world.welcome()) == ["up"]
 
 
@@ -277,8 +278,8 @@ def test_resync_leads_to_a_new_link_with_the_same_requests(world):
     world.connect()
     world.on(e.Request(1, SESSIONS))
     world.on(e.Request(2, m.CreateSession(0, "app-drawn1"), drawn_name=True))
-    resync = Decoded(m.Envelope(world.broker.id, 0), m.Resync("who are you"))
-    assert world.on(e.Received(resync)) == ["down"]
+    resync = e.Received(m.Envelope(world.broker.id, 0), m.Resync("who are you"))
+    assert world.on(resync) == ["down"]
     assert world.after_ms(1) == ["client_hello"]
     assert world.said_lineage == "A"
     assert world.hear(world.welcome()) == ["up", "list", "create_session or open"]
@@ -315,7 +316,7 @@ def test_busy_is_retried_with_the_same_number(world):
 def test_submit_to_an_unknown_session_fails(world):
     world.connect()
     assert world.on(e.SubmitRun(9, 11, 5, b"")) == ["submit 11 failed gone"]
-    assert not world.core.has_room(9)
+    assert not world.core.room(9)
 
 
 def test_after_a_new_link_everything_is_said_again(world):
@@ -381,7 +382,7 @@ def test_a_deleted_session_fails_what_is_held(world):
         "submit 11 failed not_found",
         "watch failed not_found",
     ]
-    assert not world.core.has_room(7)
+    assert not world.core.room(7)
 
 
 def test_another_session_of_the_same_name_is_not_ours(world):
@@ -401,7 +402,7 @@ def test_who_waits_for_results_of_a_deleted_session_is_told(world):
         "submit 1 failed gone",
         "watch failed gone",
     ]
-    assert not world.core.has_room(7)
+    assert not world.core.room(7)
 
 
 # ---- results -------------------------------------------------------------------------------------
@@ -444,6 +445,7 @@ def test_consumed_entries_are_acknowledged_together_after_a_while(world):
     world.hear(world.entry(0)), world.hear(world.entry(1))
     assert world.on(e.Consumed(7, 1)) == []
     assert world.on(e.Consumed(7, 2)) == []
+    assert world.core.next_deadline() == world.now_us + 20_000
     assert world.after_ms(20) == ["results_ack 2"]
     assert world.after_ms(20) == []
 

@@ -53,7 +53,7 @@ def test_a_broker_that_refuses_us_for_good_is_believed_at_once(code):
             peer, *frames = broker.recv_multipart()
             link = codec.decode(frames).envelope.link
             reply = ErrorReply(0, code, "this is another one")
-            broker.send_multipart([peer, *codec.encode(Envelope(link, 1), reply)])
+            broker.send_multipart([peer, *codec.Encoder().encode(Envelope(link, 1), reply)])
 
         thread = threading.Thread(target=refuse)
         thread.start()

@@ -2,9 +2,12 @@
 # Copyright The Flame Authors
 """Which tasks travel together, and when whoever sends them is woken."""
 
+import select
+
 import pytest
 
 import flamepy
+from flamepy._connection import Connection
 from flamepy._proto.elements import unpack_elements
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.limits import RUN_TASKS_MAX
@@ -78,3 +81,29 @@ def test_a_closed_queue_fails_what_waits_and_refuses_more():
     for lazy in (True, False):
         with pytest.raises(flamepy.SessionClosedError, match="the session is gone"):
             story.add(b"b", lazy=lazy)
+
+
+class ByHand(Connection):
+    """Its I/O thread is the test."""
+
+    def _run(self):
+        self.rung = []
+        self._poller = self
+
+    def poll(self, _):
+        """Where it would sleep somebody wakes it."""
+        self.wake(7)
+        self.rung = select.select([self._wake_in], [], [], 0)[0]
+        return [(self._wake_in.fileno(), select.POLLIN)]
+
+
+def test_a_wake_in_the_midst_of_work_does_not_swallow_the_next_one():
+    connection = ByHand("tcp://127.0.0.1:1")
+    connection._turn()
+    connection._take_commands()
+    connection.wake(7)  # behind what was taken, and served with it
+    connection._perform_all()
+    connection.rung = []
+    connection._turn()
+    connection.close(0)
+    assert connection.rung

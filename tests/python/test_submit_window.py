@@ -45,7 +45,7 @@ def test_numbers_from_one_and_sends_each_once(story):
     assert story.ack(1, 1) is None  # a repeated answer
     assert story.ack(2, 11) == 102
     assert len(story.window) == 0
-    assert story.window.deadline() == NEVER
+    assert story.window.due_at_us == NEVER
 
 
 def test_continues_behind_what_the_broker_has():
@@ -56,12 +56,12 @@ def test_continues_behind_what_the_broker_has():
 
 def test_is_full_at_the_limit(story):
     for ticket in range(SUBMITS_UNACKED_MAX):
-        assert story.window.has_room()
+        assert story.window.room()
         story.add(ticket + 1)
-    assert not story.window.has_room()
+    assert not story.window.room()
     story.sent(0)
     story.ack(1, 1)
-    assert story.window.has_room()
+    assert story.window.room()
 
 
 def test_busy_holds_everything_and_then_resends_in_order(story):
@@ -72,7 +72,7 @@ def test_busy_holds_everything_and_then_resends_in_order(story):
     assert story.refuse(1, Code.GAP, 1).kind is Refusal.RETRY  # for 3
     story.add(4)
     assert story.sent(20) == []
-    assert story.window.deadline() == BEGIN_US + 21_000
+    assert story.window.due_at_us == BEGIN_US + 21_000
     assert story.sent(21) == [1, 2, 3, 4]
 
 

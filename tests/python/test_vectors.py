@@ -70,7 +70,15 @@ def test_golden_bytes_decode_to_what_the_json_says(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_message_encodes_to_its_golden_bytes(name):
     frames = frames_of(name)
-    assert codec.encode(*codec.decode(frames)) == frames
+    assert codec.Encoder().encode(*codec.decode(frames)) == frames
+
+
+def test_what_cannot_be_packed_leaves_nothing_behind():
+    encoder = codec.Encoder()
+    with pytest.raises(TypeError):
+        encoder.encode(m.Envelope(1, 1), m.RegisterApplication(1, {"name": "a", "bad": object()}))
+    whole = codec.Encoder().encode(m.Envelope(1, 2), m.Beat(1))
+    assert encoder.encode(m.Envelope(1, 2), m.Beat(1)) == whole
 
 
 def test_codes_are_those_of_the_wire():
@@ -152,6 +160,13 @@ def test_elements_of_each_width_are_those_of_the_vectors():
     assert unpack_elements(payload, 3) == contents
     assert pack_elements(contents) == payload
     assert unpack_elements(pack_elements([b"c" * 70_000]), 1) == [b"c" * 70_000]
+
+
+def test_one_element_of_any_size_is_as_the_packer_has_it():
+    for size in (0, 1, 255, 256, 65_535, 65_536):
+        content = b"x" * size
+        payload = pack_elements([content])
+        assert payload == msgpack.packb(content) and unpack_elements(payload, 1) == [content]
 
 
 @pytest.mark.parametrize(

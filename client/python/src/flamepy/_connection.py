@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """The shell around ClientCore: one thread that owns the socket and the core. Others reach it
-through a queue and a socket pair; what it has to say it says through listeners, on its own
+through a queue and a pipe; what it has to say it says through listeners, on its own
 thread."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
+import io
 import os
 import secrets
 import select
 import signal
-import socket
 import threading
 import time
 import weakref
 from collections import deque
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import zmq
 
@@ -38,7 +37,6 @@ from flamepy._core.events import (
     Lost,
     OpenSocket,
     Progressed,
-    Received,
     Rejected,
     Request,
     Send,
@@ -52,7 +50,7 @@ from flamepy._core.events import (
     WatchFrom,
 )
 from flamepy._proto import limits
-from flamepy._proto.codec import BadFrame, decode, encode
+from flamepy._proto.codec import BadFrame, Encoder, decode
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
     Durability,
@@ -75,21 +73,13 @@ _SEND_WATER = 100_000
 _EXIT_FLUSH_SECONDS = 5.0
 
 
-class OutgoingRun(NamedTuple):
-    """One run to submit. `ticket` comes back with its acknowledgement."""
-
-    ticket: int
-    count: int  # type: ignore[assignment]
-    payload: bytes
-
-
 class SessionListener:
     """What the owner of a session is asked and told. Called on the I/O thread, one at a time; must
     return quickly, and may call the connection's functions that do not wait."""
 
-    def next_run(self) -> OutgoingRun | None:
-        """The submit window has room. After nothing it is asked again only after another call of
-        this listener, or when wake() was called."""
+    def next_run(self) -> SubmitRun | None:
+        """The submit window has room. After nothing it is asked again only when wake() was
+        called."""
         return None
 
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None: ...
@@ -116,6 +106,9 @@ class _Attached:
         self.listener = listener
         self.in_window: dict[int, int] = {}  # ticket -> bytes of the runs that are not answered
         self.window_bytes = 0
+
+    def left_window(self, ticket: int) -> None:
+        self.window_bytes -= self.in_window.pop(ticket, 0)
 
 
 class _Box:
@@ -151,9 +144,7 @@ class Connection:
         """In a child of the process that connected: nothing here runs there."""
         self.unusable = False
         """Closed or forked."""
-        self._wake_out, self._wake_in = socket.socketpair()
-        self._wake_out.setblocking(False)
-        self._wake_in.setblocking(False)
+        self._wake_in, self._wake_out = _pipe()
         self._signalled = False
         self._posted: deque[Callable[[], None]] = deque()
         self._woken: deque[int] = deque()
@@ -170,8 +161,11 @@ class Connection:
         # descriptor shows changes only, so what is there already is asked for before each wait.
         self._poller = select.poll()
         self._socket_fd = -1
+        self._woke = False
+        """What wakes is to be read."""
         self._look = True
         """The descriptor may say nothing of what is there: a send takes its signal too."""
+        self._encoder = Encoder()
         self._deadline_us = 0
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
@@ -182,6 +176,7 @@ class Connection:
         self._sessions: dict[int, _Attached] = {}
         self._ready: set[int] = set()  # sessions whose listener may have a run
         self._now_us = 0
+        self._own_thread = 0
         # A daemon: a program that forgets to close must end; `_close_all` says goodbye for it.
         self._thread = threading.Thread(target=self._run, name="flamepy", daemon=True)
         self._thread.start()
@@ -215,7 +210,7 @@ class Connection:
             )
 
     def on_own_thread(self) -> bool:
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self._own_thread
 
     def wait_until_up(self, timeout: float) -> Welcome:
         self.check()
@@ -351,12 +346,15 @@ class Connection:
         if self._signalled:
             return
         self._signalled = True
-        with contextlib.suppress(OSError):
-            self._wake_out.send(b"\0")
+        try:
+            self._wake_out.write(b"\0")
+        except ValueError:
+            return  # closed
 
     # ---- the I/O thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._own_thread = threading.get_ident()
         # The program's signals are none of our threads' business (libzmq's inherit this mask).
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._context = zmq.Context()
@@ -366,33 +364,38 @@ class Connection:
             if self._deadline_us <= self._now_us:
                 self._feed(Tick())
             self._take_commands()
-            self._pull()
             self._perform_all()
-            self._note_why_not_up()
+            if not self._core.up:
+                self._note_why_not_up()
             if not self._stopping:  # nobody wakes us any more
                 self._turn()
         self._end()
 
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""
+        if self._woke:  # after what it was for is done, but before the queues are asked again
+            self._woke = False
+            self._wake_in.read(4096)
+            self._signalled = False  # what was read may be of what is served already
         at_us = self._deadline_us = self._core.next_deadline()
         waits = not (self._posted or self._woken)
-        readable = (self._look or not waits) and self._readable()
-        self._look = False
+        readable = False
+        if self._look or not waits:
+            self._look = False
+            readable = self._readable()
         if waits and not readable:
             wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
             for descriptor, _ in self._poller.poll(wait_ms):
                 if descriptor == self._socket_fd:
                     readable = True
                 else:
-                    with contextlib.suppress(BlockingIOError):
-                        self._wake_in.recv(4096)
+                    self._woke = True
         self._now_us = _clock_us()
         if readable:
             self._drain_socket()
 
     def _readable(self) -> bool:
-        return self._socket is not None and self._socket.getsockopt(zmq.EVENTS) & _POLLIN != 0
+        return self._socket is not None and self._socket.getsockopt(_EVENTS) & _POLLIN != 0
 
     def _end(self) -> None:
         self._feed(Leave())
@@ -417,8 +420,6 @@ class Connection:
         self._feed(event._replace(ticket=self._last_ticket))
 
     def _note_why_not_up(self) -> None:
-        if self._core.up:
-            return
         with self._state:
             self._why_not = self._core.not_connected()
 
@@ -426,59 +427,58 @@ class Connection:
         self._signalled = False
         while self._posted:
             self._posted.popleft()()
-        while self._woken:
-            self._ready.add(self._woken.popleft())
 
     def _pull(self) -> None:
-        if not self._ready:
-            return
+        while self._woken:
+            self._ready.add(self._woken.popleft())
         for uid in list(self._ready):
             attached = self._sessions.get(uid)
-            if attached is not None:
-                self._pull_from(uid, attached)
-                full = not self._core.has_room(uid) or attached.window_bytes >= _WINDOW_BYTES
-                if full:
-                    continue  # asked again as soon as there is room
-            self._ready.discard(uid)
+            if attached is None or self._pull_from(uid, attached):
+                self._ready.discard(uid)
 
-    def _pull_from(self, uid: int, attached: _Attached) -> None:
-        while self._core.has_room(uid) and attached.window_bytes < _WINDOW_BYTES:
+    def _pull_from(self, uid: int, attached: _Attached) -> bool:
+        """False: the window is full; asked again as soon as there is room."""
+        room = self._core.room(uid)
+        while room > 0 and attached.window_bytes < _WINDOW_BYTES:
             run = attached.listener.next_run()
             if run is None:
-                return
+                return True
+            room -= 1
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
-            self._feed(SubmitRun(uid, run.ticket, run.count, run.payload))
-
-    def _left_window(self, uid: int, ticket: int) -> None:
-        attached = self._sessions.get(uid)
-        if attached is not None:
-            attached.window_bytes -= attached.in_window.pop(ticket, 0)
+            self._feed(run)
+        return False
 
     def _drain_socket(self) -> None:
+        receive, option = self._socket.recv, self._socket.getsockopt
         for _ in range(_RECEIVE_BURST):
             # Not recv_multipart, which takes a third more.
             try:
-                frames = [self._socket.recv(_NOBLOCK)]
+                frames = [receive(_NOBLOCK)]
             except zmq.Again:
                 return
-            while self._socket.getsockopt(zmq.RCVMORE):
-                frames.append(self._socket.recv(_NOBLOCK))
-            # What does not decode counts as lost: the sequence shows the gap and the link is made
-            # anew.
-            with contextlib.suppress(BadFrame):
-                self._feed(Received(decode(frames)))
-            if not self._readable():
+            while option(_RCVMORE):
+                frames.append(receive(_NOBLOCK))
+            try:
+                received = decode(frames)
+            except BadFrame:
+                pass  # counts as lost: the sequence shows the gap and the link is made anew
+            else:
+                self._core.on(received, self._now_us, self._actions)
+            if not option(_EVENTS) & _POLLIN:
                 return
         self._look = True
 
     def _perform_all(self) -> None:
         """Actions may cause events and so further actions, at the end of the list."""
-        while self._actions:
+        while True:
+            if self._woken or self._ready:
+                self._pull()
+            if not self._actions:
+                return
             actions, self._actions = self._actions, []
             for action in actions:
                 self._PERFORMERS[type(action)](self, action)
-            self._pull()
 
     def _open_socket(self, _: OpenSocket) -> None:
         if self._socket is not None:
@@ -514,7 +514,7 @@ class Connection:
     def _send(self, send: Send) -> None:
         if send.envelope.link == self._failed_link:
             return
-        frames = encode(*send)
+        frames = self._encoder.encode(*send)
         self._look = True
         try:
             if len(frames) == 2:
@@ -531,27 +531,24 @@ class Connection:
 
     def _listener(self, uid: int) -> SessionListener | None:
         attached = self._sessions.get(uid)
-        if attached is None:
-            return None
-        self._ready.add(uid)  # what it hears may give it something to submit
-        return attached.listener
+        return None if attached is None else attached.listener
 
     def _submitted(self, submitted: Submitted) -> None:
-        self._left_window(submitted.uid, submitted.ticket)
-        listener = self._listener(submitted.uid)
-        if listener is not None:
-            listener.on_submitted(submitted.ticket, submitted.run, submitted.level)
+        attached = self._sessions.get(submitted.uid)
+        if attached is not None:
+            attached.left_window(submitted.ticket)
+            attached.listener.on_submitted(submitted.ticket, submitted.run, submitted.level)
 
     def _submit_failed(self, failed: SubmitFailed) -> None:
-        self._left_window(failed.uid, failed.ticket)
-        listener = self._listener(failed.uid)
-        if listener is not None:
-            listener.on_submit_failed(failed.ticket, failed.error)
+        attached = self._sessions.get(failed.uid)
+        if attached is not None:
+            attached.left_window(failed.ticket)
+            attached.listener.on_submit_failed(failed.ticket, failed.error)
 
     def _deliver(self, deliver: Deliver) -> None:
         results = deliver.results
-        listener = self._listener(results.uid)
-        if listener is not None and listener.on_results(results):
+        attached = self._sessions.get(results.uid)
+        if attached is not None and attached.listener.on_results(results):
             self._feed(Consumed(results.uid, results.index + 1))
 
     def _trimmed(self, trimmed: Trimmed) -> None:
@@ -620,8 +617,19 @@ class Connection:
 
 # The enumerations of pyzmq take longer to combine than a message to send.
 _POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
+_RCVMORE = int(zmq.RCVMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+
+def _pipe() -> tuple[io.FileIO, io.FileIO]:
+    """To read from and to write to, without waiting. Objects, for what is written to a closed one
+    must not go to whoever has its number now."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return io.FileIO(ends[0], "r"), io.FileIO(ends[1], "w")
 
 
 def _clock_us() -> int:

@@ -38,11 +38,11 @@ def is_cancelled_run(results: Results) -> bool:
 def outputs_of(results: Results) -> list[Any]:
     """One for each task of the entry: bytes, or an Error."""
     count = results.run.count
-    if is_cancelled_run(results):
+    if not results.payload and is_cancelled_run(results):
         failure = results.exceptions[0]
         return [Error(failure.code, failure.reason)] * count
     try:
-        outputs: list[Any] = list(unpack_elements(results.payload, count))
+        outputs: list[Any] = unpack_elements(results.payload, count)
     except BadElements as error:
         return [
             Error(Code.BAD_FRAME, f"the broker sent results that do not decode: {error}")
@@ -90,7 +90,14 @@ class FutureTable:
             self._settle_early()
 
     def take(self, results: Results) -> None:
-        all_known = self._settle(results) == results.run.count
+        first, count = results.run
+        state = self._waiting.get(first)
+        if state is not None and state.count == count:  # cut as it was submitted: most are
+            state.put(0, outputs_of(results))
+            self._waiting.pop(first, None)
+            self._compact()
+            return
+        all_known = self._settle(results) == count
         # Perhaps of a task whose submit is not acknowledged yet: kept until all sent so far are.
         if not all_known and self._unacknowledged:
             self._early.append(_Early(self._next_ticket, results))

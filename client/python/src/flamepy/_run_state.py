@@ -151,9 +151,11 @@ class RunState:
         part = outputs
         if end - begin != len(outputs):
             part = outputs[begin - first : end - first]
-        return self._put(begin - self.first, part)
+        return self.put(begin - self.first, part)
 
-    def _put(self, at: int, part: list[Any]) -> int:
+    def put(self, at: int, part: list[Any]) -> int:
+        """The outputs of its tasks from the one at `at` on; nothing for those left out. How many
+        were new."""
         with self._lock:
             assert self.outputs is not None
             end = at + len(part)
@@ -163,8 +165,9 @@ class RunState:
             fresh = before.count(None) - part.count(None)
             self.outputs[at:end] = part
             self.left -= fresh
-            self.failed += sum(type(output) is Error for output in part) if fresh else 0
-            finished = self._finished_watches(at, end)
+            if fresh:
+                self.failed += list(map(type, part)).count(Error)
+            finished = self._finished_watches(at, end) if self.watches else []
             if self._waiting:
                 _wake(self._waiting)
             if self.refusal is not None and self._waiting_for_id:
@@ -185,18 +188,16 @@ class RunState:
         if refused:
             self.refusal = error
         assert self.outputs is not None
-        self._put(0, [error if output is None else None for output in self.outputs])
+        self.put(0, [error if output is None else None for output in self.outputs])
 
     def lose(self, run: Run) -> None:
         """Tasks of `run` without a result were lost by the store."""
         begin, end = max(run.first, self.first), min(run.end, self.first + self.count)
         lost = Error(Code.LOST_BY_STORE, "Redis lost the task after it was acknowledged")
         if begin < end:
-            self._put(begin - self.first, [lost] * (end - begin))
+            self.put(begin - self.first, [lost] * (end - begin))
 
     def _finished_watches(self, at: int, end: int) -> list[tuple[Watch, Any]]:
-        if not self.watches:
-            return []
         assert self.outputs is not None
         found = []
         for index, watch in self.watches.items():
@@ -255,6 +256,8 @@ class RunState:
                     if mine in waiting:
                         waiting.remove(mine)
                     return condition()
+            if condition():
+                return True
 
     def _line(self, for_id: bool) -> list[Any]:
         if for_id:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from functools import partial
 from typing import Callable
 
-from flamepy._connection import Connection, OutgoingRun, SessionListener
+from flamepy._connection import Connection, SessionListener
+from flamepy._core.events import SubmitRun
 from flamepy._future_table import FutureTable
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
@@ -31,12 +33,13 @@ from flamepy._submit_queue import SubmitQueue
 class AttachedSession(SessionListener):
     def __init__(self, connection: Connection, info: SessionInfo) -> None:
         self.connection = connection
+        self.check_wait = connection.check_wait
         self.info = info
         self.uid = info.uid
         self.reader = ""
         self.tell_progress: Callable[[ProgressReport], object] | None = None
         self.queue = SubmitQueue(
-            lambda: connection.wake(self.uid), lambda: not connection.on_own_thread()
+            partial(connection.wake, self.uid), lambda: not connection.on_own_thread()
         )
         self.asked_for_results = False
         self._drained = threading.Condition()
@@ -56,9 +59,6 @@ class AttachedSession(SessionListener):
         self.detached = False
 
     # ---- any thread ------------------------------------------------------------------------------
-
-    def check_wait(self) -> None:
-        self.connection.check_wait()
 
     def need_results(self) -> None:
         """Before the first submit: its results are at or behind what is done now."""
@@ -103,7 +103,7 @@ class AttachedSession(SessionListener):
 
     # ---- the I/O thread --------------------------------------------------------------------------
 
-    def next_run(self) -> OutgoingRun | None:
+    def next_run(self) -> SubmitRun | None:
         if self.queue.wakes:
             return None
         self._taking = True
@@ -115,7 +115,7 @@ class AttachedSession(SessionListener):
         if taken is None:
             return None
         state, payload = taken
-        return OutgoingRun(self._tickets, state.count, payload)
+        return SubmitRun(self.uid, self._tickets, state.count, payload)
 
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None:
         self._futures.acknowledged(ticket, run)
@@ -144,12 +144,12 @@ class AttachedSession(SessionListener):
 
     def on_results(self, results: Results) -> bool:
         self._next_index = results.index + 1
-        if self._futures:
-            self._futures.take(results)
-            self._tell_drained()
+        self._futures.take(results)
+        self._tell_drained()
         stream = self._live_stream()
         if stream is None or results.index < self._stream_from:
-            self._detach_when_over()
+            if self._closed_at is not None:
+                self._detach_when_over()
             return True
         stream.push(results)
         return False

@@ -38,6 +38,7 @@ class SubmitQueue:
         self._open_kind: object = None
         self._bytes = 0
         self._taker_sleeps = True
+        self._waits_for_room = 0  # threads
         self._closed: Error | None = None
 
     def add(
@@ -59,7 +60,8 @@ class SubmitQueue:
                 or run.bytes + size > RUN_BYTES_MAX
                 or self._open_kind is not kind
             ):
-                self._wait_for_room(not lazy)
+                if self._full or self._closed is not None:
+                    self._wait_for_room(not lazy)
                 run, self._open_kind = make(), kind
                 self._open = run
                 self._runs.append(WaitingRun(run, None))
@@ -87,7 +89,8 @@ class SubmitQueue:
     def add_run(self, state: RunState, payload: bytes, may_block: bool = True) -> None:
         """Adds a whole run; blocks while full."""
         with self._lock:
-            self._wait_for_room(may_block)
+            if self._full or self._closed is not None:
+                self._wait_for_room(may_block)
             self._open = None
             self._runs.append(WaitingRun(state, payload))
             self._bytes += len(payload)
@@ -97,16 +100,19 @@ class SubmitQueue:
             self._wake()
 
     def _wait_for_room(self, may_block: bool) -> None:
-        def room() -> bool:
-            return self._closed is not None or (
-                len(self._runs) < _RUNS_MAX and self._bytes < _BYTES_MAX
-            )
-
         # The I/O thread makes the room: a callback that submits must not wait for it.
-        if may_block and not room() and self._may_block():
-            self._room.wait_for(room)
+        if may_block and self._closed is None and self._may_block():
+            self._waits_for_room += 1
+            try:
+                self._room.wait_for(lambda: self._closed is not None or not self._full)
+            finally:
+                self._waits_for_room -= 1
         if self._closed is not None:
             raise exception_of(self._closed)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._runs) >= _RUNS_MAX or self._bytes >= _BYTES_MAX
 
     @property
     def wakes(self) -> bool:
@@ -114,16 +120,18 @@ class SubmitQueue:
         return self._taker_sleeps
 
     def take(self) -> tuple[RunState, bytes] | None:
-        """The I/O thread takes the oldest. After nothing, the next add wakes it."""
+        """The I/O thread takes the oldest. After the last, the next add wakes it."""
         with self._lock:
             if not self._runs:
                 self._taker_sleeps = True
                 return None
             state, payload = self._runs.popleft()
+            self._taker_sleeps = not self._runs
             if state is self._open:
                 self._open = None
             self._bytes -= state.bytes
-            self._room.notify_all()
+            if self._waits_for_room:
+                self._room.notify_all()
         inputs = state.seal()
         return state, pack_elements(inputs) if payload is None else payload
 

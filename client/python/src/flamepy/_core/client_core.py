@@ -114,6 +114,8 @@ class ClientCore:
         self._not_yet = NO_ERROR  # the answer to the last hello, while that is "later"
         self._requests = RequestTable()
         self._sessions: dict[int, _Session] = {}
+        self._due_at_us = 0
+        """When _flush has something to do."""
         # Of the call of on() that is running.
         self._now_us = 0
         self._actions: list[Action] = []
@@ -123,19 +125,28 @@ class ClientCore:
     def on(self, event: Event, now_us: int, actions: list[Action]) -> None:
         self._now_us = now_us
         self._actions = actions
-        self._HANDLERS[type(event)](self, event)
-        self._flush()
+        calm = self._HANDLERS[type(event)](self, event)
+        if not calm or now_us >= self._due_at_us:
+            self._flush()
+            self._due_at_us = self._next_due()
 
     def next_deadline(self) -> int:
         """A Tick is due then; NEVER while nothing is."""
+        if self._phase is _Phase.UP:
+            return min(self._due_at_us, self._heard_at_us + self._lease_us)
+        return self._due_at_us
+
+    def _next_due(self) -> int:
         if self._phase in (_Phase.REJECTED, _Phase.LEFT):
             return NEVER
-        at = self._requests.deadline(self.up)
-        if not self.up:
+        up = self._phase is _Phase.UP
+        at = self._requests.deadline(up) if self._requests else NEVER
+        if not up:
             return min(at, self._hello_at_us)
-        at = min(at, self._beat_at_us, self._heard_at_us + self._lease_us)
+        at = min(at, self._beat_at_us)
         for session in self._sessions.values():
-            at = min(at, session.submits.deadline(), session.results.deadline())
+            if session.synced:
+                at = min(at, session.submits.due_at_us, session.results.ack_at_us)
         return at
 
     @property
@@ -156,10 +167,10 @@ class ClientCore:
             )
         return Error(Code.NO_BROKER, f"No broker at {self._config.endpoint}. Start one: flmctl up")
 
-    def has_room(self, uid: int) -> bool:
-        """False also for a session that is not attached."""
+    def room(self, uid: int) -> int:
+        """How many runs the session's window takes; none if it is not attached."""
         session = self._sessions.get(uid)
-        return session is not None and session.submits.has_room()
+        return 0 if session is None else session.submits.room()
 
     # ---- the link --------------------------------------------------------------------------------
 
@@ -173,22 +184,24 @@ class ClientCore:
         if self._phase in (_Phase.REJECTED, _Phase.LEFT):
             return
         now_us = self._now_us
-        if self._requests:
+        anything_asked = bool(self._requests)
+        if anything_asked:
             down = NO_ERROR if self.up else self.not_connected()
             self._answer_all(self._requests.expire(now_us, down))
         if self._phase is not _Phase.UP:
             if now_us >= self._hello_at_us:
                 self._say_hello()
             return
-        if self._requests:
+        if anything_asked:
             for message in self._requests.due(now_us):
                 self._send(message)
         for uid, session in self._sessions.items():
             if not session.synced:
                 continue
-            for submit in session.submits.due(now_us):
-                self._send(submit)
-            if session.results.deadline() <= now_us:
+            if session.submits.due_at_us <= now_us:
+                for submit in session.submits.due(now_us):
+                    self._send(submit)
+            if session.results.ack_at_us <= now_us:
                 self._send(m.ResultsAck(uid, session.results.take_ack()))
         if now_us >= self._beat_at_us:
             self._beat_at_us = now_us + self._beat_us
@@ -247,27 +260,27 @@ class ClientCore:
     def _send(self, message: m.Message) -> None:
         self._actions.append(Send(self._link.next(), message))
 
-    def _on_received(self, event: Received) -> None:
-        envelope, message = event.decoded
+    def _on_received(self, event: Received) -> bool:
+        envelope, message = event
         if envelope.link != self._link.id or self._link.id == 0:
-            return  # of an older link
+            return False  # of an older link
         # Resync and refusals of a hello come from a broker that does not know the link, so it
         # cannot number them.
         if isinstance(message, m.Resync):
             self._drop_link(message.reason, new_socket=False)
-            return
+            return False
         self._heard_at_us = self._now_us
         if isinstance(message, m.ErrorReply) and self._phase is _Phase.GREETING:
             self._hello_refused(message)
-            return
+            return False
         verdict = self._link.receive(envelope)
         if verdict is Verdict.GAP:
             self._drop_link("messages from the broker were lost", new_socket=False)
         if verdict is not Verdict.ACCEPT:
-            return
+            return False
         receive = self._RECEIVERS.get(type(message))
-        if receive is not None:  # others are not for clients
-            receive(self, message)
+        # others are not for clients
+        return receive is not None and receive(self, message) is True
 
     def _receive_bye(self, bye: m.Bye) -> None:
         self._drop_link("the broker left: " + bye.reason, new_socket=False)
@@ -410,10 +423,13 @@ class ClientCore:
         if session.synced:
             self._watch(event.uid, session)
 
-    def _on_consumed(self, event: Consumed) -> None:
+    def _on_consumed(self, event: Consumed) -> bool:
         session = self._sessions.get(event.uid)
         if session is not None:
             session.results.consume(event.index, self._now_us)
+            if session.synced:
+                self._due_at_us = min(self._due_at_us, session.results.ack_at_us)
+        return True
 
     def _watch(self, uid: int, session: _Session) -> None:
         self._requests.answer(session.watch_request)
@@ -465,14 +481,15 @@ class ClientCore:
             self._actions.append(WatchFailed(uid, error))
         del self._sessions[uid]
 
-    def _receive_submit_ack(self, ack: m.SubmitAck) -> None:
+    def _receive_submit_ack(self, ack: m.SubmitAck) -> bool:
         session = self._sessions.get(ack.uid)
         if session is None:
-            return
+            return True
         for item in ack.items:
             ticket = session.submits.acknowledge(item)
             if ticket is not None:
                 self._actions.append(Submitted(ack.uid, ticket, item.run, ack.level))
+        return True
 
     def _refuse_submit(self, reply: m.ErrorReply) -> None:
         session = self._sessions.get(reply.uid)
@@ -487,15 +504,16 @@ class ClientCore:
             session.submits.link_lost()
             self._open_again(session)
 
-    def _receive_results(self, results: m.Results) -> None:
+    def _receive_results(self, results: m.Results) -> bool:
         session = self._sessions.get(results.uid)
         if session is None or session.watch_request:  # of the watch before
-            return
+            return True
         order = session.results.receive(results)
         if order is Order.ACCEPT:
             self._actions.append(Deliver(results))
         elif order is Order.GAP:
             self._watch(results.uid, session)
+        return order is not Order.GAP
 
     def _receive_watching(self, watching: m.Watching) -> None:
         session = self._sessions.get(watching.uid)
@@ -523,8 +541,10 @@ class ClientCore:
         if progress.uid in self._sessions:
             self._actions.append(Progressed(progress))
 
+    # True: calm. By this nothing became due that `_due_at_us` does not say. Of others it is not
+    # known; those of each task say it, for else each would go through all sessions.
     _HANDLERS = cast(
-        "dict[type[Event], Callable[[ClientCore, Any], None]]",
+        "dict[type[Event], Callable[[ClientCore, Any], bool | None]]",
         {
             Tick: _on_tick,
             Received: _on_received,
@@ -539,7 +559,7 @@ class ClientCore:
         },
     )
     _RECEIVERS = cast(
-        "dict[type[m.Message], Callable[[ClientCore, Any], None]]",
+        "dict[type[m.Message], Callable[[ClientCore, Any], bool | None]]",
         {
             m.ErrorReply: _receive_error,
             m.Beat: _receive_beat,

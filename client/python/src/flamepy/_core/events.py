@@ -31,8 +31,8 @@ class Tick(NamedTuple):
     """A deadline passed (or may have: it does no harm)."""
 
 
-class Received(NamedTuple):
-    decoded: Decoded
+Received = Decoded
+"""A message came."""
 
 
 class SendFailed(NamedTuple):
@@ -64,7 +64,7 @@ class Detach(NamedTuple):
 
 
 class SubmitRun(NamedTuple):
-    """One run. Only while has_room(uid)."""
+    """One run. Only while there is room(uid). `ticket` comes back with its acknowledgement."""
 
     uid: int
     ticket: int

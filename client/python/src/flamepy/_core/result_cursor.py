@@ -37,7 +37,8 @@ class ResultCursor:
         self._consumed = 0
         self._acknowledged = 0
         self._unacknowledged_bytes = 0
-        self._ack_at_us = NEVER
+        self.ack_at_us = NEVER
+        """When take_ack() is due."""
         self._sizes: deque[int] = deque()  # of the entries [consumed, next)
 
     def start(self, watch: WatchFrom, lineage_now: str) -> None:
@@ -48,6 +49,7 @@ class ResultCursor:
 
     def stop(self) -> None:
         self.watching = False
+        self.ack_at_us = NEVER
 
     def rebase(self, lineage: str, done_end: int) -> None:
         """The store lost entries: what is at or above `done_end` is counted anew."""
@@ -59,7 +61,7 @@ class ResultCursor:
         self.next = self._acknowledged = self._consumed = index
         self._sizes.clear()
         self._unacknowledged_bytes = 0
-        self._ack_at_us = NEVER
+        self.ack_at_us = NEVER
 
     def receive(self, results: Results) -> Order:
         if not self.watching or results.index < self.next:
@@ -71,18 +73,16 @@ class ResultCursor:
         return Order.ACCEPT
 
     def consume(self, index: int, now_us: int) -> None:
-        while self._consumed < min(index, self.next):
+        if not self.watching:
+            return
+        end = min(index, self.next)
+        while self._consumed < end:
             self._unacknowledged_bytes += self._sizes.popleft()
             self._consumed += 1
-        if self._consumed == self._acknowledged:
-            return
         if self._unacknowledged_bytes >= ACK_BYTES:
-            self._ack_at_us = now_us
-        elif self._ack_at_us == NEVER:
-            self._ack_at_us = now_us + ACK_DELAY_US
-
-    def deadline(self) -> int:
-        return self._ack_at_us if self.watching else NEVER
+            self.ack_at_us = now_us
+        elif self.ack_at_us == NEVER and self._consumed > self._acknowledged:
+            self.ack_at_us = now_us + ACK_DELAY_US
 
     def anything_to_ack(self) -> bool:
         return self.watching and self._consumed > self._acknowledged
@@ -91,5 +91,5 @@ class ResultCursor:
         """The index to acknowledge; it counts as sent."""
         self._acknowledged = self._consumed
         self._unacknowledged_bytes = 0
-        self._ack_at_us = NEVER
+        self.ack_at_us = NEVER
         return self._acknowledged

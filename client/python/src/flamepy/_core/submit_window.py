@@ -38,6 +38,8 @@ class Refused(NamedTuple):
 
 
 class _Entry:
+    __slots__ = ("in_flight", "number", "run")
+
     def __init__(self, number: int, run: SubmitRun) -> None:
         self.number = number
         self.run = run
@@ -46,37 +48,38 @@ class _Entry:
 
 class SubmitWindow:
     def __init__(self, last_number: int = 0) -> None:
-        self._entries: list[_Entry] = []
+        self._entries: dict[int, _Entry] = {}  # by number, rising
         # Numbers as they were sent on this link, without those answered. The broker answers
         # refusals in this order, and a gap names the number it expected, not the one it refused:
         # this tells which that was.
         self._sendings: deque[int] = deque()
         self._last_number = last_number
         self._acknowledged = last_number  # the highest number answered for good
-        self._hold_until_us = 0
-        self._unsent = False
+        self.due_at_us = NEVER
+        """When due() has something again."""
         # The last acknowledged ones, to name what a store lost. Bounded: older ones are on disk.
-        self._history: deque[tuple[int, Run]] = deque(maxlen=_HISTORY_MAX)
+        self._history: deque[SubmitAckItem] = deque(maxlen=_HISTORY_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def has_room(self) -> bool:
-        return len(self._entries) < SUBMITS_UNACKED_MAX
+    def room(self) -> int:
+        """For so many more."""
+        return SUBMITS_UNACKED_MAX - len(self._entries)
 
     def add(self, run: SubmitRun) -> None:
         self._last_number += 1
-        self._entries.append(_Entry(self._last_number, run))
-        self._unsent = True
+        self._entries[self._last_number] = _Entry(self._last_number, run)
+        if self.due_at_us == NEVER:
+            self.due_at_us = 0
 
     def due(self, now_us: int) -> list[Submit]:
         """What is to be sent now, in order; it counts as in flight then."""
-        if now_us < self._hold_until_us or not (self._unsent or self._hold_until_us):
+        if now_us < self.due_at_us:
             return []
-        self._hold_until_us = 0
-        self._unsent = False
+        self.due_at_us = NEVER
         submits = []
-        for entry in self._entries:
+        for entry in self._entries.values():
             if entry.in_flight > 0:
                 continue
             entry.in_flight = 1
@@ -85,44 +88,41 @@ class SubmitWindow:
             submits.append(Submit(run.uid, entry.number, run.count, 0, run.payload))
         return submits
 
-    def deadline(self) -> int:
-        """When due() has something again, or NEVER."""
-        return self._hold_until_us if self._hold_until_us > 0 and self._entries else NEVER
-
-    def _find(self, number: int) -> _Entry | None:
-        return next((entry for entry in self._entries if entry.number == number), None)
-
-    def _answered(self, number: int) -> None:
-        """An answer to the earliest unanswered sending of this number came."""
-        if number in self._sendings:
+    def _answered(self, number: int) -> _Entry | None:
+        """An answer to the earliest unanswered sending of this number came. What is held of it."""
+        if self._sendings and self._sendings[0] == number:
+            self._sendings.popleft()
+        elif number in self._sendings:
             self._sendings.remove(number)
-        entry = self._find(number)
+        entry = self._entries.get(number)
         if entry is not None and entry.in_flight > 0:
             entry.in_flight -= 1
+        return entry
 
     def acknowledge(self, item: SubmitAckItem) -> int | None:
         """The ticket of the answered submit; nothing if it is not waited for (answered twice)."""
-        self._answered(item.number)
-        entry = self._find(item.number)
+        entry = self._answered(item.number)
         if entry is None:
             return None
-        self._entries.remove(entry)
-        self._acknowledged = max(self._acknowledged, item.number)
-        self._history.append((item.number, item.run))
+        self._forget(entry)
+        self._history.append(item)
         return entry.run.ticket
+
+    def _forget(self, entry: _Entry) -> None:
+        """Answered for good."""
+        del self._entries[entry.number]
+        self._acknowledged = max(self._acknowledged, entry.number)
 
     def refuse(self, reply: ErrorReply, now_us: int) -> Refused:
         """Of a gap, `reply.submit` is the number the broker expected; of all else, the refused
         one."""
         if reply.code is Code.GAP:
             return self._refuse_gap(reply.submit, now_us)
-        self._answered(reply.submit)
-        entry = self._find(reply.submit)
+        entry = self._answered(reply.submit)
         if entry is None:
             return Refused(Refusal.IGNORED)
         if reply.code.retry == "no":
-            self._acknowledged = max(self._acknowledged, entry.number)
-            self._entries.remove(entry)
+            self._forget(entry)
             return Refused(Refusal.FINAL, entry.run.ticket)
         if entry.in_flight > 0:
             return Refused(Refusal.IGNORED)
@@ -139,41 +139,42 @@ class SubmitWindow:
             return Refused(Refusal.IGNORED)
         # Usually the missing one was refused before and is sent again with this one. Below the
         # first held one it is something that we no longer have.
-        if expected < self._entries[0].number:
+        if expected < next(iter(self._entries)):
             return Refused(Refusal.UNKNOWN)
         self._hold(now_us, _GAP_WAIT_MS)
         return Refused(Refusal.RETRY)
 
     def _hold(self, now_us: int, wait_ms: int) -> None:
-        self._hold_until_us = max(self._hold_until_us, now_us + wait_ms * 1000)
+        held_us = 0 if self.due_at_us == NEVER else self.due_at_us
+        self.due_at_us = max(held_us, now_us + wait_ms * 1000)
 
     def link_lost(self) -> None:
         """Nothing is in flight any more: the link broke."""
-        for entry in self._entries:
+        for entry in self._entries.values():
             entry.in_flight = 0
         self._sendings.clear()
-        self._hold_until_us = 0
-        self._unsent = bool(self._entries)
+        self.due_at_us = 0 if self._entries else NEVER
 
     def resume(self, last_submit: int) -> list[Run]:
         """The broker says it has accepted `last_submit`. Acknowledged runs above it are lost
         (returned), and what is held is numbered anew behind it."""
         if last_submit >= self._acknowledged:
             return []
-        lost = [run for number, run in self._history if number > last_submit]
-        kept = [item for item in self._history if item[0] <= last_submit]
+        lost = [item.run for item in self._history if item.number > last_submit]
+        kept = [item for item in self._history if item.number <= last_submit]
         self._history = deque(kept, maxlen=_HISTORY_MAX)
         self._acknowledged = self._last_number = last_submit
-        for entry in self._entries:
+        for entry in self._entries.values():
             if entry.number > last_submit:
                 self._last_number += 1
                 entry.number = self._last_number
+        self._entries = {entry.number: entry for entry in self._entries.values()}
         return lost
 
     def take_all(self) -> list[int]:
         """Empties the window: the session is gone. The tickets."""
-        tickets = [entry.run.ticket for entry in self._entries]
+        tickets = [entry.run.ticket for entry in self._entries.values()]
         self._entries.clear()
         self._sendings.clear()
-        self._hold_until_us = 0
+        self.due_at_us = NEVER
         return tickets
