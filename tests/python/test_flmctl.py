@@ -65,7 +65,8 @@ def test_a_task_is_watched_to_its_end(session, started, tmp_path):
 def test_a_task_that_fails_is_told_with_its_reason(session, running_once):
     session.run(b"die").exception(PATIENCE)
     done = running_once.flmctl("watch", f"{session.id}/1")
-    assert done.code == 4 and done.out.startswith("Failed, attempt 4") and "exit code 7" in done.out, done
+    assert done.code == 4 and done.out.startswith("Failed, attempt 4"), done
+    assert "exit code 7" in done.out
     done = running_once.flmctl("watch", f"{session.id}/2")
     assert done.code == 3 and "has no task 2" in done.err, done
 
