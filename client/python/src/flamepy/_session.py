@@ -19,7 +19,7 @@ from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
 from flamepy._results import Cursor, ResultQueue, ResultStream
-from flamepy._run_outputs import outputs_of_run
+from flamepy._run_outputs import outputs_of_run, outputs_so_far
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
@@ -360,6 +360,7 @@ def _outputs(
         try:
             while ahead:
                 if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
+                    yield from outputs_so_far(ahead[0])
                     raise concurrent.futures.TimeoutError
                 run = ahead.popleft()
                 taken += run.count
