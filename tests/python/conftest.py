@@ -54,7 +54,15 @@ def shared(running_once):
 
 
 # What works with flamepy where it is installed, and is no dependency of it.
-EXTRAS = ["tqdm>=4.60,<5", "rich>=13,<16", "markdown-it-py", "mdurl", "pygments", "joblib>=1.3,<2"]
+EXTRAS = [
+    "tqdm>=4.60,<5",
+    "rich>=13,<16",
+    "markdown-it-py",
+    "mdurl",
+    "pygments",
+    "typing_extensions",
+    "joblib>=1.3,<2",
+]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +72,7 @@ def extras():
 
 
 def fetched(name, packages):
-    folder = ROOT / "build" / name
+    folder = ROOT / "build" / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
     if not (folder / "complete").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
         command = [*pip, "--retries", "1", "--target", folder, *packages]

@@ -5,6 +5,7 @@
 import concurrent.futures as standard
 import itertools
 import signal
+import time
 
 import pytest
 
@@ -211,6 +212,20 @@ def test_cancel_by_ranges_and_of_one_future(client, tmp_path):
     # The task ended by the exception, and its process serves on.
     assert session.run(b"cancelled:").result(PATIENCE) == b"1"
     assert session.wait(PATIENCE).cancelled == 101 and session.succeed == 1
+
+
+def test_all_that_is_pending_is_cancelled_as_ranges(client, tmp_path):
+    session = client.create_session(register(client, "echo"), max_instances=1)
+    began = tmp_path / "began"
+    session.run(b"hold:%s" % bytes(began))
+    wait_until(began.exists, "a task to run")
+    futures = [session.run(b"x") for _ in range(TASKS)]
+    session.flush(PATIENCE)
+    since = time.monotonic()
+    assert session.cancel() == (TASKS, 0)
+    assert time.monotonic() - since < 1
+    assert standard.wait(futures[-1:], PATIENCE).done and futures[TASKS // 2].cancelled()
+    session.cancel(running=True)
 
 
 def test_a_task_that_nobody_runs_yet_can_be_cancelled_and_a_done_one_not(session):

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import flamepy
+import flamepy.aio
 import flamepy.service
 from flamepy import core
 
@@ -317,6 +318,26 @@ def test_a_context_file_without_pyyaml_is_not_ignored(context, monkeypatch):
         flamepy.connect()
 
 
-def test_tls_is_refused():
-    with pytest.raises(flamepy.FlameError, match="there is no TLS yet"):
-        flamepy.connect("tcp://127.0.0.1:1", core.types.FlameClientTls("ca.pem"))
+@pytest.mark.parametrize(
+    "connect", [flamepy.connect, core.connect, flamepy.Connection.connect, flamepy.aio.connect]
+)
+@pytest.mark.parametrize(
+    ("address", "tls"),
+    [
+        ("tcp://127.0.0.1:1", core.types.FlameClientTls("ca.pem")),
+        ("tcp://127.0.0.1:1", core.types.FlameClientTls()),
+        (None, core.types.FlameClientTls("ca.pem")),
+        ("https://flame.example.com:8080", None),
+        ("grpcs://flame.example.com:8080", None),
+    ],
+)
+def test_tls_is_refused_before_anything_is_sent(connect, address, tls):
+    with pytest.raises(flamepy.FlameError, match="there is no TLS yet: ") as raised:
+        connect(address, tls)
+    assert raised.value.code is flamepy.FlameErrorCode.INVALID_ARGUMENT
+    assert raised.value.kind is flamepy.Code.UNSUPPORTED
+
+
+def test_no_tls_is_what_the_original_means_by_none(running_once):
+    with flamepy.connect(running_once.env["FLAME_ENDPOINT"], tls_config=None) as connection:
+        assert connection.list_executors()

@@ -4,6 +4,7 @@
 
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -175,6 +176,81 @@ def test_a_fork_after_connect_is_told_and_may_connect_anew(shared, running_once)
     session.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_connections_own_thread_leaves_nobody_waiting(shared, running_once):
+    connection = flamepy.connect(running_once.env["FLAME_ENDPOINT"])
+    session = connection.create_session(register(connection, "echo"))
+    future = session.run(b"sleep:600")
+    assert future.task_id == 1
+    connection._io.post(lambda: 1 / 0)
+    assert "the client was closed" in str(future.exception(PATIENCE))
+    connection._io._thread.join(PATIENCE)
+    for call in (connection.list_sessions, lambda: session.run(b"x")):
+        with pytest.raises(flamepy.FlameError, match="the client was closed"):
+            call()
+    shared.delete_session(session.id, force=True)
+
+
+POOL = """
+import multiprocessing, sys, flamepy
+
+
+def count(_):
+    return len(flamepy.list_sessions())
+
+
+def call(executor, *arguments):
+    try:
+        return executor.submit(*arguments).result()
+    except flamepy.FlameError as error:
+        return str(error)
+
+
+def name(session):
+    return session.id
+
+
+if __name__ == "__main__":
+    session = flamepy.create_session("echo")
+    executor = flamepy.Executor()
+    print(executor.submit(abs, -1).result())
+    context = multiprocessing.get_context(sys.argv[1])
+    with context.Pool(2) as pool:
+        print(set(pool.map(count, range(8))))
+        for thing in (session, session.connection, session.run(b"x"), executor):
+            try:
+                pool.map(name, [thing])
+            except TypeError as error:
+                print(error)
+    if sys.argv[1] == "fork":
+        reader, writer = context.Pipe()
+        child = context.Process(target=lambda: writer.send(call(executor, abs, -1)))
+        child.start()
+        print(reader.recv())
+        child.join()
+    executor.shutdown()
+    session.close()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_multiprocessing_connect_anew(running_once, shared, tmp_path, method):
+    """And what belongs to the first process says so, whichever way it is taken along."""
+    program = tmp_path / "pool.py"
+    program.write_text(POOL)
+    before = len(shared.list_sessions())
+    done = running_once.run(sys.executable, program, method, timeout=2 * PATIENCE)
+    assert done.code == 0, done
+    lines = done.out.splitlines()
+    assert lines[:2] == ["1", f"{{{before + 2}}}"]
+    kinds = [re.match(r"cannot pickle a (flamepy\.\w+): it belongs", line) for line in lines[2:6]]
+    assert [kind.group(1) for kind in kinds] == [
+        f"flamepy.{name}" for name in ("Session", "Connection", "Future", "Executor")
+    ]
+    told = ["forked after the client had connected" in line for line in lines[6:]]
+    assert told == ([True] if method == "fork" else [])
+
+
 FORGETFUL = """
 import sys, flamepy
 session = flamepy.connect(sys.argv[1]).create_session("echo")
@@ -195,6 +271,45 @@ def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
     )
     assert (done.returncode, done.stderr) == (0, "")
     shared.delete_session(done.stdout.strip(), force=True)
+
+
+LATE = """
+import atexit, sys
+
+
+@atexit.register
+def last():
+    for call in (lambda: session.run(b"x"), future.result, lambda: executor.submit(abs, 1)):
+        try:
+            call()
+        except Exception as error:
+            print(type(error).__name__, error)
+
+
+import flamepy
+
+connection = flamepy.connect(sys.argv[1])
+executor = flamepy.Executor(connection=connection)
+executor.submit(abs, 1).result()
+session = connection.create_session("echo")
+future = session.run(b"sleep:600")
+print(session.id)
+"""
+
+
+def test_work_in_flight_when_the_interpreter_ends_is_told(shared, running_once):
+    register(shared, "echo")
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, running_once.env["FLAME_ENDPOINT"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    session, *told = done.stdout.splitlines()
+    assert told == ["FlameError the client was closed (interrupted)"] * 3, done
+    assert (done.returncode, done.stderr) == (0, "")
+    shared.delete_session(session, force=True)
 
 
 INTERRUPTED = """

@@ -5,6 +5,7 @@
 import concurrent.futures as standard
 import itertools
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -326,6 +327,26 @@ def test_bad_arguments_are_refused_at_once():
         flamepy.Executor(0)
     with pytest.raises(TypeError, match="initializer"):
         flamepy.Executor(initializer=1)
+
+
+def test_its_application_is_named_by_interpreter_and_versions(shared, monkeypatch):
+    def made(**shutdown):
+        """The application, and the work of its session."""
+        executor = flamepy.Executor(connection=shared)
+        executor.submit(abs, -1)
+        session = max(shared.list_sessions(), key=lambda session: session.creation_time)
+        executor.shutdown(**shutdown)
+        return shared.get_application(session.application), session.common_data()
+
+    here, work = made()
+    assert made()[0].name == here.name and re.fullmatch("flamepy-[0-9a-f]{8}", here.name)
+    assert (here.command, here.arguments) == (sys.executable, ["-m", "flamepy.worker"])
+    assert worker.Work.unpack(work).path == [entry for entry in sys.path if entry]
+    # On another host there is neither this interpreter nor what it imports from.
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    there, work = made(cancel_futures=True)
+    assert there.command == "python3" and there.name != here.name
+    assert worker.Work.unpack(work).path == []
 
 
 MAIN = """

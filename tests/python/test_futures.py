@@ -115,6 +115,13 @@ def test_asyncio_can_wait_for_it():
     assert asyncio.run(main()) == b"a"
 
 
+def test_asyncio_of_python_3_14_reads_result_and_exception_at_once():
+    run, (good, bad) = make(2, decode=int)
+    run.take(1, [b"7", Error(Code.TASK_FAILED, "no luck")])
+    assert (good._result, good._exception) == (7, None)
+    assert bad._result is None and bad._exception is bad.exception()
+
+
 # ---- the standard functions ----------------------------------------------------------------------
 
 

@@ -39,6 +39,11 @@ void Checker::session(proto::SessionUid uid, const std::string& name,
   log.relaxed |= memory_lost_ && spec.durability == proto::Durability::kMemory;
 }
 
+uint64_t Checker::serial_of(const std::string& application) const {
+  auto found = serials_.find(application);
+  return found == serials_.end() ? 0 : found->second;
+}
+
 void Checker::deleted(proto::SessionUid uid) { logs_[uid].is_deleted = true; }
 
 void Checker::store_lost() {
@@ -78,28 +83,52 @@ void Checker::acknowledged(proto::SessionUid uid, const proto::Run& run,
   }
 }
 
-// A result names the input it was made from.
+// What a service says names the input that it is of.
+bool Checker::is_of(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task) {
+  std::string wrong;
+  auto known = log.number_of.find(id);
+  if (task.number >= tasks_.size()) {
+    wrong = "a task that nobody submitted";
+  } else if (tasks_[task.number].uid != uid) {
+    wrong = "another session's task";
+  } else if (auto of = tasks_[task.number].id; of != 0 && of != id) {
+    wrong = "the input of id " + std::to_string(of);
+  } else if (known != log.number_of.end() && known->second != task.number) {
+    wrong = "another input";
+  }
+  if (!wrong.empty())
+    fail(log, "id " + std::to_string(id) + ": what its service said is of " + wrong);
+  return wrong.empty();
+}
+
 void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran) {
   const Task& task = ran.task;
+  if (!is_of(log, uid, id, task)) return;
   std::string name = "id " + std::to_string(id);
-  if (task.number >= tasks_.size())
-    return fail(log, name + ": a result of a task that nobody submitted");
-  TaskLog& of = tasks_[task.number];
-  if (of.uid != uid) return fail(log, name + ": the output belongs to another session's task");
-  if (of.id != 0 && of.id != id) {
-    return fail(log, name + ": the output belongs to the input of id " + std::to_string(of.id));
-  }
-  auto known = log.number_of.find(id);
-  if (known != log.number_of.end() && known->second != task.number) {
-    return fail(log, name + ": the output belongs to another input");
-  }
   if (task.kind != 'n') return fail(log, name + ": succeeded, but it can not");
-  if (ran.serial < task.common) {
-    return fail(log, name + ": ran with common data " + std::to_string(ran.serial) +
+  if (ran.with.common < task.common) {
+    return fail(log, name + ": ran with common data " + std::to_string(ran.with.common) +
                          ", and was submitted after " + std::to_string(task.common));
   }
-  of.id = id;
+  if (ran.with.application < task.application) {
+    return fail(log, name + ": ran with application " + std::to_string(ran.with.application) +
+                         ", and was submitted after " + std::to_string(task.application));
+  }
+  tasks_[task.number].id = id;
   log.number_of[id] = task.number;
+}
+
+void Checker::told(const proto::Progress& progress, uint64_t seen) {
+  SessionLog& log = logs_[progress.uid];
+  if (log.relaxed || log.is_deleted) return;
+  for (const auto& report : progress.reports) {
+    auto task = Task::parse(report.text);
+    if (!task) return fail(log, "a progress that no service said: " + report.text);
+    if (!is_of(log, progress.uid, report.task, *task)) return;
+    auto entry = log.entry_of.find(report.task);
+    if (entry != log.entry_of.end() && entry->second < seen)
+      fail(log, "id " + std::to_string(report.task) + " is told as running after its end");
+  }
 }
 
 bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
@@ -236,6 +265,23 @@ bool Checker::has_seen_all(const broker::MemoryKeys& keys) const {
 void Checker::compare(const broker::MemoryKeys& keys) {
   for (auto& [uid, log] : logs_) {
     if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys);
+  }
+  if (!store_lost_ && world_.failure().empty()) compare_applications(keys);
+}
+
+void Checker::compare_applications(const broker::MemoryKeys& keys) {
+  std::map<std::string, uint64_t> stored;
+  for (const auto& [name, text] : broker::recover(keys).applications) {
+    auto value = proto::decode_value(text);
+    auto application = value ? proto::application_from(*value) : value.error();
+    if (!application) return world_.fail("application " + name + " is damaged in Redis");
+    stored[name] = sim::serial_of(*application);
+  }
+  for (const auto& [name, serial] : serials_) {
+    if (stored[name] < serial) {
+      world_.fail("application " + name + " is " + std::to_string(stored[name]) +
+                  " in Redis, and was answered as " + std::to_string(serial));
+    }
   }
 }
 

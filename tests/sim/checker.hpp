@@ -33,7 +33,12 @@ class Checker {
   void delivered(const std::string& watcher, const proto::Results& results);
   /// An answer about single tasks, asked for when the first `seen` entries had been delivered.
   void listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t seen);
+  /// What running tasks said of themselves, told when the first `seen` entries had been delivered.
+  void told(const proto::Progress& progress, uint64_t seen);
   void session(proto::SessionUid uid, const std::string& name, const proto::SessionSpec& spec);
+  /// An update of the application was answered; what is submitted from now on runs with it.
+  void changed(const std::string& application, uint64_t serial) { serials_[application] = serial; }
+  uint64_t serial_of(const std::string& application) const;
   /// Its tasks need no result any more.
   void deleted(proto::SessionUid uid);
   /// Somebody closes it, or cancels tasks of it.
@@ -90,12 +95,15 @@ class Checker {
     world_.fail("session " + log.name + ": " + what);
   }
   bool check_outcomes(SessionLog& log, const proto::Results& results);
+  bool is_of(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task);
   void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran);
   void compare(SessionLog& log, const broker::MemoryKeys& keys);
+  void compare_applications(const broker::MemoryKeys& keys);
 
   World& world_;
   std::vector<TaskLog> tasks_;
   std::map<proto::SessionUid, SessionLog> logs_;
+  std::map<std::string, uint64_t> serials_;  ///< of applications
   uint64_t acknowledgements_ = 0, results_ = 0;
   std::set<proto::Durability> may_lose_ = {proto::Durability::kMemory, proto::Durability::kStored};
   bool store_lost_ = false, memory_lost_ = false;

@@ -11,6 +11,12 @@ namespace flame::sim {
 
 using proto::Code;
 
+namespace {
+/// After a change without an answer: the application has no version, and a request that is still on
+/// its way would undo a newer one.
+constexpr int64_t kChangePauseUs = proto::kUsPerSecond;
+}  // namespace
+
 bool ClientNode::Job::done() const {
   if (step == Step::kGone) return true;
   if (step != Step::kOpen || !tickets.empty() || following != 0) return false;
@@ -58,7 +64,8 @@ void ClientNode::crash(bool new_id) {
   for (auto& job : jobs_) {
     job.tickets.clear();  // unknown from now on
     if (job.step != Step::kGone) job.step = Step::kIdle;
-    job.watching = job.cancelling = job.updating = false;
+    if (job.changing) job.next_change_us = cluster_.world.now_us() + kChangePauseUs;
+    job.watching = job.cancelling = job.updating = job.changing = false;
     job.questioned.reset();
     job.common_version = job.following = 0;
     if (job.end != Job::End::kClosed) job.end = Job::End::kNot;
@@ -173,6 +180,9 @@ void ClientNode::perform(client::Action& action) {
     if (!fine) cluster_.world.fail(name_ + ": a submit was refused: " + failed->error.message);
   } else if (auto delivered = std::get_if<Deliver>(&action)) {
     deliver(delivered->results);
+  } else if (auto progressed = std::get_if<Progressed>(&action)) {
+    Job* job = job_of(progressed->progress.uid);
+    if (job != nullptr) checker_.told(progressed->progress, job->next);
   } else if (auto trimmed = std::get_if<Trimmed>(&action)) {
     Job* job = job_of(trimmed->uid);
     if (job == nullptr) return;
@@ -254,6 +264,7 @@ void ClientNode::perform(client::Answer& answer) {
     return;
   }
   if (what == Ask::kFollow) return followed(index, answer);
+  if (what == Ask::kChange) return changed(job, answer);
   if (what == Ask::kUpdate || what == Ask::kCommon) return updated(job, answer, what);
   if (!answer.result) {
     Code code = answer.result.error().code;
@@ -327,6 +338,7 @@ void ClientNode::pump(size_t index) {
     follow(index, "");
   }
   if (job.step == Step::kOpen && job.plan.holds > 0) hold(index);
+  if (job.step == Step::kOpen && job.plan.changes > 0) change(index);
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -355,6 +367,7 @@ void ClientNode::submit(size_t index) {
       Task task;
       task.number = checker_.attempt(job.uid);
       task.common = job.serial_known;
+      task.application = checker_.serial_of(job.plan.spec.application);
       task.run_us = static_cast<uint64_t>(rng.between(0, job.plan.run_us_max));
       if (job.plan.lasting > 0 && rng.chance(job.plan.lasting)) {
         task.run_us = static_cast<uint64_t>(rng.between(1'000'000, 9'000'000));
@@ -427,6 +440,27 @@ void ClientNode::hold(size_t index) {
   ask(index, Ask::kHold,
       proto::HoldExecutor{0, "executor-" + std::to_string(1 + rng.below(plan.executors - 1)),
                           static_cast<proto::Hold>(rng.below(3))});
+}
+
+void ClientNode::change(size_t index) {
+  Job& job = jobs_[index];
+  Rng& rng = cluster_.world.rng();
+  bool waits = job.changing || cluster_.world.now_us() < job.next_change_us;
+  if (waits || !rng.chance(job.plan.changes)) return;
+  proto::Map changes = changes_of(++job.changed);
+  if (rng.chance(0.3))
+    changes.emplace_back("max_instances", job.plan.instances_least + rng.below(4));
+  if (rng.chance(0.2)) changes.emplace_back("max_instances", proto::Value());
+  if (rng.chance(0.3)) changes.emplace_back("reuse", rng.chance(0.5) ? "always" : "never");
+  job.changing = true;
+  ask(index, Ask::kChange,
+      proto::UpdateApplication{0, job.plan.spec.application, std::move(changes)});
+}
+
+void ClientNode::changed(Job& job, const client::Answer& answer) {
+  job.changing = false;
+  if (answer.result) return checker_.changed(job.plan.spec.application, job.changed);
+  job.next_change_us = cluster_.world.now_us() + kChangePauseUs;
 }
 
 void ClientNode::updated(Job& job, const client::Answer& answer, Ask what) {

@@ -36,6 +36,8 @@ struct JobPlan {
   double lasting = 0;         ///< part of its tasks that run for many seconds
   double updates = 0;  ///< it replaces the common data now and again; one client of a session does
   double follows = 0;  ///< it asks for the end of single tasks
+  double changes = 0;  ///< it changes the session's application; one job of an application does
+  uint64_t instances_least = 0;  ///< of its application, so that nothing waits for ever
   /// It cordons, frees and drains executors, all but the first.
   double holds = 0;
   uint64_t executors = 0;
@@ -78,6 +80,9 @@ class ClientNode : public Dialer {
     uint64_t serial = 0;                 ///< of its last update; tasks that follow ask for
     uint64_t serial_known = 0;           ///< ... the last one that was answered
     proto::TaskId following = 0;         ///< a task that it wants to see finished
+    bool changing = false;               ///< asked, not answered
+    uint64_t changed = 0;                ///< serial of its last change of the application
+    int64_t next_change_us = 0;
     enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
     bool done() const;
@@ -94,7 +99,8 @@ class ClientNode : public Dialer {
     kUpdate,
     kCommon,
     kFollow,
-    kHold
+    kHold,
+    kChange
   };
 
   void feed(client::Event event);
@@ -109,6 +115,8 @@ class ClientNode : public Dialer {
   void update(size_t index);
   void follow(size_t index, const std::string& known);
   void hold(size_t index);
+  void change(size_t index);
+  void changed(Job& job, const client::Answer& answer);
   void followed(size_t index, const client::Answer& answer);
   void updated(Job& job, const client::Answer& answer, Ask what);
   void end(size_t index);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "proto/elements.hpp"
-#include "tests/sim/task.hpp"
 
 namespace flame::sim {
 
@@ -106,11 +105,11 @@ void ExecutorNode::perform(executor::Action& action) {
   } else if (std::holds_alternative<Reconnect>(action)) {
     wire_->open();
   } else if (auto start = std::get_if<Start>(&action)) {
-    services_[start->instance];
+    services_[start->instance].with.application = serial_of(start->application);
     if (cluster_.world.rng().chance(plan_.start_failure))
       exit(start->instance, "no such file", 100);
   } else if (auto entered = std::get_if<Enter>(&action)) {
-    services_[entered->instance].serial = serial_of(entered->session.common.view());
+    services_[entered->instance].with.common = serial_of(entered->session.common.view());
     enter(entered->instance);
   } else if (auto invoke = std::get_if<Invoke>(&action)) {
     auto service = services_.find(invoke->instance);
@@ -173,13 +172,18 @@ void ExecutorNode::work(executor::InstanceId instance) {
     auto task = input ? Task::parse(*input) : std::nullopt;
     if (!task)
       return cluster_.world.fail(plan_.id + ": a service got an input that nobody submitted");
+    if (plan_.tells > 0 && cluster_.world.rng().chance(plan_.tells)) {
+      int64_t half_us = spent_us + static_cast<int64_t>(task->run_us) / 2;
+      yield(instance, shims::Progressed{frame.first + results.count, 50, std::string(*input)},
+            half_us);
+    }
     spent_us += static_cast<int64_t>(task->run_us);
     executed_++;
     dies = task->kind == 'p' || cluster_.world.rng().chance(plan_.crash);
     if (dies) break;
     bool fails = task->kind == 'f';
     if (fails) results.failures.push_back({results.count, proto::Code::kTaskFailed, "as asked"});
-    proto::append_element(outputs, fails ? "" : output_of(*input, service.serial));
+    proto::append_element(outputs, fails ? "" : output_of(*input, service.with));
     results.count++;
   }
   if (dies) {

@@ -13,6 +13,7 @@
 
 #include "executor/core/core.hpp"
 #include "tests/sim/broker_node.hpp"
+#include "tests/sim/task.hpp"
 
 namespace flame::sim {
 
@@ -23,6 +24,7 @@ struct ExecutorPlan {
   bool pod = false;          ///< a drain does not end it, and outlives its process
   double start_failure = 0;  ///< a service does not start, or refuses the session
   double crash = 0;          ///< a service dies at a task
+  double tells = 0;          ///< a task says how far it is
 };
 
 class ExecutorNode : public Dialer {
@@ -44,7 +46,7 @@ class ExecutorNode : public Dialer {
  private:
   struct Service {
     std::deque<shims::Frame> frames;
-    uint64_t serial = 0;  ///< of the common data that it entered with
+    Serials with;
     bool working = false, ends = false;
   };
 

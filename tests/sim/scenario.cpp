@@ -93,12 +93,8 @@ std::vector<std::vector<JobPlan>> draw_clients(Rng& rng, int64_t faults_end_us) 
 // min_instances come first: with no slot beyond them other sessions wait for ever, and that is
 // right.
 void leave_room(Scenario& scenario) {
-  uint64_t reserved = 0;
-  for (const auto& jobs : scenario.clients) {
-    for (const auto& job : jobs) reserved += job.spec.min_instances;
-  }
   auto& slots = scenario.executors.front().slots;
-  slots = std::max(slots, reserved + 1);
+  slots = std::max(slots, scenario.reserved() + 1);
 }
 
 }  // namespace
@@ -175,6 +171,37 @@ void Scenario::draw_holds(Rng rng) {
       job.executors = executors.size();
     }
   }
+}
+
+void Scenario::draw_progress(Rng rng) {
+  if (!rng.chance(0.3)) return;
+  for (auto& executor : executors) executor.tells = pick(rng, {0.01, 0.3});
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (job.lasting == 0 && rng.chance(0.5))
+        job.lasting = 4.0 / static_cast<double>(job.tasks + 4);
+    }
+  }
+}
+
+void Scenario::draw_changes(Rng rng) {
+  if (!rng.chance(0.3)) return;
+  std::set<std::string> changed;
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (!rng.chance(0.6) || !changed.insert(job.spec.application).second) continue;
+      job.changes = pick(rng, {0.05, 0.3});
+      job.instances_least = reserved() + 1;
+    }
+  }
+}
+
+uint64_t Scenario::reserved() const {
+  uint64_t sum = 0;
+  for (const auto& jobs : clients) {
+    for (const auto& job : jobs) sum += job.spec.min_instances;
+  }
+  return sum;
 }
 
 bool Scenario::has(Fault fault) const {

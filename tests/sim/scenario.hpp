@@ -62,7 +62,13 @@ struct Scenario {
   void draw_follows(Rng rng);
   /// As draw_levels: who cordons and drains executors, and which of these are pods.
   void draw_holds(Rng rng);
+  /// As draw_levels: whose tasks say how far they are, and some of them run long enough for it.
+  void draw_progress(Rng rng);
+  /// As draw_levels: who changes applications.
+  void draw_changes(Rng rng);
   bool has(Fault fault) const;
+  /// The min_instances of all sessions.
+  uint64_t reserved() const;
   std::string text() const;
 };
 

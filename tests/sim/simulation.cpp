@@ -25,6 +25,8 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   scenario_.draw_cancels(Rng(seed ^ 0xcace1u));
   scenario_.draw_follows(Rng(seed ^ 0xf0110u));
   scenario_.draw_holds(Rng(seed ^ 0x401d5u));
+  scenario_.draw_changes(Rng(seed ^ 0xc4a9e5u));
+  scenario_.draw_progress(Rng(seed ^ 0x940645u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
   network_.through_codec = scenario_.through_codec;

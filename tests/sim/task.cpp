@@ -9,6 +9,7 @@ namespace flame::sim {
 namespace {
 
 constexpr std::string_view kCommon = "common ";
+constexpr std::string_view kSerialVariable = "SERIAL";
 
 // The number before the next `:`, which is taken off as well.
 std::optional<uint64_t> take_number(std::string_view& text) {
@@ -23,13 +24,15 @@ std::optional<uint64_t> take_number(std::string_view& text) {
 
 std::string Task::text() const {
   return std::to_string(number) + ":" + std::to_string(run_us) + ":" + std::to_string(common) +
-         ":" + kind;
+         ":" + kind + (application == 0 ? "" : std::to_string(application));
 }
 
 std::optional<Task> Task::parse(std::string_view text) {
   auto number = take_number(text), run_us = take_number(text), common = take_number(text);
-  if (!number || !run_us || !common || text.size() != 1) return std::nullopt;
-  return Task{*number, *run_us, text.back(), *common};
+  if (!number || !run_us || !common || text.empty()) return std::nullopt;
+  auto application = text.size() == 1 ? uint64_t{0} : proto::parse_number<uint64_t>(text.substr(1));
+  if (!application) return std::nullopt;
+  return Task{*number, *run_us, text.front(), *common, *application};
 }
 
 std::string common_text(uint64_t serial) { return std::string(kCommon) + std::to_string(serial); }
@@ -39,17 +42,29 @@ uint64_t serial_of(std::string_view common) {
   return proto::parse_number<uint64_t>(common.substr(kCommon.size())).value_or(0);
 }
 
-std::string output_of(std::string_view input, uint64_t serial) {
-  return "=" + std::to_string(serial) + ":" + std::string(input);
+proto::Map changes_of(uint64_t serial) {
+  return {{"environments", proto::Map{{std::string(kSerialVariable), std::to_string(serial)}}}};
+}
+
+uint64_t serial_of(const proto::Application& application) {
+  for (const auto& [name, text] : application.environment) {
+    if (name == kSerialVariable) return proto::parse_number<uint64_t>(text).value_or(0);
+  }
+  return 0;
+}
+
+std::string output_of(std::string_view input, const Serials& serials) {
+  return "=" + std::to_string(serials.common) + ":" + std::to_string(serials.application) + ":" +
+         std::string(input);
 }
 
 std::optional<Ran> ran_of_output(std::string_view output) {
   if (!output.starts_with('=')) return std::nullopt;
   output.remove_prefix(1);
-  auto serial = take_number(output);
-  auto task = serial ? Task::parse(output) : std::nullopt;
+  auto common = take_number(output), application = take_number(output);
+  auto task = common && application ? Task::parse(output) : std::nullopt;
   if (!task) return std::nullopt;
-  return Ran{*task, *serial};
+  return Ran{*task, {*common, *application}};
 }
 
 }  // namespace flame::sim

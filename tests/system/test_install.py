@@ -14,6 +14,19 @@ from conftest import BIN, sanitized
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+# What consumer/change.cpp says.
+CHANGED = [
+    "first by one",
+    "first by two",
+    "second by two, version 2: second",
+    "conflict",
+    "Running 50 half of it",
+    "0 1 Cancelled",
+    "task_cancelled",
+    "told a",
+]
+
+
 def call(*words, **env):
     done = subprocess.run(
         [str(word) for word in words],
@@ -44,6 +57,8 @@ def test_a_project_is_built_from_the_installed_files_and_runs(running, tmp_path)
     call("cmake", "--build", build)
     done = running.run(build / "ask", build / "reverse", "abc", "", "level!")
     assert (done.code, done.out) == (0, "cba\n\n!level\n"), done
+    done = running.run(build / "change", build / "teller")
+    assert (done.code, done.out.splitlines()) == (0, CHANGED), done
     # The service side has no dependency of ours; the client has libzmq.
     assert "zmq" not in call("ldd", build / "reverse")
     assert (prefix / "bin" / "flmctl").exists()

@@ -17,6 +17,7 @@ from flamepy._proto import messages as m
 from flamepy._proto.errors import Error
 from flamepy._session import Session
 from flamepy._session_state import AttachedSession
+from flamepy._stays_here import StaysHere
 from flamepy._types import (
     Application,
     ApplicationAttributes,
@@ -49,7 +50,7 @@ def connect(
     return Connection(find_endpoint(addr), timeout, request_timeout)
 
 
-class Connection:
+class Connection(StaysHere):
     """Made by `connect`. All methods may be called from any thread. Close it, or use `with`."""
 
     def __init__(self, addr: str, timeout: float, request_timeout: float) -> None:

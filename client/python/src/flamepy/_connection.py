@@ -360,16 +360,20 @@ class Connection:
         self._context = zmq.Context()
         self._poller.register(self._wake_in, select.POLLIN)
         self._now_us = _clock_us()
-        while not self._stopping:
-            if self._deadline_us <= self._now_us:
-                self._feed(Tick())
-            self._take_commands()
-            self._perform_all()
-            if not self._core.up:
-                self._note_why_not_up()
-            if not self._stopping:  # nobody wakes us any more
-                self._turn()
-        self._end()
+        try:
+            while not self._stopping:
+                if self._deadline_us <= self._now_us:
+                    self._feed(Tick())
+                self._take_commands()
+                self._perform_all()
+                if not self._core.up:
+                    self._note_why_not_up()
+                if not self._stopping:  # nobody wakes us any more
+                    self._turn()
+        finally:
+            # After a fault of ours too, whose traceback follows: nobody waits for ever.
+            self.closed = self.unusable = True
+            self._end()
 
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""

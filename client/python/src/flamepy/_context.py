@@ -74,11 +74,14 @@ def context_file() -> pathlib.Path:
     return pathlib.Path.home() / ".flame" / DEFAULT_FLAME_CONF
 
 
+def no_tls(why: str) -> FlameError:
+    return FlameError(Code.UNSUPPORTED, f"there is no TLS yet: {why}")
+
+
 def refuse_tls(tls: FlameClientTls | None) -> None:
+    """Not ignored: who asks for it does not want to talk in the clear."""
     if tls is not None:
-        raise FlameError(
-            Code.UNSUPPORTED, "there is no TLS yet; leave tls_config and the context's tls out"
-        )
+        raise no_tls("leave tls_config, and tls in the context file, out")
 
 
 def endpoint_of_context() -> str:

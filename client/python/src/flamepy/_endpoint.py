@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 
-from flamepy._context import context_file, endpoint_of_context
+from flamepy._context import context_file, endpoint_of_context, no_tls
 from flamepy.errors import Code, FlameError
 
 _FALLBACK = "tcp://127.0.0.1:7700"
@@ -49,6 +49,8 @@ def checked(address: str, source: str = "") -> str:
         scheme, rest = "tcp", address
     port = rest.rpartition(":")[2]
     good = scheme == "ipc" and rest or scheme == "tcp" and rest != port and port.isdigit()
+    if scheme in ("https", "grpcs"):
+        raise no_tls(f"'{address}'{source} asks for it; tcp://HOST:PORT does not")
     if not good:
         raise FlameError(
             Code.BAD_REQUEST,

@@ -22,6 +22,7 @@ from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Kn
 from flamepy._future import Future
 from flamepy._proto.limits import RUN_TASKS_MAX
 from flamepy._session import Session
+from flamepy._stays_here import StaysHere
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
 from flamepy.errors import BrokenWorkerError, FlameError
@@ -30,7 +31,7 @@ from flamepy.worker import BROKEN, PICKLED, Work, python_version
 _MAIN = b"__main__"
 
 
-class Executor(concurrent.futures.Executor):
+class Executor(StaysHere, concurrent.futures.Executor):
     """Runs Python functions on the cluster; anything that takes an executor takes this one.
 
     Functions and what they refer to travel by cloudpickle, once; arguments and results by pickle.
@@ -39,6 +40,9 @@ class Executor(concurrent.futures.Executor):
 
     All functions share one session, open until `shutdown`. One that is used again has a place in
     the session's common data; the first task of each brings its function along.
+
+    In an event loop: `await loop.run_in_executor(executor, function, argument)`; `async with` shuts
+    down without holding up the loop.
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class Executor(concurrent.futures.Executor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if not isinstance(connection, (Connection, type(None))):
+            kind = type(connection).__module__ + "." + type(connection).__qualname__
+            raise TypeError(f"connection must be one of flamepy.connect, not a {kind}")
         self._own_connection = connection is None
         self._connection = connection or connect(address)
         self._max_workers = max_workers
@@ -88,17 +95,14 @@ class Executor(concurrent.futures.Executor):
         progress: bool | str = False,
     ) -> Iterator[Any]:
         """Each item is a task of its own, whatever the chunksize: they travel in runs anyway.
-        `progress` is True, or a label, for a bar of what is done."""
+        `progress` is True, or a label, for a bar of what is done. Where the iteration ends early
+        (a call raised, the time is over, the iterator was closed), what is pending is cancelled."""
         known = self._place_of(fn, once=False)
         assert self._session is not None
         size = min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)
-        return self._session.map(
-            _pickled(zip(*iterables), size, fn, known),
-            timeout=timeout,
-            chunksize=chunksize,
-            buffersize=buffersize,
-            progress=progress,
-            total=_shortest(iterables),
+        inputs, total = _pickled(zip(*iterables), size, fn, known), _shortest(iterables)
+        return self._session._map(
+            inputs, chunksize, timeout, buffersize, progress, total, cancels=True
         )
 
     def cancel(self, *, running: bool = False) -> None:
@@ -120,6 +124,14 @@ class Executor(concurrent.futures.Executor):
         else:
             thread = threading.Thread(target=self._close, args=(cancel_futures,), daemon=True)
             thread.start()
+
+    async def __aenter__(self) -> Executor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.shutdown)
 
     def _close(self, cancel: bool) -> None:
         session = self._session

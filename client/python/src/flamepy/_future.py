@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 from flamepy._proto.errors import Error
 from flamepy._run_state import Decoded, Raised, RunState, Watch
+from flamepy._stays_here import StaysHere
 from flamepy.errors import Code, FlameError, TaskCancelledError, TaskError, exception_of
 
 _log = logging.getLogger("flamepy")
@@ -23,7 +24,7 @@ _log = logging.getLogger("flamepy")
 _CANCEL_SECONDS = 30.0
 
 
-class Future(concurrent.futures.Future):  # type: ignore[type-arg]
+class Future(StaysHere, concurrent.futures.Future):  # type: ignore[type-arg]
     """The result of one task: bytes, or what the session's decoder makes of them.
 
     A callback runs on the connection's own thread and must return quickly; it must not wait for
@@ -60,6 +61,16 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
             return PENDING
         return CANCELLED_AND_NOTIFIED if self.cancelled() else FINISHED
 
+    # Python 3.14 reads both at once.
+
+    @property
+    def _exception(self) -> BaseException | None:  # type: ignore[override]
+        return self.exception(0)
+
+    @property
+    def _result(self) -> Any:  # type: ignore[override]
+        return None if self.exception(0) is not None else self.result(0)
+
     # ---- the face --------------------------------------------------------------------------------
 
     @property
@@ -86,10 +97,16 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     def cancel(self) -> bool:
         """True if the task is cancelled, now or before; False if it runs or has finished. Asks the
-        broker: for many tasks Session.cancel is the way."""
+        broker: for many tasks Session.cancel is the way.
+
+        In an event loop (asyncio cancels there what awaits this future) and in a callback it asks
+        without waiting, many of them together, and is False: `cancelled` is True later."""
         run = self._run
         if run.owner is None or self.done():
             return self.cancelled()
+        if run.owner.must_not_wait():
+            run.owner.cancel_soon(run, self._index)
+            return False
         if run.owner.cancel(self.task_id, _CANCEL_SECONDS):
             run.wait(self._index, _CANCEL_SECONDS)  # its result is on the way
         return self.cancelled()

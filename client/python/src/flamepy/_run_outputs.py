@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from flamepy._future import failure_of
@@ -20,6 +21,11 @@ def outputs_of_run(run: RunState) -> Iterable[Any]:
     if run.failed:
         return _until_failed(run, outputs)
     return outputs if run.decode is None else map(run.decode, outputs)
+
+
+def outputs_so_far(run: RunState) -> Iterator[Any]:
+    """The first ones of a run that is not done, up to one that is missing."""
+    return _until_failed(run, list(takewhile(lambda output: output is not None, run.outputs or ())))
 
 
 def _until_failed(run: RunState, outputs: list[Any]) -> Iterator[Any]:

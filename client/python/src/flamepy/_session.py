@@ -19,7 +19,7 @@ from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
 from flamepy._results import Cursor, ResultQueue, ResultStream
-from flamepy._run_outputs import outputs_of_run
+from flamepy._run_outputs import outputs_of_run, outputs_so_far
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
@@ -102,6 +102,19 @@ class Session(SessionView):
         in runs anyway. `timeout` counts from this call. `progress` is True, or a label, for a bar
         of what is done; of `total` tasks, where their number cannot be seen.
         """
+        return self._map(inputs, chunksize, timeout, buffersize, progress, total)
+
+    def _map(
+        self,
+        inputs: Iterable[bytes],
+        chunksize: int,
+        timeout: float | None,
+        buffersize: int | None,
+        progress: bool | str,
+        total: int | None,
+        cancels: bool = False,
+    ) -> Iterator[Any]:
+        """`cancels`: what is pending when the outputs are left, or one of them raises."""
         if chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         if buffersize is not None and buffersize < 1:
@@ -117,7 +130,8 @@ class Session(SessionView):
         else:
             wanted = -(-buffersize // min(buffersize, limits.RUN_TASKS_MAX))
             ahead.extend(islice(runs, wanted))
-        return _outputs(ahead, runs, deadline, progress, total)
+        owner = self._attached if cancels else None
+        return _outputs(ahead, runs, deadline, progress, total, owner)
 
     def _submit_runs(self, inputs: Iterator[bytes], buffersize: int | None) -> Iterator[RunState]:
         """Submits as it is read."""
@@ -335,6 +349,7 @@ def _outputs(
     deadline: float | None,
     progress: bool | str,
     total: int | None,
+    owner: AttachedSession | None,
 ) -> Iterator[Any]:
     taken = 0
     with progress_of(progress, total) as bar:
@@ -342,13 +357,24 @@ def _outputs(
         def look() -> None:
             bar.show(taken + sum(run.done for run in ahead))
 
-        while ahead:
-            if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
-                raise concurrent.futures.TimeoutError
-            run = ahead.popleft()
-            taken += run.count
-            if bar.due():
-                look()
-            yield from outputs_of_run(run)
-            ahead.extend(islice(more, 1))
+        try:
+            while ahead:
+                if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
+                    yield from outputs_so_far(ahead[0])
+                    raise concurrent.futures.TimeoutError
+                run = ahead.popleft()
+                taken += run.count
+                if bar.due():
+                    look()
+                yield from outputs_of_run(run)
+                ahead.extend(islice(more, 1))
+        finally:
+            _give_up(ahead, owner)
         bar.show(taken)
+
+
+def _give_up(runs: Iterable[RunState], owner: AttachedSession | None) -> None:
+    if owner is None or owner.detached or owner.connection.unusable:
+        return
+    for run in runs:
+        owner.cancel_soon(run, 0, run.count)

@@ -5,9 +5,12 @@ futures and to the stream."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import threading
 import weakref
+from collections import deque
 from functools import partial
 from typing import Callable
 
@@ -27,7 +30,17 @@ from flamepy._proto.messages import (
     SessionState,
 )
 from flamepy._results import ResultQueue
+from flamepy._run_state import RunState
 from flamepy._submit_queue import SubmitQueue
+from flamepy._verbs import cancel_together
+from flamepy.errors import FlameError
+
+_CANCEL_SECONDS = 30.0
+
+
+def _in_event_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")  # who has not imported it runs no loop
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 class AttachedSession(SessionListener):
@@ -48,6 +61,7 @@ class AttachedSession(SessionListener):
         # Of the I/O thread.
         self._calls: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._futures = FutureTable()
+        self._to_cancel: deque[tuple[RunState, int, int]] = deque()
         self._tickets = 0
         self._taking = False
         self._futures_watch: tuple[int, str] | None = None  # index and reader, to ask again
@@ -88,6 +102,17 @@ class AttachedSession(SessionListener):
         message = CancelTasks(0, self.info.session, [Run(task, 1)], False)
         return bool(self.connection.request(message, timeout).pending)
 
+    def must_not_wait(self) -> bool:
+        """Whether this thread has others to serve: the connection, or an event loop."""
+        return self.connection.on_own_thread() or _in_event_loop()
+
+    def cancel_soon(self, state: RunState, index: int, count: int = 1) -> None:
+        """These tasks of a run, if they are pending by then; does not wait, and what comes in quick
+        succession is asked for together."""
+        self.connection.check()
+        self._to_cancel.append((state, index, count))
+        self.connection.post(self._send_cancels)
+
     def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         self.check_wait()
         with self._drained:
@@ -117,8 +142,27 @@ class AttachedSession(SessionListener):
         state, payload = taken
         return SubmitRun(self.uid, self._tickets, state.count, payload)
 
+    def _send_cancels(self) -> None:
+        tasks, later = [], []
+        while self._to_cancel:
+            state, index, count = waiting = self._to_cancel.popleft()
+            if all(map(state.is_done, range(index, index + count))):
+                continue  # its ids may be another's by now, where the store lost it
+            if state.first:
+                first = state.first + index
+                tasks.append(range(first, first + count))
+            elif state.refusal is None:
+                later.append(waiting)  # until the broker has it
+        self._to_cancel.extend(later)
+        for message in cancel_together(self.info.session, tasks, running=False):
+            # Where the session or the connection is gone, so are its tasks.
+            with contextlib.suppress(FlameError):
+                self.connection.ask(message, _CANCEL_SECONDS, lambda _: None)
+
     def on_submitted(self, ticket: int, run: Run, level: Durability) -> None:
         self._futures.acknowledged(ticket, run)
+        if self._to_cancel:
+            self._send_cancels()
         self._tell_drained()
 
     def on_submit_failed(self, ticket: int, error: Error) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from flamepy._html import html_of
 from flamepy._proto import messages as m
+from flamepy._stays_here import StaysHere
 from flamepy._types import SessionState, time_of
 
 
-class SessionView:
+class SessionView(StaysHere):
     """`state` and the counters are those of the moment when the object was made; `refresh` asks
     again."""
 

@@ -134,6 +134,25 @@ def cancel_tasks(
     )
 
 
+def cancel_together(session_id: str, tasks: list[range], running: bool) -> Iterator[m.CancelTasks]:
+    """Many single tasks and small ranges, in as few requests as there have to be."""
+    runs = [_run_of(part) for part in _joined(sorted(tasks, key=lambda part: part.start))]
+    for at in range(0, len(runs), limits.CANCEL_RUNS_MAX):
+        part = runs[at : at + limits.CANCEL_RUNS_MAX]
+        yield m.CancelTasks(0, session_id, part, running)
+
+
+def _joined(parts: list[range]) -> list[range]:
+    """Neighbours as one."""
+    joined = parts[:1]
+    for part in parts[1:]:
+        if part.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(joined[-1].stop, part.stop))
+        else:
+            joined.append(part)
+    return joined
+
+
 class TaskPage(NamedTuple):
     tasks: list[Task]
     next: int

@@ -10,10 +10,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from flamepy import _connection
 from flamepy import _verbs as verbs
+from flamepy._context import FlameClientTls, refuse_tls
 from flamepy._endpoint import find_endpoint
 from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._session_state import AttachedSession
+from flamepy._stays_here import StaysHere
 from flamepy._types import (
     Application,
     ApplicationAttributes,
@@ -55,11 +57,16 @@ class Opening(Generic[C]):
 
 
 def connect(
-    addr: str | None = None, *, timeout: float = 5.0, request_timeout: float = 30.0
+    addr: str | None = None,
+    tls_config: FlameClientTls | None = None,
+    *,
+    timeout: float = 5.0,
+    request_timeout: float = 30.0,
 ) -> Opening[Connection]:
     """`async with flamepy.aio.connect() as connection`, or `await`. As flamepy.connect: the broker
     at `addr`, else where flamepy.connect looks; NoBrokerError where none answers within `timeout`
     seconds. The connection then repairs itself."""
+    refuse_tls(tls_config)
     return Opening(_connect(find_endpoint(addr), timeout, request_timeout))
 
 
@@ -73,7 +80,7 @@ async def _connect(address: str, timeout: float, request_timeout: float) -> Conn
     return connection
 
 
-class Connection:
+class Connection(StaysHere):
     """Made by `connect`; of one event loop."""
 
     def __init__(self, addr: str, request_timeout: float) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from flamepy import _verbs as verbs
 from flamepy._future import failure_of
 from flamepy._proto.errors import Code, Error
-from flamepy._proto.limits import CANCEL_RUNS_MAX
 from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
 from flamepy.aio._delivery import Delivery
@@ -137,29 +136,15 @@ class Cancels:
 
     def _send(self) -> None:
         tasks, self._tasks = self._tasks, []
-        ranges = _joined(sorted(tasks, key=lambda part: part.start))
         session = self._attached.info.session
-        for at in range(0, len(ranges), CANCEL_RUNS_MAX):
-            ask = verbs.cancel_tasks(session, ranges[at : at + CANCEL_RUNS_MAX], running=True)
-            assert ask is not None
+        for message in verbs.cancel_together(session, tasks, running=True):
             # Where the session or the connection is gone, so are its tasks.
             with contextlib.suppress(FlameError):
-                self._attached.connection.ask(ask.message, self._timeout, _ignore)
+                self._attached.connection.ask(message, self._timeout, _ignore)
 
 
 def _ignore(_: Any) -> None:
     return None
-
-
-def _joined(parts: list[range]) -> list[range]:
-    """Neighbours as one."""
-    joined = parts[:1]
-    for part in parts[1:]:
-        if part.start <= joined[-1].stop:
-            joined[-1] = range(joined[-1].start, max(joined[-1].stop, part.stop))
-        else:
-            joined.append(part)
-    return joined
 
 
 def run_done(run: RunState, delivery: Delivery) -> asyncio.Future[None]:
