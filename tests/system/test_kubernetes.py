@@ -214,7 +214,6 @@ def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     assert [s["failed"] for s in kube.cluster.sessions()] == [0, 0]
 
 
-@only_fake
 def test_a_pod_that_an_operator_drains_at_work_finishes_first(kube):
     kube.start(slots=1)
     long = kube.ping(1, 5000, background=True)
@@ -234,6 +233,7 @@ def test_a_pod_that_an_operator_drains_at_work_finishes_first(kube):
     assert [session["failed"] for session in kube.cluster.sessions()] == [0]
 
 
+@only_fake
 def test_conflicts_and_overload_are_waited_for(kube):
     kube.start()
     body = b"Too many requests, please try again later."
