@@ -163,6 +163,8 @@ void App::act(const std::vector<Decision>& decisions) {
     leave_.empty() ? done({}) : provider_->leave(leave_, done);
   });
   for (const auto& decision : decisions) {
+    for (const auto& id : decision.cordon)
+      orders_.emplace_back([this, id](const Provider::Done& done) { broker_.rest(id, done); });
     for (const auto& id : decision.restore)
       orders_.emplace_back([this, id](const Provider::Done& done) { broker_.uncordon(id, done); });
     if (decision.add == 0) continue;

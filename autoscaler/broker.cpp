@@ -59,11 +59,18 @@ void Broker::pick_victims(const std::string& application, std::vector<std::strin
       [done = std::move(done)](auto answer) { done(names_in(std::move(answer))); });
 }
 
+void Broker::rest(const std::string& executor, Done done) {
+  hold(executor, proto::Hold::kResting, std::move(done));
+}
+
 void Broker::uncordon(const std::string& executor, Done done) {
-  ask(proto::HoldExecutor{0, executor, proto::Hold::kNone},
-      [done = std::move(done)](const auto& answer) {
-        done(answer ? proto::Status() : proto::Status(answer.error()));
-      });
+  hold(executor, proto::Hold::kNone, std::move(done));
+}
+
+void Broker::hold(const std::string& executor, proto::Hold hold, Done done) {
+  ask(proto::HoldExecutor{0, executor, hold}, [done = std::move(done)](const auto& answer) {
+    done(answer ? proto::Status() : proto::Status(answer.error()));
+  });
 }
 
 void Broker::ask(proto::Message message, Reply reply) {

@@ -30,10 +30,13 @@ class Broker {
   /// a few seconds; an error says that nobody was drained, or that it is not known.
   void pick_victims(const std::string& application, std::vector<std::string> executors,
                     Victims done);
+  /// It rests: it finishes what it has and takes nothing new. Refused where an operator holds it.
+  void rest(const std::string& executor, Done done);
   void uncordon(const std::string& executor, Done done);
 
  private:
   using Reply = std::function<void(proto::Result<proto::Message>)>;
+  void hold(const std::string& executor, proto::Hold hold, Done done);
   void ask(proto::Message message, Reply reply);
   void feed(client::Event event);
   void perform(client::Action& action);

@@ -2,6 +2,8 @@
 // Copyright The Flame Authors
 #include "autoscaler/journal.hpp"
 
+#include <tuple>
+
 #include "proto/codec.hpp"
 #include "proto/keys.hpp"
 #include "proto/limits.hpp"
@@ -14,13 +16,22 @@ constexpr size_t kEntriesWaitingMost = 256;
 /// Rows that did not change are written again, so that a reader sees that we live.
 constexpr int64_t kRowsEveryUs = 5 * proto::kUsPerSecond;
 
-bool is_news(const Decision& decision, const Decision* last) {
-  return decision.acts() || last == nullptr || last->reason != decision.reason;
+// What a dry run decides is not done, so that it is decided again each time.
+bool is_news(const Decision& decision, const Decision* last, bool dry_run) {
+  if (last == nullptr || last->reason != decision.reason) return true;
+  if (!dry_run) return decision.acts();
+  auto steps = [](const Decision& of) {
+    return std::tuple(of.add, of.cordon, of.retire, of.restore, of.failed);
+  };
+  return steps(decision) != steps(*last);
+}
+
+std::string text_of(const Decision& decision, bool dry_run) {
+  return (dry_run ? "(dry run) " : "") + explain(decision);
 }
 
 std::vector<std::string> entry_of(const Decision& decision, bool dry_run, proto::Now now) {
   auto number = [](auto value) { return std::to_string(value); };
-  std::string text = (dry_run ? "(dry run) " : "") + explain(decision);
   return {"XADD",
           std::string(proto::kDecisionsKey),
           "MAXLEN",
@@ -34,15 +45,19 @@ std::vector<std::string> entry_of(const Decision& decision, bool dry_run, proto:
           "reason",
           std::string(name_of(decision.reason)),
           "text",
-          text,
+          text_of(decision, dry_run),
           "wanted",
           number(decision.wanted),
+          "held",
+          number(decision.held),
           "registered",
           number(decision.registered),
           "asked",
           number(decision.starting),
           "add",
           number(decision.add),
+          "cordon",
+          number(decision.cordon.size()),
           "leave",
           number(decision.retire.size()),
           "failed",
@@ -59,16 +74,17 @@ std::vector<std::string> entry_of(const Decision& decision, bool dry_run, proto:
           number(decision.cold_start_us)};
 }
 
-proto::Map row_of(const Decision& decision) {
+proto::Map row_of(const Decision& decision, bool dry_run) {
   return {{"application", decision.application},
           {"wanted", decision.wanted},
-          {"asked", decision.starting + decision.add},
+          {"asked", decision.starting + (dry_run ? 0 : decision.add)},
           {"registered", decision.registered},
           {"busy", decision.demand.busy},
           {"pending", decision.demand.pending},
           {"running", decision.demand.running},
           {"reason", std::string(name_of(decision.reason))},
-          {"text", explain(decision)}};
+          {"text", text_of(decision, dry_run)},
+          {"dry_run", dry_run}};
 }
 
 }  // namespace
@@ -79,11 +95,16 @@ std::vector<Decision> Journal::note(const std::vector<Decision>& decisions, prot
   rows_.clear();
   for (const auto& decision : decisions) {
     auto known = last_.find(decision.application);
-    if (is_news(decision, known == last_.end() ? nullptr : &known->second)) {
+    rows_[decision.application] = row_of(decision, dry_run_);
+    // Nothing was let go that could be waited for.
+    if (dry_run_ && decision.reason == Reason::kCooling && known != last_.end()) {
+      current.insert(*known);
+      continue;
+    }
+    if (is_news(decision, known == last_.end() ? nullptr : &known->second, dry_run_)) {
       news.push_back(decision);
       entries_.push_back(entry_of(decision, dry_run_, now));
     }
-    rows_[decision.application] = row_of(decision);
     current[decision.application] = decision;
   }
   while (entries_.size() > kEntriesWaitingMost) entries_.pop_front();

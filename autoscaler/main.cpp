@@ -56,6 +56,8 @@ int main(int argc, char** argv) {
     auto settings = flame::autoscaler::kubernetes_from(*options, *policy);
     if (!settings) return fail(settings.error());
     config.kubernetes = std::move(*settings);
+    // It must not keep one that acts from acting.
+    if (config.dry_run) config.kubernetes->identity.clear();
   }
   return flame::autoscaler::App(std::move(config)).run();
 }

@@ -157,6 +157,7 @@ const std::vector<OptionRow>& option_rows() {
       {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
        "Redis of the broker: redis://host:port/db or unix:///path; not a flag", true},
       {"slots", 0, "N", "1", "Slots of an executor"},
+      {"min-executors", 0, "N", "0", "Executors of all applications together, also without work"},
       {"max-executors", 0, "N", "16", "Executors of all applications together"},
       {"limits", 0, "LIST", "", "Executors of an application: APP=MIN:MAX, comma separated"},
       {"target-drain", 0, "TIME", "10s", "A backlog should be done within it"},
@@ -188,6 +189,7 @@ proto::Result<Policy> policy_from(const runtime::Options& options) {
   };
   uint64_t tolerance = 0;
   for (const auto& row : {Row{"slots", policy.slots, 1, proto::kSlotsMax, false},
+                          Row{"min-executors", policy.cluster_min, 0, kExecutorsMost, false},
                           Row{"max-executors", policy.cluster_max, 0, kExecutorsMost, false},
                           Row{"spares", policy.spares, 0, kExecutorsMost, false},
                           Row{"step-up", policy.step_up_max, 0, kExecutorsMost, true},
@@ -198,6 +200,11 @@ proto::Result<Policy> policy_from(const runtime::Options& options) {
     row.out = *number == 0 && row.zero_is_any ? UINT64_MAX : *number;
   }
   policy.tolerance = static_cast<double>(tolerance) / 100;
+  if (policy.cluster_min > policy.cluster_max) {
+    return Error{Code::kBadRequest, "--min-executors " + std::to_string(policy.cluster_min) +
+                                        " is above --max-executors " +
+                                        std::to_string(policy.cluster_max)};
+  }
   if (auto status = read_times(options, policy); !status) return status.error();
   if (auto status = read_limits(options.text("limits"), policy); !status) return status.error();
   return policy;

@@ -362,7 +362,7 @@ struct PickVictims {
   uint64_t request = 0;
   std::string application;
   uint64_t count = 0;
-  uint64_t idle_ms = 0;                ///< only those without a task for so long
+  uint64_t idle_ms = 0;                ///< only those without a task for so long, or that rest
   std::vector<std::string> executors;  ///< only of these; none: of all that serve only it
   template <class F>
   auto fields(F&& f) {

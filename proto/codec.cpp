@@ -216,7 +216,7 @@ bool get_enum(const Object& object, T& out) {
     if (number > static_cast<uint64_t>(Durability::kReplicated)) return false;
     out = static_cast<T>(number);
   } else if constexpr (std::is_same_v<T, Hold>) {
-    if (number > static_cast<uint64_t>(Hold::kDrained)) return false;
+    if (number > static_cast<uint64_t>(Hold::kResting)) return false;
     out = static_cast<T>(number);
   } else {
     static_assert(std::is_same_v<T, SessionState>);

@@ -46,10 +46,10 @@ inline constexpr std::array kKeys = {
     KeyRow{"flame:executors", "hash",
            "executor id -> msgpack map: address, slots, state, sessions, idle, seen (ms)",
            "broker, when changed", "a day after it left"},
-    KeyRow{
-        "flame:scale", "hash",
-        "application -> msgpack map: wanted, asked, registered, busy, reason, text, updated (ms)",
-        "autoscaler, when changed", "unregister, by the autoscaler"},
+    KeyRow{"flame:scale", "hash",
+           "application -> msgpack map: wanted, asked, registered, busy, reason, text, dry_run, "
+           "updated (ms)",
+           "autoscaler, when changed", "unregister, by the autoscaler"},
     KeyRow{"flame:decisions", "stream",
            "at, application, reason, text and the numbers: what the autoscaler did, and why",
            "autoscaler", "capped"},

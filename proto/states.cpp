@@ -11,7 +11,7 @@ constexpr std::array<std::string_view, 4> kExecutorNames = {"Connected", "Draini
                                                             "Left"};
 constexpr std::array<std::string_view, 4> kDurabilityNames = {"memory", "stored", "synced",
                                                               "replicated"};
-constexpr std::array<std::string_view, 3> kHoldNames = {"", "cordoned", "drained"};
+constexpr std::array<std::string_view, 4> kHoldNames = {"", "cordoned", "drained", "resting"};
 }  // namespace
 
 std::string_view name_of(TaskState state) {

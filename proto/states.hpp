@@ -116,6 +116,7 @@ enum class Hold : uint8_t {
   kNone = 0,      ///< takes tasks
   kCordoned = 1,  ///< finishes what it holds, takes nothing new until it is uncordoned
   kDrained = 2,   ///< the same; then it leaves by itself, or its provider removes it
+  kResting = 3,   ///< cordoned by the autoscaler, which lets it go once it is idle, or frees it
 };
 /// "" for none.
 std::string_view name_of(Hold hold);

@@ -12,9 +12,9 @@ namespace flame::autoscaler {
 
 namespace {
 
-constexpr std::array<std::string_view, 10> kReasonNames = {
-    "steady",  "grow",    "shrink",      "tolerated", "frozen",
-    "failing", "limited", "stabilizing", "cooling",   "all_busy"};
+constexpr std::array<std::string_view, 12> kReasonNames = {
+    "steady",  "grow",    "shrink",      "cordon",  "tolerated", "frozen",
+    "failing", "limited", "stabilizing", "cooling", "all_busy",  "minimum"};
 
 std::string count(uint64_t number, const std::string& thing) {
   return std::to_string(number) + " " + thing + (number == 1 ? "" : "s");
@@ -49,6 +49,8 @@ std::string work(const Decision& decision) {
   if (demand.unfinished() > 0) text += " to be done in " + duration(decision.target_drain_us);
   text += ", " + count(decision.wanted, "executor") + " of " + count(decision.slots, "slot");
   if (demand.shared > 0) text += " beside " + count(demand.shared, "shared slot");
+  if (decision.held > 0)
+    text += ", " + std::to_string(decision.held) + " only for the cluster's minimum";
   return text;
 }
 
@@ -56,6 +58,7 @@ std::string fleet(const Decision& decision) {
   std::string text = "there " + std::string(decision.registered == 1 ? "is " : "are ") +
                      std::to_string(decision.registered);
   if (decision.starting > 0) text += ", " + std::to_string(decision.starting) + " more start";
+  if (decision.resting > 0) text += ", " + std::to_string(decision.resting) + " more rest";
   return text;
 }
 
@@ -93,6 +96,9 @@ std::string outcome(const Decision& decision) {
       return asked;
     case Reason::kShrink:
       return "let go as idle: " + listed(decision.retire);
+    case Reason::kCordon:
+      return "fewer would do and none becomes idle, so the least busy take nothing new: " +
+             listed(decision.cordon);
     case Reason::kTolerated:
       return "close enough to leave it";
     case Reason::kFailing:
@@ -106,6 +112,8 @@ std::string outcome(const Decision& decision) {
       return "fewer would do, the last were let go just now: no step down" + wait;
     case Reason::kAllBusy:
       return "fewer would do, but none has been idle for long enough";
+    case Reason::kMinimum:
+      return "so many are kept";
     case Reason::kFrozen:
       break;
   }

@@ -120,9 +120,11 @@ void Observer::take_members(const Stored& stored, const std::vector<Provided>& p
     } else if (row != stored.executors.end() && row->second.text_at("hold") == "drained") {
       member.state = MemberState::kDrained;
     } else if (registered) {
-      member.state = MemberState::kRegistered;
+      bool rests = row->second.text_at("hold") == "resting";
+      member.state = rests ? MemberState::kResting : MemberState::kRegistered;
       member.slots = number(row->second, "slots");
       member.idle_us = idle_us(from.id, row->second);
+      member.tasks = number(row->second, "tasks");
     } else {
       if (auto known = starting_.find(from.id); known != starting_.end()) starting.insert(*known);
       member.exits = from.exits;

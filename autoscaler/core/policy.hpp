@@ -30,6 +30,7 @@ struct Policy {
   int64_t prior_run_us = proto::kUsPerSecond;          ///< run time until one is known
   Bounds each;                                         ///< of every application not named below
   std::map<std::string, Bounds> of_application;
+  uint64_t cluster_min = 0;           ///< executors of all applications, also without any work
   uint64_t cluster_max = UINT64_MAX;  ///< executors of all applications, leaving ones included
   uint64_t spares = 0;                ///< idle executors beyond what the work wants, while it does
   int64_t idle_after_us = 10 * proto::kUsPerSecond;  ///< only then an executor may be let go
@@ -70,9 +71,11 @@ struct Demand {
 
 enum class MemberState : uint8_t {
   kStarting,    ///< asked for, not registered yet. left: registered, gone
-  kRegistered,  ///< the broker knows it. left: leaving, gone
-  kDrained,     ///< idle and held by the broker: let go, or freed again. left: registered, gone
-  kLeaving,     ///< drains, takes nothing new. left: gone
+  kRegistered,  ///< the broker knows it. left: resting, leaving, gone
+  kResting,  ///< finishes what it has, takes nothing new: let go once it is idle, or freed again.
+             ///< left: registered, drained, leaving, gone
+  kDrained,  ///< idle and held by the broker: let go, or freed again. left: registered, gone
+  kLeaving,  ///< drains, takes nothing new. left: gone
 };
 
 /// An executor that the provider has (or was asked for), or that somebody else started.
@@ -84,6 +87,7 @@ struct Member {
   bool owned = true;     ///< the provider's; others count as capacity and are never let go
   int64_t asked_us = 0;  ///< when it was first seen starting
   int64_t idle_us = 0;   ///< how long it has had no task; 0: it has, or had just now
+  uint64_t tasks = 0;    ///< in its hands, when its row was written
   uint64_t exits = 0;    ///< how often it ended before it ever registered
   std::string trouble;   ///< what the provider says of that
   friend bool operator==(const Member&, const Member&) = default;
@@ -100,6 +104,7 @@ enum class Reason : uint8_t {
   kSteady,       ///< what is there is what is wanted
   kGrow,         ///< more were asked for
   kShrink,       ///< idle ones were let go
+  kCordon,       ///< fewer would do and none becomes idle: the least busy take nothing new
   kTolerated,    ///< the difference is too small
   kFrozen,       ///< the figures cannot be trusted: nothing is done
   kFailing,      ///< executors do not register: nothing more is asked for now
@@ -107,6 +112,7 @@ enum class Reason : uint8_t {
   kStabilizing,  ///< fewer are wanted, but not for long enough
   kCooling,      ///< the last step down was just now
   kAllBusy,      ///< fewer are wanted, but none has been idle for long enough
+  kMinimum,      ///< what is there is kept as the minimum of the cluster
 };
 std::string_view name_of(Reason reason);
 
@@ -115,14 +121,17 @@ struct Decision {
   std::string application;
   Reason reason = Reason::kSteady;
   uint64_t slots_wanted = 0;  ///< by the work alone
-  uint64_t wanted = 0;        ///< executors, by the work and min; limits may allow fewer
+  uint64_t wanted = 0;        ///< executors, by the work and minimums; limits may allow fewer
+  uint64_t held = 0;          ///< of these, what only the cluster's minimum wants
   uint64_t registered = 0;    ///< owned
   uint64_t starting = 0;
+  uint64_t resting = 0;
   uint64_t add = 0;
+  std::vector<std::string> cordon;   ///< the least busy: they rest from now on
   std::vector<std::string> retire;   ///< idle ones, longest idle first: the broker drains them, if
                                      ///< they are idle still
   std::vector<std::string> finish;   ///< drained before, and still not wanted: removed
-  std::vector<std::string> restore;  ///< drained ones that are wanted again
+  std::vector<std::string> restore;  ///< resting and drained ones that are wanted again
   std::vector<std::string> failed;   ///< never registered: removed, whatever else is decided
   Demand demand;
   int64_t run_us = 0;  ///< that was reckoned with: measured or the prior
@@ -135,7 +144,9 @@ struct Decision {
 
   uint64_t have() const { return registered + starting; }
   /// What was begun in an earlier decision is no news.
-  bool acts() const { return add > 0 || !retire.empty() || !restore.empty() || !failed.empty(); }
+  bool acts() const {
+    return add > 0 || !cordon.empty() || !retire.empty() || !restore.empty() || !failed.empty();
+  }
   friend bool operator==(const Decision&, const Decision&) = default;
 };
 

@@ -3,10 +3,17 @@
 #include "autoscaler/core/scaler.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "autoscaler/core/wants.hpp"
 
 namespace flame::autoscaler {
+
+namespace {
+/// The broker calls one idle a second after its last task, and we look four times a second.
+constexpr int64_t kNoticedLateUs = 2 * proto::kUsPerSecond;
+}  // namespace
 
 Scaler::Scaler(Policy policy, proto::Now now) : policy_(std::move(policy)), born_us_(now.mono_us) {}
 
@@ -14,20 +21,19 @@ std::vector<Decision> Scaler::decide(const Observation& seen, proto::Now now) {
   auto cases = gather(seen);
   for (auto& subject : cases) {
     if (!subject.frozen) watch_starts(subject, now);
-    wish(subject, now);
+    wish(subject);
   }
+  hold_minimum(cases);
+  for (auto& subject : cases) remember_wish(subject, now);
   share_cluster(cases);
   for (auto& subject : cases) {
     if (!subject.frozen) grow(subject, now);
   }
   limit_growth(cases, now);
-  bool short_of = std::any_of(cases.begin(), cases.end(), [](const Case& subject) {
-    return !subject.frozen && subject.share < subject.wish &&
-           subject.share > subject.decision.have();
-  });
+  bool reclaim = others_wait(cases);
   std::vector<Decision> decisions;
   for (auto& subject : cases) {
-    if (!subject.frozen) shrink(subject, short_of, now);
+    if (!subject.frozen) shrink(subject, reclaim, now);
     decisions.push_back(std::move(subject.decision));
   }
   return decisions;
@@ -49,6 +55,7 @@ std::vector<Scaler::Case> Scaler::gather(const Observation& seen) {
     subject.present++;
     subject.decision.registered += member.state == MemberState::kRegistered;
     subject.decision.starting += member.state == MemberState::kStarting;
+    subject.decision.resting += member.state == MemberState::kResting;
   }
   // What could not be read is not gone.
   if (seen.frozen.empty())
@@ -60,7 +67,8 @@ std::vector<Scaler::Case> Scaler::gather(const Observation& seen) {
     decision.slots = decision.demand.slots > 0 ? decision.demand.slots : policy_.slots;
     decision.target_drain_us = policy_.target_drain_us;
     subject.bounds = policy_.bounds(name);
-    if (!seen.demand.contains(name)) subject.bounds.min = 0;  // unregistered
+    subject.registered = seen.demand.contains(name);
+    if (!subject.registered) subject.bounds.min = 0;
     subject.memory = &memories_.try_emplace(name, policy_).first->second;
     decision.cold_start_us = subject.memory->cold_start_us;
     decision.because = seen.frozen.empty() ? decision.demand.stale : seen.frozen;
@@ -108,7 +116,8 @@ void Scaler::watch_starts(Case& subject, proto::Now now) {
   std::map<std::string, int64_t> starting;
   std::set<std::string> failed, registered;
   for (const Member* member : subject.members) {
-    if (member->state == MemberState::kDrained) registered.insert(member->id);
+    if (member->state == MemberState::kDrained || member->state == MemberState::kResting)
+      registered.insert(member->id);
     if (member->state == MemberState::kRegistered) {
       registered.insert(member->id);
       if (!memory.registered.contains(member->id)) take_start(memory, *member, now);
@@ -133,7 +142,7 @@ void Scaler::watch_starts(Case& subject, proto::Now now) {
 // ---- wishes
 // ------------------------------------------------------------------------------------
 
-void Scaler::wish(Case& subject, proto::Now now) {
+void Scaler::wish(Case& subject) const {
   Decision& decision = subject.decision;
   const Demand& demand = decision.demand;
   decision.run_us = demand.run_us > 0 ? demand.run_us : policy_.prior_run_us;
@@ -158,6 +167,37 @@ void Scaler::wish(Case& subject, proto::Now now) {
     decision.reason = Reason::kTolerated;
     subject.wish = have;
   }
+}
+
+// What the wishes lack to the cluster's minimum. Who is not registered any more holds none of it,
+// who does not start what nobody else may.
+void Scaler::hold_minimum(std::vector<Case>& cases) const {
+  std::vector<Floor> floors, willing;
+  for (const auto& subject : cases) {
+    Floor floor{subject.wish, subject.decision.have(), subject.bounds.max};
+    if (subject.frozen) floor.wanted = subject.present;
+    if (subject.frozen || !subject.registered) floor.max = 0;
+    floors.push_back(floor);
+    if (subject.memory->failures >= policy_.failures_max)
+      floor.max = std::min(floor.max, floor.have);
+    willing.push_back(floor);
+  }
+  auto shares = fill_up(willing, policy_.cluster_min);
+  if (std::accumulate(shares.begin(), shares.end(), uint64_t{0}) < policy_.cluster_min)
+    shares = fill_up(floors, policy_.cluster_min);
+  for (size_t i = 0; i < cases.size(); i++) {
+    Decision& decision = cases[i].decision;
+    if (shares[i] == floors[i].wanted) continue;
+    cases[i].wish = shares[i];
+    if (shares[i] <= decision.wanted) continue;
+    decision.held = shares[i] - decision.wanted;
+    decision.wanted = shares[i];
+    decision.reason = Reason::kMinimum;
+  }
+}
+
+void Scaler::remember_wish(Case& subject, proto::Now now) const {
+  if (subject.frozen) return;
   auto& wishes = subject.memory->wishes;
   while (!wishes.empty() && wishes.back().second <= subject.wish) wishes.pop_back();
   wishes.emplace_back(now.mono_us, subject.wish);
@@ -188,10 +228,12 @@ void Scaler::grow(Case& subject, proto::Now now) const {
   uint64_t have = decision.have();
   if (subject.share <= have) return;
   uint64_t missing = subject.share - have;
-  // Those that are on their way out are there at once.
-  for (const Member* member : subject.members) {
-    if (member->state != MemberState::kDrained || decision.restore.size() == missing) continue;
-    decision.restore.push_back(member->id);
+  // Those that are on their way out are there at once, and those that rest may be at work.
+  for (auto state : {MemberState::kResting, MemberState::kDrained}) {
+    for (const Member* member : subject.members) {
+      if (member->state != state || decision.restore.size() == missing) continue;
+      decision.restore.push_back(member->id);
+    }
   }
   missing -= decision.restore.size();
   decision.add = std::min(missing, policy_.step_up_max);
@@ -235,26 +277,33 @@ void Scaler::limit_growth(std::vector<Case>& cases, proto::Now now) const {
 // ---- down
 // --------------------------------------------------------------------------------------
 
-// What another application of a full cluster waits for goes without the waiting times: its demand
-// is the change that they wait for. Busy ones stay in any case.
-void Scaler::shrink(Case& subject, bool others_short, proto::Now now) {
-  Decision& decision = subject.decision;
-  Memory& memory = *subject.memory;
-  uint64_t have = decision.have();
-  const auto& restore = decision.restore;
-  for (const Member* member : subject.members) {
-    bool restored = std::find(restore.begin(), restore.end(), member->id) != restore.end();
-    if (member->state == MemberState::kDrained && !restored) decision.finish.push_back(member->id);
+// Somebody deserves more of a full cluster than there is room for.
+bool Scaler::others_wait(const std::vector<Case>& cases) const {
+  uint64_t wanted = 0;
+  for (const auto& subject : cases) {
+    uint64_t wish = subject.frozen ? subject.present : subject.wish;
+    wanted = wish > UINT64_MAX - wanted ? UINT64_MAX : wanted + wish;
   }
-  if (decision.add > 0 || have <= subject.share) return;
-  bool reclaim = others_short;
-  uint64_t highest = reclaim ? subject.share : memory.wishes.front().second;
+  return wanted > policy_.cluster_max &&
+         std::any_of(cases.begin(), cases.end(), [&](const Case& subject) {
+           const Decision& decision = subject.decision;
+           uint64_t after = decision.have() + decision.add + decision.restore.size();
+           return !subject.frozen && decision.reason != Reason::kFailing && subject.share > after &&
+                  decision.add < policy_.step_up_max;
+         });
+}
+
+bool Scaler::may_shrink(Case& subject, bool reclaim, uint64_t highest, proto::Now now) const {
+  Decision& decision = subject.decision;
+  const Memory& memory = *subject.memory;
+  uint64_t have = decision.have();
   auto hold = [&](Reason reason, int64_t wait_us) {
     decision.reason = reason;
     decision.wait_us = wait_us;
+    return false;
   };
   bool within_limits = have <= subject.bounds.max && subject.share == subject.wish;
-  bool to_the_floor = subject.wish <= subject.bounds.min;
+  bool to_the_floor = subject.wish <= subject.bounds.min + decision.held;
   auto surplus = static_cast<double>(have - subject.share);
   if (within_limits && !to_the_floor && surplus <= policy_.tolerance * static_cast<double>(have))
     return hold(Reason::kTolerated, 0);
@@ -264,19 +313,81 @@ void Scaler::shrink(Case& subject, bool others_short, proto::Now now) {
     return hold(Reason::kStabilizing, std::max<int64_t>(0, std::max(grown_us, window_us)));
   }
   int64_t cool_us = memory.last_down_us + policy_.down_cooldown_us - now.mono_us;
-  if (cool_us > 0) return hold(Reason::kCooling, cool_us);
-  std::vector<const Member*> idle;
+  return cool_us <= 0 || hold(Reason::kCooling, cool_us);
+}
+
+// What another application of a full cluster waits for goes without the waiting times: its demand
+// is the change that they wait for. Busy ones stay in any case.
+void Scaler::shrink(Case& subject, bool reclaim, proto::Now now) const {
+  Decision& decision = subject.decision;
+  Memory& memory = *subject.memory;
+  const auto& restore = decision.restore;
+  bool rests = false;
   for (const Member* member : subject.members) {
-    if (member->state != MemberState::kRegistered || member->idle_us == 0) continue;
-    if (reclaim || member->idle_us >= policy_.idle_after_us) idle.push_back(member);
+    if (std::find(restore.begin(), restore.end(), member->id) != restore.end()) continue;
+    if (member->state == MemberState::kDrained) decision.finish.push_back(member->id);
+    rests |= member->state == MemberState::kResting;
   }
-  if (idle.empty()) return hold(Reason::kAllBusy, 0);
-  std::stable_sort(idle.begin(), idle.end(),
-                   [](auto* a, auto* b) { return a->idle_us > b->idle_us; });
-  size_t most = std::min({idle.size(), have - highest, policy_.step_down_max});
+  uint64_t have = decision.have();
+  uint64_t highest = reclaim ? subject.share : memory.wishes.front().second;
+  bool too_many = decision.add == 0 && have > subject.share;
+  if (too_many && may_shrink(subject, reclaim, highest, now))
+    return let_go(subject, reclaim, have - highest, now);
+  if (decision.reason != Reason::kCooling) memory.all_busy_us = 0;
+  if (too_many) return;
+  // Those that rest were too many when they were told to; they are still, and it lasts.
+  bool lasts = reclaim || (now.mono_us - born_us_ >= policy_.stabilization_us && highest <= have);
+  bool cools = now.mono_us - memory.last_down_us < policy_.down_cooldown_us;
+  if (rests && decision.add == 0 && restore.empty() && lasts && !cools)
+    let_go(subject, reclaim, 0, now);
+}
+
+// Those that rest, and `surplus` others; longest idle first.
+void Scaler::let_go(Case& subject, bool reclaim, uint64_t surplus, proto::Now now) const {
+  Decision& decision = subject.decision;
+  Memory& memory = *subject.memory;
+  std::vector<const Member*> idle;
+  for (auto state : {MemberState::kResting, MemberState::kRegistered}) {
+    auto first = static_cast<std::ptrdiff_t>(idle.size());
+    for (const Member* member : subject.members) {
+      if (member->state != state || member->idle_us == 0) continue;
+      if (reclaim || member->idle_us >= policy_.idle_after_us) idle.push_back(member);
+    }
+    std::stable_sort(idle.begin() + first, idle.end(),
+                     [](auto* a, auto* b) { return a->idle_us > b->idle_us; });
+    if (state == MemberState::kResting) surplus += idle.size();
+  }
+  size_t most = std::min<uint64_t>({idle.size(), surplus, policy_.step_down_max});
+  if (most == 0) return cordon(subject, reclaim, surplus, now);
   for (size_t i = 0; i < most; i++) decision.retire.push_back(idle[i]->id);
   decision.reason = Reason::kShrink;
   memory.last_down_us = now.mono_us;
+  memory.all_busy_us = 0;
+}
+
+// Sessions that always work keep the executors that they are on: without this they would never
+// become idle. The least busy first; where nobody waits, only after one had time to become idle.
+void Scaler::cordon(Case& subject, bool reclaim, uint64_t surplus, proto::Now now) const {
+  Decision& decision = subject.decision;
+  Memory& memory = *subject.memory;
+  if (surplus == 0) return;
+  decision.reason = Reason::kAllBusy;
+  if (memory.all_busy_us == 0) memory.all_busy_us = now.mono_us;
+  int64_t patience_us = policy_.idle_after_us + kNoticedLateUs;
+  if (!reclaim && now.mono_us - memory.all_busy_us < patience_us) return;
+  std::vector<const Member*> serving;
+  for (const Member* member : subject.members) {
+    if (member->state == MemberState::kRegistered) serving.push_back(member);
+  }
+  std::stable_sort(serving.begin(), serving.end(), [](auto* a, auto* b) {
+    return std::pair(a->tasks, -a->idle_us) < std::pair(b->tasks, -b->idle_us);
+  });
+  size_t most = std::min<uint64_t>({serving.size(), surplus, policy_.step_down_max});
+  if (most == 0) return;
+  for (size_t i = 0; i < most; i++) decision.cordon.push_back(serving[i]->id);
+  decision.reason = Reason::kCordon;
+  memory.last_down_us = now.mono_us;
+  memory.all_busy_us = 0;
 }
 
 }  // namespace flame::autoscaler

@@ -36,6 +36,7 @@ class Scaler {
   struct Memory {
     std::deque<std::pair<int64_t, uint64_t>> wishes;  ///< when, executors: falling with time
     int64_t last_down_us = INT64_MIN / 2;
+    int64_t all_busy_us = 0;  ///< since when one could go and none is idle for long enough; 0: not
     int64_t cold_start_us = 0;
     int64_t asked_us = 0;                     ///< when more were asked for last
     std::map<std::string, int64_t> starting;  ///< id -> when it was asked for
@@ -57,6 +58,7 @@ class Scaler {
     uint64_t present = 0;                ///< owned, leaving and failed ones included
     uint64_t wish = 0;                   ///< executors wanted, within its own limits
     uint64_t share = 0;                  ///< of the cluster's max
+    bool registered = false;             ///< it has demand, if only of nothing
     bool frozen = false;
   };
 
@@ -64,11 +66,18 @@ class Scaler {
   void watch_starts(Case& subject, proto::Now now);
   void fail_start(Case& subject, const Member& member, proto::Now now);
   void take_start(Memory& memory, const Member& member, proto::Now now) const;
-  void wish(Case& subject, proto::Now now);
+  void wish(Case& subject) const;
+  void hold_minimum(std::vector<Case>& cases) const;
+  void remember_wish(Case& subject, proto::Now now) const;
   void share_cluster(std::vector<Case>& cases) const;
   void grow(Case& subject, proto::Now now) const;
   void limit_growth(std::vector<Case>& cases, proto::Now now) const;
-  void shrink(Case& subject, bool others_short, proto::Now now);
+  bool others_wait(const std::vector<Case>& cases) const;
+  /// False where no step down may be made now; the reason says why.
+  bool may_shrink(Case& subject, bool reclaim, uint64_t highest, proto::Now now) const;
+  void shrink(Case& subject, bool reclaim, proto::Now now) const;
+  void let_go(Case& subject, bool reclaim, uint64_t surplus, proto::Now now) const;
+  void cordon(Case& subject, bool reclaim, uint64_t surplus, proto::Now now) const;
 
   Policy policy_;
   int64_t born_us_;

@@ -77,4 +77,17 @@ std::vector<uint64_t> water_fill(const std::vector<Wish>& wishes, uint64_t total
   return shares;
 }
 
+std::vector<uint64_t> fill_up(const std::vector<Floor>& floors, uint64_t least) {
+  std::vector<uint64_t> shares, there, most;
+  for (const auto& floor : floors) {
+    shares.push_back(floor.wanted);
+    most.push_back(std::max(floor.wanted, floor.max));
+    there.push_back(std::clamp(floor.have, floor.wanted, most.back()));
+    least -= std::min(least, floor.wanted);
+  }
+  pour(shares, there, least);
+  pour(shares, most, least);
+  return shares;
+}
+
 }  // namespace flame::autoscaler

@@ -30,4 +30,13 @@ struct Wish {
 /// of different height. Never more than is wished, and all of `total` if the wishes reach it.
 std::vector<uint64_t> water_fill(const std::vector<Wish>& wishes, uint64_t total);
 
+struct Floor {
+  uint64_t wanted = 0;  ///< without it
+  uint64_t have = 0;
+  uint64_t max = 0;
+};
+/// Raises what is wanted until it is `least` together, as far as the maximums let it: first to what
+/// is there, which costs nothing to start, then the lowest first.
+std::vector<uint64_t> fill_up(const std::vector<Floor>& floors, uint64_t least);
+
 }  // namespace flame::autoscaler

@@ -32,9 +32,14 @@ Step OurPolicy::choose(const Scene& scene) {
   for (auto& member : seen.members) member.application = kApplication;
   auto decisions = scaler_.decide(seen, scene.now);
   Step step;
+  auto take = [](std::vector<std::string>& to, const std::vector<std::string>& ids) {
+    to.insert(to.end(), ids.begin(), ids.end());
+  };
   for (auto& decision : decisions) {
     step.add += decision.add;
-    step.retire.insert(step.retire.end(), decision.retire.begin(), decision.retire.end());
+    take(step.retire, decision.retire);
+    take(step.cordon, decision.cordon);
+    take(step.restore, decision.restore);
   }
   return step;
 }
@@ -85,7 +90,7 @@ Step KedaList::at_zero(const Scene& scene) {
   polled_us_ = scene.now.mono_us;
   if (scene.pending == 0) return {};
   active_us_ = scene.now.mono_us;
-  return {.add = 1, .retire = {}};
+  return {.add = 1};
 }
 
 bool KedaList::to_zero(const Scene& scene) {

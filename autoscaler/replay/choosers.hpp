@@ -36,7 +36,7 @@ class PodAutoscaler : public Chooser {
   /// Before limits; the tolerance is the caller's.
   virtual double wanted(const Scene& scene, uint64_t have) = 0;
   /// Between none and one: KEDA's business.
-  virtual Step at_zero(const Scene&) { return {.add = 1, .retire = {}}; }
+  virtual Step at_zero(const Scene&) { return {.add = 1}; }
   virtual bool to_zero(const Scene&) { return false; }
 
  private:

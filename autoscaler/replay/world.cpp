@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace flame::autoscaler {
 
@@ -40,8 +41,8 @@ class World {
   Outcome run() {
     while (next_arrival_ < trace_.size() || !queue_.empty() || running_ > 0 ||
            !executors_.empty()) {
-      // Nothing there and nothing to do: until the next task all rounds are alike.
-      if (executors_.empty() && queue_.empty() && next_arrival_ < trace_.size())
+      // Nothing there and nothing to do: after the first, all rounds until the next task are alike.
+      if (now_us_ > 0 && executors_.empty() && queue_.empty() && next_arrival_ < trace_.size())
         now_us_ =
             std::max(now_us_, trace_[next_arrival_].at_us / ground_.round_us * ground_.round_us);
       now_us_ += ground_.round_us;
@@ -62,7 +63,7 @@ class World {
   };
   struct Executor {
     int64_t asked_us = 0;
-    bool serves = false, leaves = false;
+    bool serves = false, leaves = false, rests = false;
     std::map<uint64_t, Task> running;  ///< by number of the start
     int64_t idle_since_us = 0;
   };
@@ -108,7 +109,7 @@ class World {
     running_--;
     if (executor.running.empty()) executor.idle_since_us = event.at_us;
     if (executor.leaves && executor.running.empty()) return remove(event.executor, event.at_us);
-    if (!executor.leaves) free_.insert(event.executor);
+    if (!executor.leaves && !executor.rests) free_.insert(event.executor);
   }
 
   // The oldest first, so that the others become idle.
@@ -137,6 +138,8 @@ class World {
       outcome_.flaps++;
     if (!step.retire.empty()) shrunk_us_ = now_us_;
     for (const auto& id : step.retire) retire(std::stoull(id));
+    for (const auto& id : step.cordon) cordon(std::stoull(id));
+    for (const auto& id : step.restore) restore(std::stoull(id));
     for (uint64_t i = 0; i < step.add; i++) {
       uint64_t id = ++last_id_;
       executors_[id].asked_us = now_us_;
@@ -160,14 +163,16 @@ class World {
     scene.run_us = run_time_us();
     for (const auto& [id, executor] : executors_) {
       auto state = executor.leaves   ? MemberState::kLeaving
+                   : executor.rests  ? MemberState::kResting
                    : executor.serves ? MemberState::kRegistered
                                      : MemberState::kStarting;
-      bool idle = state == MemberState::kRegistered && executor.running.empty();
+      bool idle = executor.serves && executor.running.empty();
       scene.members.push_back({.id = std::to_string(id),
                                .slots = ground_.slots,
                                .state = state,
                                .asked_us = executor.asked_us,
-                               .idle_us = idle ? now_us_ - executor.idle_since_us : 0});
+                               .idle_us = idle ? now_us_ - executor.idle_since_us : 0,
+                               .tasks = executor.running.size()});
     }
     return scene;
   }
@@ -195,6 +200,19 @@ class World {
       running_--;
     }
     remove(id, now_us_);
+    dispatch(now_us_);
+  }
+
+  void cordon(uint64_t id) {
+    auto found = executors_.find(id);
+    if (found == executors_.end() || !found->second.serves) return;
+    found->second.rests = true;
+    free_.erase(id);
+  }
+  void restore(uint64_t id) {
+    auto found = executors_.find(id);
+    if (found == executors_.end() || !std::exchange(found->second.rests, false)) return;
+    if (found->second.running.size() < ground_.slots) free_.insert(id);
     dispatch(now_us_);
   }
 

@@ -38,7 +38,9 @@ struct Scene {
 
 struct Step {
   uint64_t add = 0;
-  std::vector<std::string> retire;  ///< a busy one is killed, and its tasks run again
+  std::vector<std::string> retire = {};   ///< a busy one is killed, and its tasks run again
+  std::vector<std::string> cordon = {};   ///< they take nothing new
+  std::vector<std::string> restore = {};  ///< cordoned ones that take tasks again
 };
 
 /// Who decides. Called once a round, while there is anything to look at.

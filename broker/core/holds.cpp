@@ -51,6 +51,10 @@ proto::Status may_hold(const Executor& executor, Hold hold) {
     return Error{Code::kWrongState, "executor '" + executor.id +
                                         "' is leaving already and cannot be kept; start another"};
   }
+  if (hold == Hold::kResting && executor.hold != Hold::kNone && executor.hold != Hold::kResting) {
+    return Error{Code::kWrongState, "executor '" + executor.id + "' is " +
+                                        std::string(proto::name_of(executor.hold)) + " already"};
+  }
   return {};
 }
 
@@ -77,7 +81,8 @@ bool may_be_victim(const Executor& executor, const proto::PickVictims& asked,
   bool named = std::find(asked.executors.begin(), asked.executors.end(), executor.id) !=
                asked.executors.end();
   if (!asked.executors.empty() && !named) return false;
-  if (executor.hold == Hold::kDrained) return true;
+  // Nothing can have reached those since they were held.
+  if (executor.hold == Hold::kDrained || executor.hold == Hold::kResting) return true;
   if (executor.hold == Hold::kCordoned) return false;  // an operator's
   if (asked.idle_ms == 0) return true;
   return executor.idle_ms != 0 &&
@@ -92,8 +97,8 @@ std::string instance_of(const proto::ExecutorHello& hello) {
 }
 
 Hold hold_after_restart(const Executor& known, const proto::ExecutorHello& hello) {
-  if (known.hold != Hold::kDrained) return known.hold;
-  return known.instance == instance_of(hello) ? Hold::kDrained : Hold::kNone;
+  if (known.hold == Hold::kCordoned) return known.hold;
+  return known.instance == instance_of(hello) ? known.hold : Hold::kNone;
 }
 
 void tell_hold(State& state, Executor& executor) {

@@ -2,11 +2,12 @@
 // Copyright The Flame Authors
 #pragma once
 
-// Executors that take nothing new: cordoned by an operator, or drained to be removed. Both give up
-// their slots and finish what runs.
+// Executors that take nothing new: cordoned by an operator, resting by the autoscaler's wish, or
+// drained to be removed. All give up their slots and finish what runs.
 //
-// A cordon belongs to the executor's id and lasts until it is lifted. A drain belongs to the pod,
-// so that a container that the kubelet starts again stays drained, or to the process, which ends.
+// A cordon belongs to the executor's id and lasts until it is lifted. A rest and a drain belong to
+// the pod, so that a container that the kubelet starts again stays so, or to the process; a drained
+// one ends. Of the autoscaler's wishes none takes the place of an operator's.
 
 #include "broker/core/state.hpp"
 

@@ -61,7 +61,7 @@ std::string why(const State& state, const Session& session) {
   if (state.slots == 0) {
     bool any = std::any_of(state.executors.begin(), state.executors.end(),
                            [](const auto& entry) { return entry.second.serves(); });
-    return any ? "every executor is cordoned, drained or leaving; flmctl uncordon EXECUTOR"
+    return any ? "every executor is cordoned, drained, resting or leaving; flmctl uncordon EXECUTOR"
                : "no executor is connected; start one, or flmctl up --executors 1";
   }
   if (session.slots_bound == 0) {

@@ -39,6 +39,9 @@ struct Question {
 proto::Status read_numbers(const runtime::Options& options, Question& question) {
   auto max = options.number("max", 1, kExecutorsMax);
   if (!max) return max.error();
+  auto min = options.number("min", 0, *max);
+  if (!min) return min.error();
+  question.policy.cluster_min = *min;
   auto slots = options.number("slots", 1, kSlotsMax);
   if (!slots) return slots.error();
   question.ground.max = question.policy.cluster_max = *max;
@@ -158,6 +161,7 @@ void explain(const Question& question, const Outcome& ours) {
 std::vector<runtime::OptionRow> simulate_options() {
   return {{"trace", 0, "FILE", "", "simulate: lines `seconds, tasks, seconds a task`; or a kind"},
           {"max", 0, "N", "200", "simulate: executors at most"},
+          {"min", 0, "N", "0", "simulate: executors that are always there"},
           {"slots", 0, "N", "1", "simulate: slots of an executor"},
           {"cold-start", 0, "TIME", "5s", "simulate: from asked to serving"},
           {"target-drain", 0, "TIME", "10s", "simulate: as of flame-autoscaler"},

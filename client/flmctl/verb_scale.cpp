@@ -50,6 +50,16 @@ void warn_if_silent(const proto::List& rows) {
   }
 }
 
+void warn_if_dry(const proto::List& rows) {
+  for (const auto& row : rows) {
+    auto value = row.find("dry_run");
+    auto dry = value == nullptr ? nullptr : std::get_if<bool>(&value->data);
+    if (dry == nullptr || !*dry) continue;
+    std::fputs("flmctl: the autoscaler runs with --dry-run: nothing of this is done\n", stderr);
+    return;
+  }
+}
+
 int explain_scale(Command& command, const std::string& application) {
   auto listing = command.ask_rows(proto::View{0, "scale", application});
   if (!listing) return command.fail(listing.error());
@@ -93,6 +103,7 @@ int run_scale(Command& command) {
                stdout);
     std::fflush(stdout);
     if (!listing->rows.empty()) warn_if_silent(listing->rows);
+    warn_if_dry(listing->rows);
   } while (watch && waiter.wait(1000) == 0);
   return tools::kExitOk;
 }

@@ -70,7 +70,8 @@ class Refused(Exception):
 
 
 class Fault:
-    """What happens to the next requests that fit: `times` of them."""
+    """What happens to the next requests that fit, `times` of them: `before` is called before it is
+    done, `after` then, in the place of the answer; `wait` is an event that it is held for."""
 
     def __init__(self, method, path, times=1, **what):
         self.method, self.path, self.times = method, re.compile(path), times
@@ -218,6 +219,7 @@ class Store:
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    after = None
 
     def log_message(self, *_):
         pass
@@ -225,6 +227,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # -- answers ----------------------------------------------------------------------
 
     def reply(self, code, body, kind="application/json", **headers):
+        if self.after:
+            self.after()
+            self.close_connection = True
+            return
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", kind)
@@ -238,8 +244,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """True if the request is over with that."""
         fault.hits += 1
         what = fault.what
-        if "call" in fault.what:
-            what["call"]()
+        if "before" in what:
+            what["before"]()
+        self.after = what.get("after")
         if "wait" in what:
             what["wait"].wait()  # slow: until the test says so
         if "status" in what:
@@ -262,6 +269,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with api.store.lock:
             api.requests.append((self.command, self.path, self.user))
             fault = next((f for f in api.faults if f.fits(self.command, self.path)), None)
+        self.after = None
         if fault and self.fault(fault):
             return
         try:

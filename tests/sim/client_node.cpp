@@ -437,9 +437,11 @@ void ClientNode::hold(size_t index) {
                                   0,
                                   {"executor-1", "executor-2", "executor-3", "executor-4"}});
   }
-  ask(index, Ask::kHold,
-      proto::HoldExecutor{0, "executor-" + std::to_string(1 + rng.below(plan.executors - 1)),
-                          static_cast<proto::Hold>(rng.below(3))});
+  std::string executor = "executor-" + std::to_string(1 + rng.below(plan.executors - 1));
+  auto hold = static_cast<proto::Hold>(rng.below(3));
+  // An operator's, or the autoscaler's.
+  if (hold == proto::Hold::kCordoned && index % 2 == 1) hold = proto::Hold::kResting;
+  ask(index, Ask::kHold, proto::HoldExecutor{0, executor, hold});
 }
 
 void ClientNode::change(size_t index) {

@@ -131,6 +131,81 @@ def test_a_busy_executor_is_never_let_go(cluster):
     wait_until(lambda: not scaled(cluster), "now it goes as well", 60)
 
 
+def test_executors_that_always_work_rest_where_fewer_would_do(cluster, tmp_path):
+    """Two sessions with a task at all times, each on an executor for two: one of them goes, also
+    where the autoscaler is killed in between."""
+    manifest = tmp_path / "nap.yaml"
+    manifest.write_text(
+        "metadata: {name: nap}\nspec: {shim: shell, command: sleep, arguments: ['0.3']}\n"
+    )
+    autoscaled(cluster)
+    assert cluster.flmctl("register", "-f", manifest).code == 0
+
+    def session():
+        name = cluster.flmctl("create", "-a", "nap", "--max-instances", 1).out.strip()
+        assert cluster.flmctl("submit", name, *["x"] * 400).code == 0
+        return name
+
+    def at_work():
+        """Executors that serve somebody, with whom."""
+        found = cluster.flmctl("list", "executor", "-o", "json").json
+        return {e["id"]: sorted(e["sessions"]) for e in found if e["sessions"]}
+
+    def held():
+        found = cluster.flmctl("list", "executor", "-o", "json").json
+        return [e["id"] for e in found if e["hold"] == "resting" and e["state"] == "Connected"]
+
+    sessions = [session() for _ in range(3)]
+    wait_until(lambda: sorted(map(len, at_work().values())) == [1, 2], "three of them on two")
+    shared = next(names for names in at_work().values() if len(names) == 2)
+    assert cluster.flmctl("close", shared[0]).code == 0
+    sessions.remove(shared[0])
+    wait_until(lambda: sorted(at_work().values()) == sorted([n] for n in sessions), "one on each")
+    [resting] = wait_until(held, "one rests", 60)
+    cluster.kill("autoscaler")
+    decision = next(d for d in explain(cluster, "nap") if d["reason"] == "cordon")
+    assert f"the least busy take nothing new: {resting}" in decision["text"]
+    wait_until(lambda: list(at_work().values()) == [sorted(sessions)], "both are on the other one")
+    wait_until(lambda: resting not in scaled(cluster), "and it goes", 60)
+    assert len(scaled(cluster)) == 1
+    by_id = {row["id"]: row for row in cluster.sessions()}
+    for name in sessions:
+        assert by_id[name]["failed"] == 0 and by_id[name]["pending"] > 0, "they always worked"
+        view = cluster.flmctl("view", name, "-o", "json").json
+        assert not [e for e in view["events"] if "was lost" in str(e)], view["events"]
+        assert cluster.flmctl("close", name).code == 0
+    wait_until(lambda: not scaled(cluster), "in the end all of them go", 60)
+
+
+def test_the_minimum_of_the_cluster_is_there_and_said(cluster):
+    autoscaled(cluster, FLAME_MIN_EXECUTORS="2", **SOON)
+    wait_until(lambda: len(scaled(cluster)) == 2, "without any work")
+    holders = {p["application"] for p in scaled(cluster).values()}
+    assert len(holders) == 2, "poured like water: one each"
+    text = cluster.flmctl("scale", "explain", sorted(holders)[0]).out
+    assert "1 only for the cluster's minimum" in text and "1 more is asked for" in text
+    wait_until(lambda: {rows(cluster)[a]["reason"] for a in holders} == {"minimum"}, "kept")
+    assert cluster.run("flmping", "-t", 60, "-d", 200).code == 0
+    wait_until(lambda: len(scaled(cluster)) == 2, "no fewer are left", 60)
+    wait_until(lambda: rows(cluster)["flmping"]["reason"] in ("minimum", "steady"), "at rest")
+
+
+def test_the_state_can_be_watched(cluster):
+    autoscaled(cluster)
+    command = ["flmctl", "scale", "-w"]
+    watch = subprocess.Popen(command, env=cluster.env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert cluster.run("flmping", "-t", 20, "-d", 200).code == 0
+        seen = (line.split() for line in watch.stdout)
+        grown = next(words for words in seen if words[:1] == ["flmping"] and words[3] != "0")
+        assert int(grown[3]) >= 1, "registered"
+        assert next(words for words in seen if words[:1] == ["flmping"] and words[3] == "0")
+    finally:
+        watch.kill()
+        watch.wait()
+        watch.stdout.close()
+
+
 def test_without_redis_nothing_is_done_and_it_is_said(cluster):
     autoscaled(cluster)
     assert cluster.run("flmping", "-t", 40, "-d", 200).code == 0

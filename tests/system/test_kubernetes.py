@@ -6,10 +6,12 @@ for those of faults that cannot be ordered, against a real control plane (`make 
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 from conftest import BIN, KUBE, PATIENCE, ROOT, wait_until
@@ -21,6 +23,11 @@ from real_api import RealApi
 DEPLOYMENTS = "/deployments/"
 MANIFESTS = ROOT / "deploy/kubernetes/flame.yaml"
 KUBECTL = shutil.which("kubectl", path=KUBE)
+# What a pod finds of its account, laid over this machine's in a namespace of its own.
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+IN_A_POD = """
+mount -t tmpfs none /run && mkdir -p "$0" && mount --bind "$1" "$0" && shift && exec "$@"
+"""
 SOON = ["--idle-after", "2s", "--stabilization", "2s", "--down-cooldown", "1s"]
 
 
@@ -40,6 +47,14 @@ class Kube:
         self.token = folder / "token"
         self.token.write_text(api.new_token())
         self.write_config({"tokenFile": "token"}, **api.trusted())
+        self.before, self.variables = [], {}
+
+    def in_a_pod(self, account):
+        """From now on the autoscaler finds the server as in a pod with this service account."""
+        self.config = None
+        self.before = ["unshare", "-rm", "sh", "-c", IN_A_POD, ACCOUNT, str(account)]
+        host, port = self.api.url.rsplit("/", 1)[1].rsplit(":", 1)
+        self.variables = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
     def write_config(self, user, **cluster):
         config = kubeconfig(self.api.url, user, self.api.namespace, **cluster)
@@ -55,19 +70,26 @@ class Kube:
 
     def command(self, *flags):
         port = int(self.cluster.file["endpoint"].rsplit(":", 1)[1]) + 1
-        words = ["flame-autoscaler", "--provider", "kubernetes", "--kubeconfig", self.config]
+        words = ["flame-autoscaler", "--provider", "kubernetes"]
+        words += ["--kubeconfig", self.config] if self.config else []
         words += ["--broker", f"tcp://127.0.0.1:{port}", "--pod-defaults", self.defaults]
-        return [str(word) for word in (*words, *flags)]
+        return [str(word) for word in (*self.before, *words, *flags)]
 
     def env(self):
-        return self.cluster.env | {"FLAME_REDIS_URL": self.cluster.file["redis"]}
+        return self.cluster.env | {"FLAME_REDIS_URL": self.cluster.file["redis"]} | self.variables
+
+    def spawn(self, *flags):
+        with self.log.open("a") as log:
+            self.autoscaler = subprocess.Popen(self.command(*flags), env=self.env(), stderr=log)
+
+    def kill(self):
+        self.autoscaler.kill()
+        self.autoscaler.wait()
 
     def start(self, *flags, kubelet=True, slots=2, most=4):
         if kubelet and not self.kubelet:
             self.kubelet = Kubelet(self.api, BIN, environment())
-        words = self.command(*SOON, "--slots", slots, "--max-executors", most, *flags)
-        with self.log.open("a") as log:
-            self.autoscaler = subprocess.Popen(words, env=self.env(), stderr=log)
+        self.spawn(*SOON, "--slots", slots, "--max-executors", most, *flags)
         wait_until(lambda: self.row() or self.autoscaler.poll() is not None, "it looks")
         assert self.autoscaler.poll() is None, self.log.read_text()
 
@@ -91,6 +113,11 @@ class Kube:
 
     def reasons(self):
         return [decision["reason"] for decision in self.decisions()]
+
+    def holders(self):
+        """Executors that have a task."""
+        rows = self.cluster.flmctl("list", "executor", "-o", "json").json
+        return [row["id"] for row in rows if row["tasks"] > 0]
 
     def replicas(self):
         found = {}
@@ -176,8 +203,7 @@ def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     kube.start(slots=1)
     long = kube.ping(1, 15000, background=True)
     wait_until(lambda: (kube.row() or {}).get("busy") == 1, "the long task runs")
-    executors = kube.cluster.flmctl("list", "executor", "-o", "json").json
-    [holder] = [row["id"] for row in executors if row["tasks"] > 0]
+    [holder] = kube.holders()
     kube.ping(60, 200)
     wait_until(lambda: kube.living() == [holder], "only the busy one is left", 60)
     assert long.poll() is None
@@ -188,7 +214,6 @@ def test_a_busy_pod_is_kept_and_the_idle_ones_are_marked(kube):
     assert [s["failed"] for s in kube.cluster.sessions()] == [0, 0]
 
 
-@only_fake
 def test_a_pod_that_an_operator_drains_at_work_finishes_first(kube):
     kube.start(slots=1)
     long = kube.ping(1, 5000, background=True)
@@ -210,6 +235,7 @@ def test_a_pod_that_an_operator_drains_at_work_finishes_first(kube):
     assert [session["failed"] for session in kube.cluster.sessions()] == [0]
 
 
+@only_fake
 def test_conflicts_and_overload_are_waited_for(kube):
     kube.start()
     body = b"Too many requests, please try again later."
@@ -295,6 +321,105 @@ def test_a_token_that_rotates_is_read_again(kube):
     kube.token.write_text(second)
     kube.wait_zero()
     assert first not in kube.log.read_text() and second not in kube.log.read_text()
+
+
+PLUGIN = """#!/bin/sh
+cd "$(dirname "$0")" && echo asked >>calls
+printf '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+  "status": {"token": "%s"}}' "$(cat token)"
+"""
+
+
+def test_a_credential_plugin_is_asked_once_and_again_when_it_is_refused(kube):
+    plugin, calls = kube.folder / "plugin", kube.folder / "calls"
+    plugin.write_text(PLUGIN)
+    plugin.chmod(0o755)
+    version = "client.authentication.k8s.io/v1"
+    user = {"exec": {"apiVersion": version, "command": "./plugin", "interactiveMode": "Never"}}
+    kube.write_config(user, **kube.api.trusted())
+    kube.start()
+    kube.ping(20, 100)
+    asked = calls.read_text().count("asked")
+    assert asked == 2, "for the election and for the rest"
+    kube.token.write_text(kube.api.new_token("second"))
+    kube.api.revoke_token()
+    kube.api.cut_streams()
+    kube.ping(20, 100)
+    # A server may know for some seconds more that the first was good.
+    wait_until(lambda: calls.read_text().count("asked") >= 2 * asked, "asked again")
+    kube.wait_zero()
+    # Whoever is refused late may take the new credential for the old one.
+    assert calls.read_text().count("asked") <= 3 * asked
+
+
+def project(folder, **files):
+    """As the kubelet writes them: all at once, by a link that moves."""
+    version = folder / f"..{len(list(folder.iterdir()))}"
+    version.mkdir()
+    for name, text in files.items():
+        (version / name).write_text(text)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").rename(folder / "..data")
+
+
+def test_in_a_pod_it_uses_the_service_account_and_its_token_rotates(make_kube, tmp_path):
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/run"]).returncode:
+        pytest.skip("no namespaces may be made here")
+    kube = make_kube(certificate=certificate(tmp_path, "server", *SERVER))
+    account = tmp_path / "account"
+    account.mkdir()
+    trusted = pathlib.Path(kube.api.trusted()["certificate-authority"]).read_text()
+    always = {"ca.crt": trusted, "namespace": kube.api.namespace}
+    first, second = kube.token.read_text(), kube.api.new_token("second")
+    project(account, token=first, **always)
+    kube.in_a_pod(account)
+    kube.start()
+    kube.ping(40, 100)
+    assert kube.replicas().keys() == {"flmping"}, "in the pod's own namespace"
+    project(account, token=second, **always)
+    kube.api.revoke_token()
+    kube.api.cut_streams()
+    kube.ping(20, 100)
+    kube.wait_zero()
+    assert "not accepted" not in kube.log.read_text()
+    kube.autoscaler.terminate()
+    assert kube.autoscaler.wait(PATIENCE) == 0
+    (account / "ca.crt").unlink()
+    (account / "ca.crt").write_text((tmp_path / "server.key").read_text())
+    kube.start("--no-election", kubelet=False)
+    wait_until(lambda: "frozen" in kube.reasons(), "a CA that is none freezes")
+
+
+def test_a_dry_run_changes_nothing_and_says_so(kube):
+    kube.start("--dry-run", "--min-executors", 1)
+    flmping = kube.ping(40, 1000, background=True)
+    try:
+        wait_until(lambda: (kube.row() or {}).get("wanted", 0) > 1, "it decides")
+        [*_, newest] = kube.decisions()
+        assert newest["text"].startswith("(dry run) 40 tasks wait"), newest
+        assert (kube.row()["asked"], kube.row()["dry_run"]) == (0, True)
+        shown = kube.cluster.flmctl("scale")
+        assert shown.code == 0 and "--dry-run: nothing of this is done" in shown.err, shown
+        assert kube.api.all("deployments") == kube.api.all("pods") == kube.api.all("leases") == []
+        assert {method for method, *_ in kube.api.calls()} == {"GET"}
+        before = len(kube.decisions())
+        written = kube.row()["updated"]
+        wait_until(lambda: kube.row()["updated"] > written + 4000, "rounds go by")
+        assert len(kube.decisions()) == before, "what stays undone is written down once"
+        # One that acts is not kept from it.
+        kube.autoscaler.terminate()
+        assert kube.autoscaler.wait(PATIENCE) == 0
+        kube.start("--min-executors", 1)
+        assert flmping.wait(60) == 0
+    finally:
+        flmping.kill()
+        flmping.wait()
+    # Down to the minimum of the cluster, and no further.
+    wait_until(lambda: kube.replicas().get("flmping") == 1 and len(kube.living()) == 1, "one", 60)
+    wait_until(lambda: (kube.row() or {}).get("reason") == "minimum", "and why")
+    assert kube.row()["dry_run"] is False
 
 
 REFUSED = {
@@ -407,12 +532,116 @@ def test_an_autoscaler_that_was_killed_goes_on(kube):
     flmping = kube.ping(120, 300, background=True)
     wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
     pids = kube.kubelet.pids()
-    kube.autoscaler.kill()
-    kube.autoscaler.wait()
+    kube.kill()
     kube.start()
     assert flmping.wait(60) == 0
     assert kube.kubelet.pids().items() <= pids.items(), "none was started twice"
     kube.wait_zero()
+
+
+READS = {
+    "look for the Deployment": ("GET", "/deployments/flame-flmping-[^/]*$"),
+    "list what may go": ("GET", "/pods[?]limit.*deployment%3D"),
+    "read the scale": ("GET", "/scale$"),
+}
+WRITES = {
+    "apply the Deployment": ("PATCH", "/deployments/flame-flmping-"),
+    "mark a pod": ("PATCH", "/pods/flame-flmping-"),
+    "set the scale": ("PUT", "/scale[?]"),
+    "remove the Deployment": ("DELETE", "/deployments/flame-flmping-"),
+}
+# Not done, or done and not answered.
+POINTS = [(name, "before") for name in READS | WRITES] + [(name, "after") for name in WRITES]
+
+
+@only_fake
+@pytest.mark.parametrize("point, when", POINTS)
+def test_killed_at_any_call_the_next_one_goes_on(kube, point, when):
+    """From none to three pods, to the one that is at work, to none, until the application is no
+    longer registered."""
+    soon = ["--idle-after", "1s", "--stabilization", "1s", "--down-cooldown", "500ms"]
+    flags = (*soon, "--no-election", "--prior-run", "60s")
+    long, short = kube.ping(1, 9000, background=True), kube.ping(2, 500, background=True)
+    wait_until(lambda: sum(s["pending"] for s in kube.cluster.sessions()) == 3, "all wait")
+    kube.kubelet = Kubelet(kube.api, BIN, environment())
+    not_done = {"status": 503} if when == "before" else {}
+    fault = kube.api.fault(*(READS | WRITES)[point], **{when: kube.kill}, **not_done)
+    kube.spawn(*flags)
+
+    def until(condition, what):
+        def look():
+            if kube.autoscaler.poll() is not None and fault.hits:
+                kube.spawn(*flags)
+            return condition()
+
+        wait_until(look, f"{what}\n{kube.log.read_text()[-3000:]}", 60)
+
+    until(lambda: short.poll() is not None, "the short ones")
+    [holder] = kube.holders()
+    until(lambda: kube.living() == [holder] or long.poll() is not None, "the idle ones go")
+    assert long.poll() is None
+    until(lambda: long.poll() is not None, "the long one")
+    assert (short.returncode, long.returncode) == (0, 0)
+    until(lambda: not kube.api.all("pods"), "none is left")
+    assert kube.cluster.flmctl("unregister", "flmping").code == 0
+    until(lambda: not kube.api.all("deployments"), "nor what made them")
+    assert fault.hits == 1, "it was killed there"
+    events = [event[1:3] for event in kube.api.store.events]
+    assert events.count(("pods", "ADDED")) == 3, "each was made once"
+    for session in kube.cluster.sessions():
+        tasks = kube.cluster.flmctl("list", "task", session["id"], "-o", "json").json
+        assert {task["state"] for task in tasks} == {"Succeed"}
+        view = kube.cluster.flmctl("view", session["id"], "-o", "json").json
+        assert "was lost" not in json.dumps(view["events"]), "none was stopped at work"
+
+
+@only_fake
+def test_slow_and_cut_answers_are_asked_for_again(kube):
+    kube.start()
+    held = threading.Event()
+    cut = [
+        kube.api.fault("GET", "/deployments/flame-flmping-[^/]*$", close=True),
+        kube.api.fault("PUT", "/scale[?]", after=lambda: None),
+        kube.api.fault("GET", "/pods[?]limit.*deployment%3D", status=200, body=b'{"items": [{'),
+    ]
+    slow = kube.api.fault("PATCH", DEPLOYMENTS, wait=held)
+    try:
+        flmping = kube.ping(40, 200, background=True)
+        wait_until(lambda: "no answer in time" in kube.log.read_text(), "its patience ends")
+    finally:
+        held.set()  # done after all, when nobody waits for it any more
+    assert flmping.wait(60) == 0
+    kube.wait_zero()
+    assert slow.hits == 1 and [fault.hits for fault in cut] == [1, 1, 1]
+    assert "failing" not in kube.reasons(), "what passes is no failed start"
+
+
+@only_fake
+def test_a_list_whose_pages_have_expired_is_begun_again(kube):
+    flags = {"kubelet": False, "slots": 1, "most": 250}
+    kube.start("--no-election", "--prior-run", "60s", **flags)
+    flmping = kube.ping(250, 60000, background=True)
+    try:
+        wait_until(lambda: kube.replicas().get("flmping") == 250, "three pages of pods")
+        kube.kill()
+        gone = {"kind": "Status", "reason": "Expired", "message": "too old", "code": 410}
+        body = json.dumps(gone).encode()
+        expired = kube.api.fault("GET", "/pods[?].*continue=", status=410, body=body)
+        before = len(kube.api.calls("GET", "/pods[?]limit"))
+        kube.start("--no-election", "--prior-run", "60s", **flags)
+
+        def pages():
+            calls = kube.api.calls("GET", "/pods[?]limit")[before:]
+            return ["continue=" in call[1] for call in calls]
+
+        wait_until(lambda: pages() == [False, True, False, True, True], "begun again")
+        written = kube.row()["updated"]
+        wait_until(lambda: kube.row()["updated"] > written, "it decides")
+        assert expired.hits == 1 and kube.row()["asked"] == 250, "all of them are counted"
+        assert kube.replicas()["flmping"] == 250
+    finally:
+        flmping.kill()
+        flmping.wait()
 
 
 @only_fake
@@ -427,7 +656,7 @@ def test_a_drain_that_was_begun_is_finished_or_undone(kube, work_returns):
 
     kube.start("--no-election")
     kube.ping(80, 200)
-    kube.api.fault("GET", r"/scale$", call=kube.autoscaler.kill, status=503)
+    kube.api.fault("GET", r"/scale$", before=kube.autoscaler.kill, status=503)
     wait_until(lambda: kube.autoscaler.poll() is not None, "killed between two calls", 60)
     pods = set(kube.living())
     assert drained() and drained() <= pods
@@ -453,6 +682,7 @@ def test_a_pod_that_is_killed_loses_nothing(kube):
     assert flmping.wait(60) == 0
     session = kube.cluster.sessions()[-1]
     assert (session["succeed"], session["failed"]) == (80, 0)
+    assert "was lost" in kube.cluster.flmctl("view", session["id"]).out, "and it is visible"
     kube.wait_zero()
 
 
@@ -463,8 +693,7 @@ def test_whatever_is_killed_every_task_is_done(kube):
     flmping = kube.ping(400, 200, background=True)
     wait_until(lambda: len(kube.kubelet.pids()) == 4, "all are there")
     wait_until(lambda: kube.row()["busy"] >= 6, "they work")
-    kube.autoscaler.kill()
-    kube.autoscaler.wait()
+    kube.kill()
     before = kube.kubelet.pids()
     [victim, other, *_] = before
     os.kill(before[victim], 9)
@@ -497,6 +726,9 @@ def test_five_hundred_are_a_handful_of_calls(kube):
         flmping.wait()
 
 
+SERVER = ("/CN=api", "subjectAltName=IP:127.0.0.1")
+
+
 def certificate(folder, name, subject, *extensions):
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     words += ["-nodes", "-days", "2", "-subj", subject, "-keyout", f"{folder}/{name}.key"]
@@ -507,7 +739,7 @@ def certificate(folder, name, subject, *extensions):
 
 
 def test_certificates_both_ways(make_kube, tmp_path):
-    server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
+    server = certificate(tmp_path, "server", *SERVER)
     client = certificate(tmp_path, "client", "/CN=autoscaler")
     certificate(tmp_path, "other", "/CN=other")
     kube = make_kube(certificate=server, client_ca=client[0])
@@ -519,20 +751,73 @@ def test_certificates_both_ways(make_kube, tmp_path):
     assert kube.api.all("deployments") == []
     wait_until(lambda: "certificate is not trusted" in kube.log.read_text(), "the wrong CA")
     wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
-    kube.autoscaler.kill()
-    kube.autoscaler.wait()
+    kube.kill()
     kube.log.write_text("")
-    with kube.log.open("a") as log:
-        kube.autoscaler = subprocess.Popen(kube.command(), env=kube.env(), stderr=log)
+    kube.spawn()
     wait_until(
         lambda: re.search("stands by.*certificate is not trusted", kube.log.read_text()),
         "who cannot know that nobody else acts does nothing",
     )
-    kube.autoscaler.kill()
-    kube.autoscaler.wait()
+    kube.kill()
     kube.write_config(user, **kube.api.trusted())
     kube.start("--limits", "flmping=1:1", kubelet=False)
     wait_until(lambda: kube.replicas().get("flmping") == 1, "the right one")
+
+
+AUTHORITY = """
+[ca]
+default_ca = c
+[c]
+database = index.txt
+serial = serial
+new_certs_dir = .
+policy = p
+default_md = sha256
+x509_extensions = e
+[p]
+commonName = supplied
+[e]
+subjectAltName = IP:127.0.0.1
+"""
+
+
+def expired(folder, name, subject, *signing):
+    """A certificate of the past; `signing` by whom, else by itself."""
+    (folder / "authority").write_text(AUTHORITY)
+    (folder / "index.txt").write_text("")
+    (folder / "serial").write_text("01\n")
+    words = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    past = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+    signing = signing or ["-selfsign", "-keyfile", f"{name}.key"]
+    for command in (
+        ["req", "-new", *words, "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.csr"],
+        ["ca", "-batch", "-config", "authority", "-in", f"{name}.csr", *past, *signing]
+        + ["-notext", "-out", f"{name}.crt"],
+    ):
+        subprocess.run(["openssl", *map(str, command)], cwd=folder, check=True, capture_output=True)
+    return str(folder / f"{name}.crt"), str(folder / f"{name}.key")
+
+
+@only_fake
+def test_an_expired_certificate_of_the_server_is_named(make_kube, tmp_path):
+    kube = make_kube(certificate=expired(tmp_path, "server", "/CN=api"))
+    kube.start("--no-election", kubelet=False)
+    wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "frozen")
+    assert "the server's certificate is not trusted" in text and "not expired?" in text
+    assert kube.api.calls() == []
+
+
+@pytest.mark.skipif(not KUBE, reason="the fake server breaks the connection in the place of a 401")
+def test_an_expired_certificate_of_ours_is_named(kube, tmp_path):
+    by = kube.api.plane.authority
+    expired(tmp_path, "client", "/CN=autoscaler", "-cert", by.certificate, "-keyfile", by.key)
+    user = {"client-certificate": "client.crt", "client-key": "client.key"}
+    kube.write_config(user, **kube.api.trusted())
+    kube.start("--no-election", kubelet=False)
+    wait_until(lambda: "frozen" in kube.reasons(), "nothing is done")
+    text = next(d["text"] for d in kube.decisions() if d["reason"] == "frozen")
+    assert "expired" in text, text
 
 
 def holder(kube):
@@ -609,7 +894,7 @@ def test_one_that_loses_its_lease_does_nothing_more(kube):
 def test_kubectl_sees_the_same_and_may_interfere(make_kube, tmp_path):
     """A second client, so that the fake server is not our own opinion only. It sends no token
     without TLS."""
-    server = certificate(tmp_path, "server", "/CN=api", "subjectAltName=IP:127.0.0.1")
+    server = certificate(tmp_path, "server", *SERVER)
     follow_with_kubectl(make_kube(certificate=server))
 
 
@@ -650,6 +935,9 @@ def test_mistakes_are_said_at_the_start(kube):
     assert "this is no YAML" in refusal()
     kube.config.unlink()
     assert "name one with --kubeconfig" in refusal()
+    kube.config = None
+    host = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    assert "set automountServiceAccountToken" in refusal(**host)
     done = kube.cluster.run("flame-autoscaler", "--provider", "kubernetes", **kube.env())
     assert done.code == 2 and "--broker is missing" in done.err
     done = kube.cluster.run("flame-autoscaler", "--provider", "docker", **kube.env())

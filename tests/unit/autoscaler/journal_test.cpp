@@ -78,5 +78,16 @@ TEST_F(JournalTest, ADryRunSaysSo) {
   EXPECT_THAT(written(), HasSubstr("(dry run) "));
 }
 
+TEST_F(JournalTest, ADryRunRepeatsNothing) {
+  journal_ = Journal(true);
+  EXPECT_THAT(note(Reason::kGrow, 1), SizeIs(1));
+  EXPECT_THAT(note(Reason::kGrow, 1), IsEmpty());
+  EXPECT_THAT(note(Reason::kGrow, 2), SizeIs(1));
+  EXPECT_THAT(note(Reason::kShrink), SizeIs(1));
+  EXPECT_THAT(note(Reason::kCooling), IsEmpty()) << "nothing was let go";
+  EXPECT_THAT(note(Reason::kShrink), IsEmpty());
+  EXPECT_THAT(note(Reason::kSteady), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace flame::autoscaler

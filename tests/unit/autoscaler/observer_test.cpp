@@ -155,6 +155,19 @@ TEST_F(ObserverTest, WhatTheBrokerHoldsIsNoCapacity) {
   EXPECT_THAT(look().members, IsEmpty());
 }
 
+TEST_F(ObserverTest, WhatRestsIsNoCapacityAndItsWorkIsSeen) {
+  provided_ = {{.id = "a", .application = "app"}};
+  executor("a", 0);
+  auto& row = std::get<Map>(stored_.executors["a"].data);
+  row.emplace_back("hold", "resting");
+  row.emplace_back("tasks", 3);
+  EXPECT_EQ(only(), (Member{.id = "a",
+                            .application = "app",
+                            .slots = 2,
+                            .state = MemberState::kResting,
+                            .tasks = 3}));
+}
+
 TEST_F(ObserverTest, WhyOneDoesNotStartIsTakenOver) {
   provided_ = {{.id = "a", .application = "app", .exits = 2, .trouble = "exited with code 1"}};
   EXPECT_EQ(only().exits, 2u);

@@ -354,6 +354,188 @@ TEST_F(PolicyTest, IdleOnesOfAFullClusterGoAtOnceToWhoWaits) {
   EXPECT_EQ(decide("other").add, 2u);
 }
 
+TEST_F(PolicyTest, WhoDeservesTheLastPlaceOfAFullClusterGetsIt) {
+  begin({.cluster_max = 4});
+  for (auto id : {"a", "b", "c", "d"}) idle(id, kS);
+  tasks(9);
+  decide();
+  tasks_of("other", 1);  // no more than its part: the cluster is full all the same
+  EXPECT_THAT(decide().retire, ElementsAre("a"));
+}
+
+// ---- the minimum of the cluster
+// ----------------------------------------------------------------
+
+TEST_F(PolicyTest, TheMinimumOfTheClusterIsThereWithoutDemandAndItSaysSo) {
+  begin({.cluster_min = 3});
+  tasks(0);
+  auto decision = decide();
+  EXPECT_EQ(decision.add, 3u);
+  EXPECT_EQ(decision.reason, Reason::kGrow);
+  EXPECT_THAT(explain(decision),
+              HasSubstr("3 executors of 1 slot, 3 only for the cluster's minimum"));
+  for (auto id : {"a", "b", "c"}) idle(id);
+  expect_nothing(Reason::kMinimum);
+  EXPECT_THAT(explain(decide()), HasSubstr("there are 3; so many are kept"));
+}
+
+TEST_F(PolicyTest, WhatWorkWantsCountsTowardsTheMinimumOfTheCluster) {
+  begin({.cluster_min = 3});
+  tasks(2);
+  EXPECT_EQ(decide().add, 3u);
+  EXPECT_EQ(decide().held, 1u);
+  tasks(7);
+  EXPECT_EQ(decide().add, 7u);
+  EXPECT_EQ(decide().held, 0u);
+}
+
+TEST_F(PolicyTest, TheMinimumOfTheClusterIsPouredLikeWaterButFirstWhereExecutorsAre) {
+  begin({.cluster_min = 4});
+  tasks_of("a", 0), tasks_of("b", 3), tasks_of("c", 0);
+  auto wanted = [&] {
+    std::map<std::string, uint64_t> all;
+    for (const auto& decision : scaler_->decide(seen_, now_))
+      all[decision.application] = decision.wanted;
+    return all;
+  };
+  EXPECT_THAT(wanted(), ElementsAre(std::pair("a", 1), std::pair("b", 3), std::pair("c", 0)));
+  for (auto id : {"b1", "b2", "b3"}) busy(id, "b");
+  idle("c1", kS, "c");
+  EXPECT_THAT(wanted(), ElementsAre(std::pair("a", 0), std::pair("b", 3), std::pair("c", 1)));
+  tasks_of("b", 0);  // nothing is stopped for the sake of an equal level
+  EXPECT_THAT(wanted(), ElementsAre(std::pair("a", 0), std::pair("b", 3), std::pair("c", 1)));
+  tasks_of("a", 4);
+  EXPECT_THAT(wanted(), ElementsAre(std::pair("a", 4), std::pair("b", 0), std::pair("c", 0)));
+}
+
+TEST_F(PolicyTest, ItShrinksToTheMinimumOfTheClusterAndNoFurther) {
+  begin({.cluster_min = 2});
+  tasks(0);
+  for (auto id : {"a", "b", "c"}) idle(id);
+  EXPECT_THAT(decide().retire, ElementsAre("a"));
+  gone("a");
+  pass(60 * kS);
+  expect_nothing(Reason::kMinimum);
+}
+
+TEST_F(PolicyTest, TheMinimumOfTheClusterRespectsTheMaximumOfAnApplication) {
+  begin({.of_application = {{"a", {0, 1}}}, .cluster_min = 3});
+  tasks_of("a", 0), tasks_of("b", 0);
+  EXPECT_EQ(decide("a").add, 1u);
+  EXPECT_EQ(decide("b").add, 2u);
+  seen_.demand.erase("b");  // no longer registered
+  EXPECT_EQ(decide("a").wanted, 1u);
+}
+
+TEST_F(PolicyTest, WhoDoesNotStartHoldsNothingOfTheMinimumOfTheCluster) {
+  begin({.cluster_min = 2});
+  tasks_of("app", 0), tasks_of("other", 0);
+  for (auto id : {"x", "y", "z"}) starting(id), seen_.members.back().exits = 1;
+  decide();
+  EXPECT_EQ(decide().wanted, 0u);
+  EXPECT_EQ(decide("other").add, 2u);
+}
+
+TEST_F(PolicyTest, AFrozenApplicationCountsTowardsTheMinimumOfTheClusterByWhatItHas) {
+  begin({.cluster_min = 3});
+  idle("a"), idle("b");
+  demand().stale = "old";
+  tasks_of("other", 0);
+  EXPECT_EQ(decide("other").add, 1u);
+}
+
+// ---- the least busy
+// ----------------------------------------------------------------------------
+
+TEST_F(PolicyTest, WhereNoneBecomesIdleTheLeastBusyRestAndThenGo) {
+  begin({.slots = 4});
+  for (auto id : {"a", "b", "c"}) busy(id);
+  member("a", MemberState::kRegistered).tasks = 1;
+  member("b", MemberState::kRegistered).tasks = 2;
+  member("c", MemberState::kRegistered).tasks = 1;
+  tasks(0, 4);
+  expect_nothing(Reason::kAllBusy);
+  pass(11 * kS);
+  expect_nothing(Reason::kAllBusy);
+  pass(kS);
+  auto decision = decide();
+  EXPECT_THAT(decision.cordon, ElementsAre("a", "c"));
+  EXPECT_EQ(decision.reason, Reason::kCordon);
+  EXPECT_THAT(explain(decision), HasSubstr("the least busy take nothing new: a, c"));
+  for (auto id : {"a", "c"}) member(id, MemberState::kResting);
+  tasks(0, 2);
+  pass(60 * kS);
+  expect_nothing(Reason::kSteady);
+  EXPECT_THAT(explain(decide()), HasSubstr("there is 1, 2 more rest; nothing to do"));
+  member("a", MemberState::kResting).idle_us = 9 * kS;
+  expect_nothing(Reason::kSteady);
+  pass(kS);
+  EXPECT_THAT(decide().retire, ElementsAre("a"));
+}
+
+TEST_F(PolicyTest, WhatRestsIsFreedBeforeAnythingElseWhenDemandReturns) {
+  tasks(4);
+  busy("a");
+  member("r", MemberState::kResting);
+  member("d", MemberState::kDrained);
+  auto decision = decide();
+  EXPECT_THAT(decision.restore, ElementsAre("r", "d"));
+  EXPECT_EQ(decision.add, 1u);
+  EXPECT_THAT(decision.finish, IsEmpty());
+  tasks(2);
+  decision = decide();
+  EXPECT_THAT(decision.restore, ElementsAre("r"));
+  EXPECT_THAT(decision.finish, ElementsAre("d"));
+}
+
+TEST_F(PolicyTest, ADipThatDoesNotLastMakesNobodyRest) {
+  begin({.slots = 4, .idle_after_us = 60 * kS});
+  busy("a"), busy("b");
+  tasks(0, 4);
+  expect_nothing(Reason::kAllBusy);
+  pass(30 * kS);
+  tasks(0, 8);
+  expect_nothing(Reason::kSteady);
+  tasks(0, 4);
+  pass(kS);
+  expect_nothing(Reason::kStabilizing);
+  pass(11 * kS);
+  expect_nothing(Reason::kAllBusy);
+  pass(61 * kS);
+  expect_nothing(Reason::kAllBusy);
+  pass(kS);
+  EXPECT_EQ(decide().cordon.size(), 1u);
+}
+
+TEST_F(PolicyTest, WhoIsAlwaysAtWorkOnAFullClusterGivesUpWhatAnotherOneDeserves) {
+  begin({.cluster_max = 4});
+  for (auto id : {"a", "b", "c", "d"}) busy(id), member(id, MemberState::kRegistered).tasks = 1;
+  tasks(1000, 4);
+  tasks_of("other", 2);
+  auto decision = decide();
+  EXPECT_EQ(decision.reason, Reason::kCordon) << explain(decision);
+  EXPECT_THAT(decision.cordon, ElementsAre("a", "b"));
+  for (auto& id : decision.cordon) member(id, MemberState::kResting);
+  EXPECT_EQ(decide("other").add, 0u) << "they finish what they have";
+  member("a", MemberState::kResting).idle_us = kS;
+  pass(2 * kS);
+  EXPECT_THAT(decide().retire, ElementsAre("a")) << "at once, as it is waited for";
+  gone("a");
+  EXPECT_EQ(decide("other").add, 1u);
+  tasks_of("other", 0);
+  pass(kS);
+  EXPECT_THAT(decide().restore, ElementsAre("b")) << "before one is started";
+}
+
+TEST_F(PolicyTest, AfterARestartWhatRestsStaysUntilTheDemandIsKnown) {
+  scaler_.emplace(Policy{}, now_);
+  tasks(0);
+  member("a", MemberState::kResting).idle_us = 3600 * kS;
+  expect_nothing(Reason::kSteady);
+  pass(11 * kS);
+  EXPECT_THAT(decide().retire, ElementsAre("a"));
+}
+
 // ---- what cannot be trusted
 // --------------------------------------------------------------------
 

@@ -57,6 +57,13 @@ TEST(Settings, LimitsAreForTheirApplications) {
   EXPECT_EQ(policy->idle_after_us, 0);
 }
 
+TEST(Settings, TheClusterHasAMinimumToo) {
+  auto policy = policy_of({"--min-executors", "3", "--max-executors", "3"});
+  ASSERT_TRUE(policy) << policy.error().message;
+  EXPECT_EQ(policy->cluster_min, 3u);
+  EXPECT_EQ(policy_of({})->cluster_min, 0u);
+}
+
 TEST(Settings, NonsenseIsRefusedWithTheRightWord) {
   struct Row {
     std::vector<const char*> words;
@@ -67,6 +74,7 @@ TEST(Settings, NonsenseIsRefusedWithTheRightWord) {
         Row{{"--limits", "app=1:x"}, "'app=1:x'"}, Row{{"--limits", "=1:2"}, "application"},
         Row{{"--limits", "a:b=1"}, "MIN:MAX"}, Row{{"--slots", "0"}, "--slots"},
         Row{{"--target-drain", "0"}, "--target-drain"}, Row{{"--tolerance", "101"}, "--tolerance"},
+        Row{{"--min-executors", "17"}, "--min-executors 17 is above --max-executors 16"},
         Row{{"--prior-run", "soon"}, "prior-run"}, Row{{"--max-executor", "1"}, "max-executors"},
         Row{{"--redis-url", "redis://:secret@h:1/0"}, "FLAME_REDIS_URL"}}) {
     auto policy = policy_of(row.words);

@@ -46,6 +46,7 @@ class Simulation {
   explicit Simulation(uint64_t seed) : random_(seed) {
     policy_.slots = 1 + random_() % 4;
     policy_.cluster_max = 10 + random_() % 40;
+    policy_.cluster_min = random_() % 9;
     policy_.spares = random_() % 2;
     policy_.step_up_max = random_() % 3 == 0 ? 3 : UINT64_MAX;
     policy_.step_down_max = random_() % 3 == 0 ? 2 : UINT64_MAX;
@@ -74,12 +75,16 @@ class Simulation {
     }
     run(policy_.backoff_most_us + 200 * kS);
   }
+  uint64_t rested() const { return rested_; }
   void expect_all_done() {
+    uint64_t least = 0;
     for (auto& [name, application] : applications_) {
       EXPECT_EQ(application.done, application.submitted) << name;
       EXPECT_GT(application.submitted, 0u) << name;
-      EXPECT_EQ(count(name), policy_.bounds(name).min) << name;
+      EXPECT_GE(count(name), policy_.bounds(name).min) << name;
+      least += policy_.bounds(name).min;
     }
+    EXPECT_EQ(count(), std::max(least, policy_.cluster_min));
     EXPECT_GT(retired_, 10u);
     EXPECT_GT(frozen_steps_, 10u);
     EXPECT_GT(failed_, 0u);
@@ -201,7 +206,10 @@ class Simulation {
     }
     for (auto& [id, executor] : executors_) {
       Member member = executor.member;
-      bool idle = member.state == MemberState::kRegistered && !executor.is_busy();
+      bool serves =
+          member.state == MemberState::kRegistered || member.state == MemberState::kResting;
+      bool idle = serves && !executor.is_busy();
+      for (int64_t left : executor.slots) member.tasks += left > 0;
       member.idle_us = idle ? now_.mono_us - executor.idle_since_us : 0;
       seen.members.push_back(member);
     }
@@ -213,6 +221,12 @@ class Simulation {
       failed_++;
       executors_.erase(id);
     }
+    for (const auto& id : decision.cordon) {
+      executors_.at(id).member.state = MemberState::kResting;
+      rested_++;
+    }
+    for (const auto& id : decision.restore)
+      executors_.at(id).member.state = MemberState::kRegistered;
     for (const auto& id : decision.retire) {
       executors_.at(id).member.state = MemberState::kLeaving;
       retired_++;
@@ -254,13 +268,19 @@ class Simulation {
     }
     ASSERT_LE(count() + adds, policy_.cluster_max);
     ASSERT_LE(count(decision.application) + decision.add, bounds.max);
-    uint64_t good = decision.have() - decision.retire.size() + decision.add;
-    if (!decision.retire.empty()) {
+    uint64_t good = left_of(decision) + decision.add + decision.restore.size();
+    if (left_of(decision) < decision.have()) {
       ASSERT_GE(good, std::min(bounds.min, bounds.max));
     }
     if (decision.add > 0) {
-      ASSERT_LE(decision.have() + decision.add, decision.wanted) << "what starts is counted once";
-      ASSERT_TRUE(decision.retire.empty());
+      ASSERT_LE(good, decision.wanted) << "what starts is counted once";
+      ASSERT_EQ(left_of(decision), decision.have());
+      for (const auto& [id, executor] : executors_) {
+        bool rests = executor.member.application == decision.application &&
+                     executor.member.state == MemberState::kResting;
+        const auto& restore = decision.restore;
+        ASSERT_TRUE(!rests || std::find(restore.begin(), restore.end(), id) != restore.end());
+      }
     }
     bool room = count() + adds < policy_.cluster_max && count(decision.application) < bounds.max &&
                 decision.reason != Reason::kFailing && policy_.step_up_max == UINT64_MAX;
@@ -272,11 +292,23 @@ class Simulation {
     check_window(application, decision, others_wait);
   }
 
+  // Of those that take tasks.
+  uint64_t left_of(const Decision& decision) const {
+    auto taken =
+        std::count_if(decision.retire.begin(), decision.retire.end(), [&](const std::string& id) {
+          return executors_.at(id).member.state == MemberState::kRegistered;
+        });
+    return decision.have() - static_cast<uint64_t>(taken) - decision.cordon.size();
+  }
+
   void check_victims(const Decision& decision, bool others_wait) {
+    for (const auto& id : decision.cordon)
+      ASSERT_EQ(executors_.at(id).member.state, MemberState::kRegistered);
     for (const auto& id : decision.retire) {
       const SimExecutor& executor = executors_.at(id);
       ASSERT_FALSE(executor.is_busy()) << id;
-      ASSERT_EQ(executor.member.state, MemberState::kRegistered);
+      ASSERT_TRUE(executor.member.state == MemberState::kRegistered ||
+                  executor.member.state == MemberState::kResting);
       if (!others_wait) {
         ASSERT_GE(now_.mono_us - executor.idle_since_us, policy_.idle_after_us) << id;
       }
@@ -289,12 +321,12 @@ class Simulation {
   void check_window(SimApplication& application, const Decision& decision, bool others_wait) {
     while (now_.mono_us - application.wanted.front().first > policy_.stabilization_us)
       application.wanted.pop_front();
-    if (decision.retire.empty()) return;
+    if (decision.retire.empty() && decision.cordon.empty()) return;
     ASSERT_GE(now_.mono_us - application.last_down_us, policy_.down_cooldown_us);
     application.last_down_us = now_.mono_us;
     if (others_wait) return;
     for (auto [at, wanted] : application.wanted) {
-      ASSERT_GE(decision.have() - decision.retire.size(), wanted)
+      ASSERT_GE(left_of(decision), wanted)
           << "so many were wanted " << (now_.mono_us - at) / kMs << " ms ago";
     }
   }
@@ -307,7 +339,7 @@ class Simulation {
   std::map<std::string, SimExecutor> executors_;
   std::map<std::string, int64_t> stale_until_us_;
   int64_t trouble_until_us_ = 0;
-  uint64_t next_ = 1, retired_ = 0, failed_ = 0, frozen_steps_ = 0;
+  uint64_t next_ = 1, retired_ = 0, rested_ = 0, failed_ = 0, frozen_steps_ = 0;
   bool calm_ = false;
 };
 
@@ -318,6 +350,12 @@ TEST_P(SimulationTest, KeepsItsPromisesAndFinishesTheWork) {
   simulation.run(3600 * kS);
   simulation.calm_down();
   if (!HasFatalFailure()) simulation.expect_all_done();
+}
+
+TEST(Simulation, LetsTheLeastBusyRest) {
+  Simulation simulation(2);
+  simulation.run(3600 * kS);
+  EXPECT_GT(simulation.rested(), 0u) << "or the other seeds show nothing of it";
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, SimulationTest, ::testing::Range<uint64_t>(1, 25));

@@ -149,5 +149,21 @@ TEST(WaterFill, GivesAllThereIsAndNoMore) {
   }
 }
 
+TEST(FillUp, WhatIsWantedMayBeEnough) {
+  EXPECT_THAT(fill_up({{3, 0, 9}, {2, 0, 9}}, 5), ElementsAre(3, 2));
+  EXPECT_THAT(fill_up({}, 5), ::testing::IsEmpty());
+}
+
+TEST(FillUp, FirstWhatIsThereThenTheLowest) {
+  EXPECT_THAT(fill_up({{0, 0, 9}, {0, 3, 9}}, 2), ElementsAre(0, 2));
+  EXPECT_THAT(fill_up({{0, 0, 9}, {0, 3, 9}}, 5), ElementsAre(2, 3));
+  EXPECT_THAT(fill_up({{4, 4, 9}, {0, 0, 9}, {0, 0, 9}}, 7), ElementsAre(4, 2, 1));
+}
+
+TEST(FillUp, NeverAboveTheMaximums) {
+  EXPECT_THAT(fill_up({{0, 7, 2}, {1, 1, 1}}, 9), ElementsAre(2, 1));
+  EXPECT_THAT(fill_up({{0, 0, UINT64_MAX}, {0, 0, 0}}, 9), ElementsAre(9, 0));
+}
+
 }  // namespace
 }  // namespace flame::autoscaler

@@ -135,6 +135,68 @@ TEST_F(HoldsTest, VictimsAreThoseIdleForLongestAndOnlyOfTheNamed) {
   EXPECT_THAT(victims(3, 1000, {"b", "c"}), ElementsAre("c")) << "a cordon is an operator's";
 }
 
+TEST_F(HoldsTest, WhatRestsIsAVictimAtOnceAndAnOperatorsWishGoesFirst) {
+  executor("a");
+  executor("b");
+  EXPECT_THAT(hold("a", Hold::kResting), HasSubstr("<a> is resting: it takes nothing new."));
+  session(2);
+  bound("b");
+  EXPECT_EQ(in_hand("a"), 0u);
+  hold("b", Hold::kCordoned);
+  EXPECT_THAT(hold("b", Hold::kResting), HasSubstr("'b' is cordoned already"));
+  EXPECT_EQ(held("b"), Hold::kCordoned);
+  EXPECT_THAT(victims(9, 1000), ElementsAre("a")) << "nothing can have reached it";
+  EXPECT_EQ(held("a"), Hold::kDrained);
+}
+
+TEST_F(HoldsTest, ARestBelongsToThePodOrTheProcess) {
+  executor("p", "pod flame/p uid-1", "first");
+  executor("a", "process 7", "first");
+  for (auto id : {"p", "a"}) hold(id, Hold::kResting);
+  for (auto id : {"p", "a"}) from(id, proto::Bye{"stopped"});
+  executor("p", "pod flame/p uid-1", "second");
+  executor("a", "process 8", "second");
+  EXPECT_EQ(held("p"), Hold::kResting);
+  EXPECT_EQ(held("a"), Hold::kNone) << "another one under that name";
+}
+
+// Where nobody gains by it no slot moves: without a rest both executors are busy for ever.
+TEST_F(HoldsTest, SessionsThatAlwaysWorkStayApartUntilTheirExecutorRests) {
+  executor("a");
+  executor("b");
+  session(2);
+  bound("a");
+  proto::CreateSession other;
+  other.request = ++request;
+  other.session = "t";
+  other.spec.application = "echo";
+  say(std::move(other));
+  proto::SessionUid uid = core.state().sessions.rbegin()->first;
+  uint64_t sent = 0;
+  auto submit_both = [&] {
+    if (sent > 0) submit(1);
+    std::string inputs;
+    proto::append_element(inputs, "x");
+    say(proto::Submit{uid, ++sent, 1, 0, proto::Bytes::own(std::move(inputs))});
+    for (auto id : {"a", "b"}) bound(id);
+  };
+  auto finish_all = [&] {
+    while (in_hand("a") + in_hand("b") > 0) finish({"a", "b"});
+  };
+  submit_both();
+  for (int i = 0; i < 20; i++) {
+    finish_all();
+    submit_both();
+    ASSERT_EQ(in_hand("a"), 1u);
+    ASSERT_EQ(in_hand("b"), 1u);
+  }
+  hold("b", Hold::kResting);
+  finish_all();
+  submit_both();
+  EXPECT_EQ(in_hand("a"), 2u);
+  EXPECT_EQ(in_hand("b"), 0u);
+}
+
 TEST_F(HoldsTest, UnknownAndAbsentOnesAreNamed) {
   executor("a");
   EXPECT_THAT(hold("x", Hold::kCordoned), HasSubstr("no executor 'x'"));

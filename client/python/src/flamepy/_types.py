@@ -245,7 +245,7 @@ class Executor(_Shown):
     bound: int = 0
     tasks: int = 0
     hold: str = ""
-    """`cordoned` or `drained` where it takes nothing new."""
+    """`cordoned`, `drained` or `resting` where it takes nothing new."""
     provider: str = ""
     """What whoever started it knows it by: `pod NAMESPACE/NAME UID` or `process PID`."""
 

@@ -570,6 +570,7 @@ class Hold(IntEnum):
     NONE = 0
     CORDONED = 1
     DRAINED = 2
+    RESTING = 3
 
 
 class HoldExecutor(NamedTuple):
