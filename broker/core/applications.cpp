@@ -87,6 +87,7 @@ proto::Status unregister_application(State& state, const std::string& name) {
   if (!state.applications.contains(name)) return not_found(name);
   if (auto session = user_of(state, name)) return in_use(name, *session, "");
   state.ops.push_back(DropApplication{name});
+  make_room(state);
   state.applications.erase(name);
   state.demand_written.erase(name);
   state.run_times.erase(name);

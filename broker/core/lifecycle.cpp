@@ -158,6 +158,7 @@ void close_session(State& state, Session& session, const proto::Now& now) {
   session.closed_ms = now.wall_ms();
   add_event(state, session, now, "closing",
             std::to_string(session.counters.cancelled) + " pending tasks cancelled");
+  make_room(state);
   on_tasks_finished(state, session);
   state.plan_due = true;
 }
@@ -181,6 +182,7 @@ void delete_session(State& state, Session& session) {
   }
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
+  make_room(state);
   state.input_memory -= session.memory_counted;
   forget_recent(state, session);
   state.touched.erase(session.uid);
@@ -286,6 +288,7 @@ void apply_retention(State& state, const proto::Now& now) {
             DropSegments{session->name, 0, proto::segment_of(session->counters.tasks), false});
       }
       state.ops.push_back(DropResults{session->name});
+      make_room(state);
       touch(state, *session);
     }
   }

@@ -47,12 +47,16 @@ struct Stop {
   std::string reason;
 };
 struct AcceptLoss {};
+/// For Store::make_room().
+struct MakeRoom {
+  uint64_t batch = 0;
+};
 /// A line for the log; the core has none of its own.
 struct Note {
   bool warning = false;
   std::string text;
 };
-using Action = std::variant<Send, StoreRead, AwaitDurable, Stop, AcceptLoss, Note>;
+using Action = std::variant<Send, StoreRead, AwaitDurable, Stop, AcceptLoss, MakeRoom, Note>;
 
 // ---- sessions
 // -------------------------------------------------------------------------------------------
@@ -507,6 +511,8 @@ void add_event(State& state, Session& session, const proto::Now& now, std::strin
 /// Null where it was unregistered since.
 const proto::Application* application_of(const State& state, const Session& session);
 void note(State& state, bool warning, std::string text);
+/// The batch that fills gives memory back, so a full store takes it too.
+void make_room(State& state);
 /// Deterministic (splitmix64, Steele et al. 2014) from the seed that the shell gave.
 uint64_t next_random(State& state);
 

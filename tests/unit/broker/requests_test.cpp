@@ -47,6 +47,9 @@ class RequestsTest : public testing::Test {
   /// Batches are stored as they come.
   std::vector<std::string> turn() {
     while (auto batch = core.close_batch(now)) core.on(StoreEvent(BatchStored{batch->number}), now);
+    return heard();
+  }
+  std::vector<std::string> heard() {
     std::vector<std::string> words;
     for (auto& action : core.take_actions()) {
       auto send = std::get_if<Send>(&action);
@@ -173,8 +176,37 @@ TEST_F(RequestsTest, NearItsLimitTheStoreKeepsTheRoomForResults) {
   hello();
   on(StoreHealth{.writable = true, .busy = true, .error = {Code::kOk, "memory is at 90 %"}});
   EXPECT_THAT(hear(create()), ElementsAre("busy: memory is at 90 %"));
-  EXPECT_THAT(hear(proto::UnregisterApplication{++request, "echo"}),
-              ElementsAre(HasSubstr("busy")));
+  EXPECT_THAT(hear(proto::UnregisterApplication{++request, "flmping"}), ElementsAre("ok"));
+}
+
+TEST_F(RequestsTest, AFullStoreIsAskedToTakeWhatGivesMemoryBackAndNothingElse) {
+  start();
+  hello();
+  for (auto name : {"closed", "open", "tasks"}) {
+    auto message = create(Durability::kStored);
+    message.session = name;
+    hear(std::move(message));
+  }
+  hear(proto::CloseSession{++request, "closed"});
+  core.on(StoreEvent(StoreHealth{.full = true, .error = {Code::kStoreRefused, "full"}}), now);
+  uint64_t written = core.state().last_batch;
+  core.take_actions();
+  auto asks = [&](proto::Message message) {
+    core.on(PeerMessage{Port::kClients, "c", links["c"].next(), std::move(message)}, now);
+    std::vector<uint64_t> batches;
+    for (const auto& action : core.take_actions()) {
+      if (auto room = std::get_if<MakeRoom>(&action)) batches.push_back(room->batch);
+    }
+    return batches;
+  };
+  EXPECT_THAT(asks(proto::DeleteSession{++request, "open", false}), IsEmpty()) << "it is open";
+  EXPECT_THAT(asks(create()), IsEmpty());
+  EXPECT_THAT(asks(proto::DeleteSession{++request, "closed", false}), ElementsAre(written + 1));
+  EXPECT_THAT(turn(), ElementsAre("ok"));
+  EXPECT_THAT(asks(proto::CloseSession{++request, "open"}), ElementsAre(written + 2));
+  EXPECT_THAT(asks(proto::UnregisterApplication{++request, "flmping"}), ElementsAre(written + 2));
+  EXPECT_EQ(turn().size(), 2u);
+  EXPECT_THAT(hear(proto::RegisterApplication{++request, {}}), ElementsAre("store_refused: full"));
 }
 
 TEST_F(RequestsTest, WhoAsksAndNeverReadsIsBounded) {
