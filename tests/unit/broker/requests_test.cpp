@@ -259,6 +259,40 @@ TEST(Scheduler, AMinimumBeyondEverySlotIsMetWithThoseThatThereAre) {
   EXPECT_THAT(plan.wanted, testing::UnorderedElementsAre(1u, 1u, 2u));
 }
 
+TEST(Scheduler, MinimumsThatDoNotFitAreThoseOfSessionsWithTasksFirst) {
+  std::vector<PlanSession> sessions(3);
+  sessions[0] = {.uid = 1, .application = "a", .wanted = 2, .min = 2, .bound_us = 1};
+  sessions[1] = {
+      .uid = 2, .application = "a", .wanted = 2, .min = 1, .tasks = 5, .served_us = 1'000'000};
+  sessions[2] = {.uid = 3, .application = "a", .wanted = 2, .tasks = 5};
+  std::vector<PlanSlot> slots(2, {.wanted = 1, .application = "a"});
+  EXPECT_THAT(plan_slots(sessions, slots, 1).wanted, testing::UnorderedElementsAre(1u, 2u));
+  // What has no minimum waits: that of an idle session is kept, as it asked for.
+  sessions[1].wanted = sessions[1].min = sessions[1].tasks = 0;
+  EXPECT_THAT(plan_slots(sessions, slots, 1).wanted, ElementsAre(1u, 1u));
+}
+
+TEST_F(RequestsTest, NoMoreSlotsAreTakenThanEveryPlanCanLookAt) {
+  start();
+  auto say = [&](const Peer& peer, proto::Message message) {
+    core.on(PeerMessage{Port::kExecutors, peer, links[peer].next(), std::move(message)}, now);
+    return heard();
+  };
+  auto joins = [&](const Peer& peer) {
+    links[peer] = proto::Link(++last_link);
+    proto::ExecutorHello hello;
+    hello.executor = hello.nonce = peer;
+    hello.slots = proto::kSlotsMax;
+    return say(peer, std::move(hello));
+  };
+  for (uint64_t i = 0; i < proto::kClusterSlotsMax / proto::kSlotsMax; i++)
+    ASSERT_THAT(joins(std::to_string(i)), Contains("executor_welcome")) << i;
+  EXPECT_THAT(joins("more"), ElementsAre(HasSubstr("would have 266240 slots")));
+  EXPECT_THAT(joins("7"), Contains("executor_welcome")) << "its own are not counted twice";
+  say("7", proto::Bye{"left"});
+  EXPECT_THAT(joins("more"), Contains("executor_welcome"));
+}
+
 TEST_F(RequestsTest, AListingOfManyLongRowsFitsTheWire) {
   start();
   hello();
