@@ -432,7 +432,8 @@ struct State {
 
   bool plan_due = true;
   int64_t plan_again_us = 0;
-  uint64_t slots = 0;  ///< connected ones, as the last plan saw them
+  uint64_t slots = 0;            ///< that take tasks, as the last plan saw them
+  uint64_t slots_connected = 0;  ///< of all executors
   uint64_t next_tag = 1;
   struct PendingRead {
     proto::SessionUid uid = 0;
