@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/core/applications.hpp"
 #include "broker/core/cancel.hpp"
 #include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
@@ -39,15 +40,7 @@ std::string made_name(State& state, const std::string& application) {
 
 proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
   auto application = state.applications.find(spec.application);
-  if (application == state.applications.end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, unused] : state.applications) names.push_back(name);
-    auto near = proto::nearest(spec.application, names);
-    return Error{Code::kNotFound,
-                 "no application '" + proto::printable(spec.application, 60) + "'" +
-                     (near.empty() ? "; flmctl list application shows all"
-                                   : "; did you mean '" + std::string(near) + "'?")};
-  }
+  if (application == state.applications.end()) return no_application(state, spec.application);
   auto too_many = [](const char* name, uint64_t value, uint64_t most) {
     return Error{Code::kBadRequest, std::string(name) + " is " + std::to_string(value) +
                                         "; at most " + std::to_string(most)};

@@ -44,6 +44,18 @@ def test_a_session_from_register_to_delete(running, tmp_path):
     assert running.flmctl("unregister", "upper").code == 0
 
 
+def test_an_application_is_named_in_full_where_that_is_kept_and_the_nearest_is_shown(running):
+    viewed = running.flmctl("view", "application", "ech", "-o", "json")
+    assert json.loads(viewed.out)["name"] == "echo"
+    for words in (["create", "-a", "ech"], ["unregister", "ech"], ["update", "-a", "ech", "x=1"]):
+        done = running.flmctl(*words)
+        assert done.code == 3 and "no application 'ech'; did you mean 'echo'?" in done.err, done
+    done = running.flmctl("unregister", "zzzzzzz")
+    assert done.code == 3 and done.err.count("flmctl list application") == 1, done
+    done = running.flmctl("unregister")
+    assert done.code == 2 and "which application? Give its name; flmctl list" in done.err, done
+
+
 def test_cancel_by_ranges_and_what_runs(running):
     session = running.flmctl("create", "-a", "flmexec").out.strip()
 
