@@ -3,6 +3,7 @@
 #include "broker/core/lifecycle.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "broker/core/applications.hpp"
 #include "broker/core/cancel.hpp"
@@ -27,6 +28,9 @@ namespace {
 
 /// A hundred years, far from where sums of times end.
 constexpr uint64_t kTtlMsMax = 100ull * 365 * 24 * 3600 * 1000;
+
+/// Less is nothing to any of the times below.
+constexpr int64_t kClockSetMs = 10'000;
 
 std::string made_name(State& state, const std::string& application) {
   static constexpr char kLetters[] =
@@ -254,6 +258,30 @@ void forget_executors(State& state, const proto::Now& now) {
 }
 
 }  // namespace
+
+void follow_clock(State& state, const proto::Now& now) {
+  int64_t offset_us = now.wall_us - now.mono_us;
+  int64_t before_us = std::exchange(state.clock_offset_us, offset_us).value_or(offset_us);
+  int64_t set_ms = (offset_us - before_us) / proto::kUsPerMs;
+  if (std::abs(set_ms) < kClockSetMs) return;
+  note(state, true, "the clock was set by " + std::to_string(set_ms / 1000) + " s");
+  for (auto& [uid, session] : state.sessions) {
+    if (session->closed_ms != 0) {
+      session->closed_ms += set_ms;
+      touch(state, *session);
+    }
+    for (auto& [name, reader] : session->readers) reader.second += set_ms;
+    for (auto& [client, submits] : session->submits) {
+      auto used_ms = static_cast<int64_t>(submits.history.used_ms) + set_ms;
+      submits.history.used_ms = static_cast<uint64_t>(std::max<int64_t>(0, used_ms));
+    }
+  }
+  for (auto& [id, executor] : state.executors) {
+    executor.seen_ms += set_ms;
+    executor.worked_ms += set_ms;
+    if (executor.idle_ms != 0) executor.idle_ms += set_ms;
+  }
+}
 
 void apply_retention(State& state, const proto::Now& now) {
   std::vector<Session*> over;

@@ -203,6 +203,7 @@ struct Hand {
   std::string token;
   uint64_t bytes = 0;
   int64_t dispatched_us = 0;  ///< wall
+  int64_t since_us = 0;       ///< the same (mono); 0: not known
 };
 
 /// What one executor has of one session.
@@ -453,6 +454,7 @@ struct State {
   int64_t progress_due_us = 0;
   std::map<uint64_t, LogQuestion> log_questions;  ///< by tag
 
+  std::optional<int64_t> clock_offset_us;  ///< wall minus mono, as last seen
   int64_t last_tick_us = 0;
   bool was_late = false;  ///< the last tick was
   int64_t retention_due_us = 0;

@@ -251,6 +251,37 @@ TEST_F(RequestsTest, ReadersAreBoundedAndForgotten) {
   EXPECT_THAT(session.readers, IsEmpty());
 }
 
+TEST_F(RequestsTest, AClockThatIsSetAgesNothing) {
+  start();
+  hello();
+  auto pass = [&](uint64_t ms, uint64_t set_ms = 0) {
+    now.mono_us += static_cast<int64_t>(ms) * proto::kUsPerMs;
+    now.wall_us += static_cast<int64_t>(ms + set_ms) * proto::kUsPerMs;
+    core.tick(now, /*drained=*/false);
+    turn();
+  };
+  auto closed = create(Durability::kStored);
+  closed.session = "closed";
+  hear(std::move(closed));
+  hear(proto::CloseSession{++request, "closed"});
+  hear(create(Durability::kStored));
+  proto::SessionUid uid = core.state().names.at("s");
+  auto submit = [&](uint64_t number) {
+    return hear(proto::Submit{uid, number, 1, 0, proto::Bytes::own(std::string("\xc4\x01x", 3))});
+  };
+  submit(1);
+  pass(1000);
+  constexpr uint64_t kFiftyYears = 50ull * 365 * 24 * 3600 * 1000;  // no longer that of 1970
+  pass(1000, kFiftyYears);
+  EXPECT_EQ(core.state().sessions.size(), 2u);
+  EXPECT_THAT(submit(2), ElementsAre("submit_ack"));
+  const auto& session = *core.state().sessions.at(core.state().names.at("closed"));
+  EXPECT_FALSE(session.results_dropped);
+  EXPECT_GE(session.closed_ms, static_cast<int64_t>(kFiftyYears)) << "in the times of now";
+  pass(proto::kResultsTtlMs);
+  EXPECT_TRUE(session.results_dropped) << "its time ends as ever";
+}
+
 TEST(Scheduler, AMinimumBeyondEverySlotIsMetWithThoseThatThereAre) {
   std::vector<PlanSession> sessions(2);
   sessions[0] = {.uid = 1, .application = "a", .wanted = 2, .min = UINT64_MAX};
