@@ -110,6 +110,8 @@ void App::perform(std::vector<Action> actions) {
       }
       loop_.stop();
       return;
+    } else if (auto room = std::get_if<MakeRoom>(&action)) {
+      store_.make_room(room->batch, loop_.now());
     } else if (std::get_if<AcceptLoss>(&action) != nullptr) {
       store_.accept_loss(loop_.now());
       publish_due_us_ = 0;  // /readyz must not ask a person for it again

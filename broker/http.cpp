@@ -3,11 +3,16 @@
 #include "broker/http.hpp"
 
 #include <httplib.h>
+#include <poll.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <deque>
 #include <future>
 #include <map>
 #include <mutex>
@@ -25,10 +30,10 @@ using Json = nlohmann::json;
 
 // A loop that published nothing for so long does not turn; its state is not to be trusted.
 constexpr int64_t kStaleUs = 5 * proto::kUsPerSecond;
-/// Each connection has one for as long as it takes to say what it wants: a few slow ones must not
-/// keep a probe waiting.
-constexpr int kThreads = 64;
-constexpr int kReadSeconds = 2;
+/// Each connection has one for as long as it takes to say what it wants.
+constexpr size_t kThreads = 64;
+/// For a request and its answer together.
+constexpr std::chrono::seconds kRequestTime{2};
 /// At the end nobody waits for those that are still saying it.
 constexpr std::chrono::seconds kStopWait{1};
 
@@ -84,6 +89,102 @@ std::string demand_json(const Snapshot& s) {
   }
   return demand.dump();
 }
+
+/// Ends with a deadline. The library's own time-outs begin anew with each byte.
+class TimedStream : public httplib::Stream {
+ public:
+  explicit TimedStream(socket_t socket) : socket_(socket) {}
+
+  bool is_readable() const override { return taken_ < filled_ || wait(POLLIN); }
+  bool is_writable() const override { return wait(POLLOUT); }
+  ssize_t read(char* to, size_t size) override {
+    if (taken_ == filled_) {
+      ssize_t got = wait(POLLIN) ? recv(socket_, buffer_.data(), buffer_.size(), 0) : -1;
+      if (got <= 0) return got;
+      taken_ = 0;
+      filled_ = static_cast<size_t>(got);
+    }
+    size = std::min(size, filled_ - taken_);
+    std::copy_n(buffer_.data() + taken_, size, to);
+    taken_ += size;
+    return static_cast<ssize_t>(size);
+  }
+  ssize_t write(const char* from, size_t size) override {
+    for (size_t written = 0; written < size;) {
+      if (!wait(POLLOUT)) return -1;
+      ssize_t sent = send(socket_, from + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0 && errno != EAGAIN && errno != EINTR) return -1;
+      written += static_cast<size_t>(std::max<ssize_t>(0, sent));
+    }
+    return static_cast<ssize_t>(size);
+  }
+  void get_remote_ip_and_port(std::string&, int&) const override {}
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return socket_; }
+
+ private:
+  bool wait(short what) const {
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(until_ - Clock::now()).count();
+    pollfd descriptor{socket_, what, 0};
+    return left > 0 && poll(&descriptor, 1, static_cast<int>(left)) > 0;
+  }
+
+  using Clock = std::chrono::steady_clock;
+  socket_t socket_;
+  Clock::time_point until_ = Clock::now() + kRequestTime;
+  std::array<char, 4096> buffer_{};
+  size_t taken_ = 0, filled_ = 0;
+};
+
+/// One request a connection. When all threads have one, a newcomer ends the oldest: whoever says at
+/// once what it wants, as a probe does, is never kept waiting by those who do not.
+class Server : public httplib::Server {
+ public:
+  Server() {
+    new_task_queue = [this] { return new Pool(*this); };
+  }
+
+ private:
+  class Pool : public httplib::ThreadPool {
+   public:
+    explicit Pool(Server& server) : ThreadPool(kThreads), server_(server) {}
+    void enqueue(std::function<void()> job) override {
+      server_.make_place();
+      ThreadPool::enqueue(std::move(job));
+    }
+
+   private:
+    Server& server_;
+  };
+
+  void make_place() {
+    std::lock_guard guard(mutex_);
+    if (++connections_ <= kThreads || served_.empty()) return;
+    ::shutdown(served_.front(), SHUT_RDWR);
+    served_.pop_front();
+  }
+  bool process_and_close_socket(socket_t socket) override {
+    {
+      std::lock_guard guard(mutex_);
+      served_.push_back(socket);
+    }
+    TimedStream stream(socket);
+    bool closed = false;
+    bool good = process_request(stream, true, closed, nullptr);
+    {
+      std::lock_guard guard(mutex_);
+      std::erase(served_, socket);
+      connections_--;
+    }
+    ::shutdown(socket, SHUT_RDWR);
+    ::close(socket);
+    return good;
+  }
+
+  std::mutex mutex_;
+  std::deque<socket_t> served_;  // oldest first, without those that were ended
+  size_t connections_ = 0;       // also those that wait for a thread
+};
 
 }  // namespace
 
@@ -176,7 +277,7 @@ std::string metrics_text(const Snapshot& s) {
 }
 
 struct HttpServer::Impl {
-  httplib::Server server;
+  Server server;
   std::thread thread;
   std::promise<void> ended;
   std::mutex mutex;
@@ -209,11 +310,7 @@ struct HttpServer::Impl {
 
 HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {
   auto& server = impl_->server;
-  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   server.set_payload_max_length(1024);  // nothing here takes a body
-  server.set_keep_alive_max_count(100);
-  server.set_read_timeout(kReadSeconds);
-  server.set_keep_alive_timeout(kReadSeconds);
   server.Get("/livez", [this](const auto&, auto& r) { impl_->livez(r); });
   server.Get("/healthz", [this](const auto&, auto& r) { impl_->livez(r); });
   // Not the library's SO_REUSEPORT: two brokers would share the port, and each would get half of

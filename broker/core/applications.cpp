@@ -12,12 +12,16 @@ namespace flame::broker {
 using proto::Code;
 using proto::Error;
 
-namespace {
-
-Error not_found(const std::string& name) {
-  return {Code::kNotFound,
-          "no application '" + proto::printable(name, 60) + "'; flmctl list application shows all"};
+Error no_application(const State& state, const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& [known, unused] : state.applications) names.push_back(known);
+  auto near = proto::nearest(name, names);
+  return {Code::kNotFound, "no application '" + proto::printable(name, 60) + "'" +
+                               (near.empty() ? "; flmctl list application shows all"
+                                             : "; did you mean '" + std::string(near) + "'?")};
 }
+
+namespace {
 
 // A session of it that is not over.
 const Session* user_of(const State& state, const std::string& name) {
@@ -58,7 +62,7 @@ proto::Status register_application(State& state, const proto::Value& value) {
 proto::Status update_application(State& state, const std::string& name,
                                  const proto::Value& changes) {
   auto found = state.applications.find(name);
-  if (found == state.applications.end()) return not_found(name);
+  if (found == state.applications.end()) return no_application(state, name);
   if (changes.map() == nullptr) {
     return Error{Code::kBadRequest, "changes of an application must be a map of fields"};
   }
@@ -84,9 +88,10 @@ proto::Status update_application(State& state, const std::string& name,
 }
 
 proto::Status unregister_application(State& state, const std::string& name) {
-  if (!state.applications.contains(name)) return not_found(name);
+  if (!state.applications.contains(name)) return no_application(state, name);
   if (auto session = user_of(state, name)) return in_use(name, *session, "");
   state.ops.push_back(DropApplication{name});
+  make_room(state);
   state.applications.erase(name);
   state.demand_written.erase(name);
   state.run_times.erase(name);

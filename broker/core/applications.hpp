@@ -14,6 +14,8 @@ proto::Status register_application(State& state, const proto::Value& value);
 proto::Status update_application(State& state, const std::string& name,
                                  const proto::Value& changes);
 proto::Status unregister_application(State& state, const std::string& name);
+/// With the nearest one that there is.
+proto::Error no_application(const State& state, const std::string& name);
 /// flmping, flmexec, echo and friends, where nobody registered others under these names.
 void register_builtins(State& state);
 

@@ -103,6 +103,7 @@ void on_cancel_tasks(State& state, Client& client, Session& session,
               std::to_string(answer.pending) + " pending, " + std::to_string(answer.running) +
                   " running by " + client.user);
     touch(state, session);
+    make_room(state);
     state.plan_due = true;
   }
   send_acknowledgement(state, session.spec.durability, client.peer, answer);

@@ -295,7 +295,7 @@ void on(State& state, Client& client, const proto::OpenSession& message, const p
 void on(State& state, Client& client, const proto::CloseSession& message, const proto::Now& now) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = may_ask(state, client); !status) {
+  if (auto status = may_free(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   close_session(state, **session, now);
@@ -305,7 +305,7 @@ void on(State& state, Client& client, const proto::CloseSession& message, const 
 void on(State& state, Client& client, const proto::CancelTasks& message, const proto::Now& now) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = may_ask(state, client); !status) {
+  if (auto status = may_free(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   on_cancel_tasks(state, client, **session, message, now);
@@ -314,7 +314,7 @@ void on(State& state, Client& client, const proto::CancelTasks& message, const p
 void on(State& state, Client& client, const proto::DeleteSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = may_ask(state, client); !status) {
+  if (auto status = may_free(state, client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   if ((*session)->state != SessionState::kClosed && !message.force) {
@@ -400,26 +400,25 @@ void on(State& state, Client& client, const proto::PickVictims& message, const p
 }
 
 template <class Change>
-void change_application(State& state, Client& client, uint64_t request, std::string text,
-                        Change change) {
-  if (auto status = may_add(state, client); !status)
-    return refuse(state, client, request, status.error());
+void change_application(State& state, Client& client, uint64_t request, const proto::Status& may,
+                        std::string text, Change change) {
+  if (!may) return refuse(state, client, request, may.error());
   if (auto status = change(); !status) return refuse(state, client, request, status.error());
   send_after(state, Port::kClients, client.peer, proto::Ok{request, std::move(text)});
 }
 
 void on(State& state, Client& client, const proto::RegisterApplication& message,
         const proto::Now&) {
-  change_application(state, client, message.request, "registered",
+  change_application(state, client, message.request, may_add(state, client), "registered",
                      [&] { return register_application(state, message.application); });
 }
 void on(State& state, Client& client, const proto::UpdateApplication& message, const proto::Now&) {
-  change_application(state, client, message.request, "updated",
+  change_application(state, client, message.request, may_add(state, client), "updated",
                      [&] { return update_application(state, message.name, message.changes); });
 }
 void on(State& state, Client& client, const proto::UnregisterApplication& message,
         const proto::Now&) {
-  change_application(state, client, message.request, "unregistered",
+  change_application(state, client, message.request, may_free(state, client), "unregistered",
                      [&] { return unregister_application(state, message.name); });
 }
 
@@ -476,6 +475,12 @@ proto::Status may_ask(const State& state, const Client& client) {
 proto::Status may_add(const State& state, const Client& client) {
   auto status = may_ask(state, client);
   return !status || !state.health.busy ? status : busy(state);
+}
+
+proto::Status may_free(const State& state, const Client& client) {
+  auto room = has_room(client, nullptr);
+  bool full = state.serving && !state.waits_for_recover && state.health.full;
+  return !room || full ? room : can_record(state);
 }
 
 void on_client_message(State& state, const Peer& peer, const proto::Envelope& envelope,

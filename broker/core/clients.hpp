@@ -21,6 +21,8 @@ void tick_clients(State& state, const proto::Now& now, bool drained);
 proto::Status may_ask(const State& state, const Client& client);
 /// The same for what takes room in Redis: from busy_memory_percent on only results get any.
 proto::Status may_add(const State& state, const Client& client);
+/// The same for what gives memory back: the way out of a full store. Who does it says make_room().
+proto::Status may_free(const State& state, const Client& client);
 
 /// Listings and views (listing.cpp).
 void on_list(State& state, Client& client, const proto::ListKind& message);

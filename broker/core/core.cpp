@@ -50,6 +50,7 @@ Core::Core(CoreConfig config) {
 }
 
 void Core::on(Event event, const proto::Now& now) {
+  follow_clock(state_, now);
   std::visit(
       Overload{[&](PeerMessage& m) {
                  auto handle = m.port == Port::kClients ? on_client_message : on_executor_message;
@@ -122,6 +123,7 @@ void Core::on_store(StoreEvent event, const proto::Now& now) {
 }
 
 void Core::tick(const proto::Now& now, bool drained) {
+  follow_clock(state_, now);
   // A broker that was paused must not kill its cluster on waking: its own gap is added to every
   // lease.
   // Once: one that is late again and again is not paused but busy, and would never notice a loss.

@@ -44,7 +44,7 @@ void add_share(Demand& demand, const Executor& executor, const Share& share,
   demand.busy += busy;
   if (executor.only_application.empty()) demand.busy_shared += busy;
   for (const auto& [first, hand] : share.hands) {
-    if (hand.dispatched_us > 0) demand.ages_us.push_back(now.wall_us - hand.dispatched_us);
+    if (hand.since_us > 0) demand.ages_us.push_back(now.mono_us - hand.since_us);
   }
 }
 

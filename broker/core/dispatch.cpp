@@ -95,8 +95,8 @@ void hand_over(State& state, Session& session, const Candidate& to, InputRun& in
   proto::Ticket ticket{slice, attempt, state.epoch, ""};
   sign_ticket(ticket, state.secret, session.uid, to.executor->id);
   proto::Bytes payload = session.tasks.elements_of(input, slice);
-  add_hand(*to.share,
-           {slice, slice, attempt, state.epoch, ticket.token, payload.size(), now.wall_us});
+  add_hand(*to.share, {slice, slice, attempt, state.epoch, ticket.token, payload.size(),
+                       now.wall_us, now.mono_us});
   set_letters(session, slice, TaskState::kRunning);
   session.counters.pending -= slice.count;
   session.counters.running += slice.count;

@@ -135,15 +135,15 @@ void resize_slots(State& state, Executor& executor, uint64_t count) {
     if (Session* session = state.session(wanted)) session->slots_bound--;
     if (wanted != 0) release_share(executor, wanted);
   }
+  state.slots_connected += count - executor.slots.size();
   executor.slots.resize(count);
 }
 
 // Every plan looks at every slot.
 proto::Status check_slots(const State& state, const proto::ExecutorHello& hello) {
-  uint64_t slots = hello.slots;
-  for (const auto& [id, executor] : state.executors) {
-    if (executor.serves() && id != hello.executor) slots += executor.slots.size();
-  }
+  auto known = state.executors.find(hello.executor);
+  uint64_t had = known == state.executors.end() ? 0 : known->second.slots.size();
+  uint64_t slots = state.slots_connected - had + hello.slots;
   if (slots <= proto::kClusterSlotsMax) return {};
   return proto::Error{Code::kBusy,
                       "the cluster would have " + std::to_string(slots) + " slots; at most " +
@@ -162,7 +162,6 @@ Executor& admit(State& state, const Peer& peer, const proto::Envelope& envelope,
     executor.id = hello.executor;
     executor.nonce = hello.nonce;
     executor.connected_ms = executor.worked_ms = now.wall_ms();
-    executor.slots.resize(hello.slots);
   }
   executor.peer = peer;
   executor.link = proto::Link(envelope.link);
@@ -397,6 +396,7 @@ void lose_executor(State& state, Executor& executor, ExecutorState into, const s
   for (auto& slot : executor.slots) {
     if (Session* session = state.session(slot.wanted)) session->slots_bound--;
   }
+  state.slots_connected -= executor.slots.size();
   executor.slots = {};  // its row is kept for a day, its memory is not
   bool lost = into == ExecutorState::kLost;
   for (auto& [uid, share] : executor.shares) {

@@ -104,11 +104,14 @@ std::string Core::broken_invariant() const {
       return where(*session, "has more slots than max_instances");
     }
   }
+  uint64_t slots_connected = 0;
   for (const auto& [id, executor] : state_.executors) {
+    slots_connected += executor.slots.size();
     bool bound = std::any_of(executor.slots.begin(), executor.slots.end(),
                              [](const Slot& slot) { return slot.wanted != 0; });
     if (bound && !executor.takes_tasks()) return "executor " + id + " has slots and takes no tasks";
   }
+  if (slots_connected != state_.slots_connected) return "the slots of executors do not add up";
   if (recent_bytes != state_.recent_bytes) return "the bytes of results in memory do not add up";
   std::map<Peer, uint64_t> requests;
   for (const auto& queue : state_.levels) {

@@ -3,7 +3,9 @@
 #include "broker/core/lifecycle.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
+#include "broker/core/applications.hpp"
 #include "broker/core/cancel.hpp"
 #include "broker/core/contexts.hpp"
 #include "broker/core/delivery.hpp"
@@ -27,6 +29,9 @@ namespace {
 /// A hundred years, far from where sums of times end.
 constexpr uint64_t kTtlMsMax = 100ull * 365 * 24 * 3600 * 1000;
 
+/// Less is nothing to any of the times below.
+constexpr int64_t kClockSetMs = 10'000;
+
 std::string made_name(State& state, const std::string& application) {
   static constexpr char kLetters[] =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -39,15 +44,7 @@ std::string made_name(State& state, const std::string& application) {
 
 proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
   auto application = state.applications.find(spec.application);
-  if (application == state.applications.end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, unused] : state.applications) names.push_back(name);
-    auto near = proto::nearest(spec.application, names);
-    return Error{Code::kNotFound,
-                 "no application '" + proto::printable(spec.application, 60) + "'" +
-                     (near.empty() ? "; flmctl list application shows all"
-                                   : "; did you mean '" + std::string(near) + "'?")};
-  }
+  if (application == state.applications.end()) return no_application(state, spec.application);
   auto too_many = [](const char* name, uint64_t value, uint64_t most) {
     return Error{Code::kBadRequest, std::string(name) + " is " + std::to_string(value) +
                                         "; at most " + std::to_string(most)};
@@ -158,6 +155,7 @@ void close_session(State& state, Session& session, const proto::Now& now) {
   session.closed_ms = now.wall_ms();
   add_event(state, session, now, "closing",
             std::to_string(session.counters.cancelled) + " pending tasks cancelled");
+  make_room(state);
   on_tasks_finished(state, session);
   state.plan_due = true;
 }
@@ -181,6 +179,7 @@ void delete_session(State& state, Session& session) {
   }
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
+  make_room(state);
   state.input_memory -= session.memory_counted;
   forget_recent(state, session);
   state.touched.erase(session.uid);
@@ -260,6 +259,30 @@ void forget_executors(State& state, const proto::Now& now) {
 
 }  // namespace
 
+void follow_clock(State& state, const proto::Now& now) {
+  int64_t offset_us = now.wall_us - now.mono_us;
+  int64_t before_us = std::exchange(state.clock_offset_us, offset_us).value_or(offset_us);
+  int64_t set_ms = (offset_us - before_us) / proto::kUsPerMs;
+  if (std::abs(set_ms) < kClockSetMs) return;
+  note(state, true, "the clock was set by " + std::to_string(set_ms / 1000) + " s");
+  for (auto& [uid, session] : state.sessions) {
+    if (session->closed_ms != 0) {
+      session->closed_ms += set_ms;
+      touch(state, *session);
+    }
+    for (auto& [name, reader] : session->readers) reader.second += set_ms;
+    for (auto& [client, submits] : session->submits) {
+      auto used_ms = static_cast<int64_t>(submits.history.used_ms) + set_ms;
+      submits.history.used_ms = static_cast<uint64_t>(std::max<int64_t>(0, used_ms));
+    }
+  }
+  for (auto& [id, executor] : state.executors) {
+    executor.seen_ms += set_ms;
+    executor.worked_ms += set_ms;
+    if (executor.idle_ms != 0) executor.idle_ms += set_ms;
+  }
+}
+
 void apply_retention(State& state, const proto::Now& now) {
   std::vector<Session*> over;
   for (auto& [uid, session] : state.sessions) {
@@ -286,6 +309,7 @@ void apply_retention(State& state, const proto::Now& now) {
             DropSegments{session->name, 0, proto::segment_of(session->counters.tasks), false});
       }
       state.ops.push_back(DropResults{session->name});
+      make_room(state);
       touch(state, *session);
     }
   }

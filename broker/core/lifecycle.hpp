@@ -19,6 +19,9 @@ void suspend_session(State& state, Session& session, const std::string& reason,
                      const proto::Now& now);
 /// After tasks ended: answers those who wait, closes a closing session.
 void on_tasks_finished(State& state, Session& session);
+/// What is kept for a time keeps its age when the wall's clock is set, as from 1970 after a start
+/// without a network. Before everything else of a turn.
+void follow_clock(State& state, const proto::Now& now);
 /// Once a second: results and summaries of closed sessions whose time is over, silent clients'
 /// entries.
 void apply_retention(State& state, const proto::Now& now);

@@ -51,6 +51,7 @@ PlanSession plan_session(const State& state, const Session& session, uint64_t wa
   plan.application = session.spec.application;
   plan.wanted = wanted;
   plan.min = session.state == proto::SessionState::kOpen ? session.spec.min_instances : 0;
+  plan.tasks = session.counters.unfinished();
   plan.served_us = session.served_us;
   plan.bound_us = session.slots_bound > 0 ? session.bound_us : 0;
   auto application = application_of(state, session);

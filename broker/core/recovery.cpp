@@ -254,6 +254,7 @@ void forget_peers(State& state, const char* why) {
   state.task_watches = 0;
   state.clients.clear();
   state.executors.clear();
+  state.slots_connected = 0;
   state.executor_peers.clear();
 }
 

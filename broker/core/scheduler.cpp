@@ -102,7 +102,8 @@ class Planner {
   }
 
   // Minimums first, then one slot each in turn until the slots or the wishes are used up:
-  // water-filling.
+  // water-filling. Where the minimums do not fit, a session without tasks has the shorter one: it
+  // never uses up its turn, and others would wait for as long as it is open.
   void share_slots() {
     auto turn = order();
     auto give = [&](size_t i) {
@@ -110,8 +111,11 @@ class Planner {
       deserved_[i]++;
       return true;
     };
-    for (size_t i : turn) {
-      while (deserved_[i] < sessions_[i].min && give(i)) {
+    for (bool idle : {false, true}) {
+      for (size_t i : turn) {
+        uint64_t most = idle ? sessions_[i].min : std::min(sessions_[i].min, sessions_[i].tasks);
+        while (deserved_[i] < most && give(i)) {
+        }
       }
     }
     // What they got, not what they ask for: nobody may ask for more rounds than there are slots.

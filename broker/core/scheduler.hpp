@@ -4,11 +4,12 @@
 
 // Which session each slot should serve: a pure function of what is wanted and what there is.
 //
-// Today: min_instances first, then equal shares by water-filling among the sessions that have
-// tasks, never above max_instances; with more sessions than slots those served least come first and
-// a bound one keeps its slot for a quantum. Executors that serve one application only are filled
-// one after the other, so that an autoscaler finds idle ones; others are spread over. Tiers,
-// weights and resources find their place in `share_slots`, reclaim in `keep_slots`.
+// Today: min_instances first (of sessions with tasks before those that are only kept ready), then
+// equal shares by water-filling among the sessions that have tasks, never above max_instances; with
+// more sessions than slots those served least come first and a bound one keeps its slot for a
+// quantum. Executors that serve one application only are filled one after the other, so that an
+// autoscaler finds idle ones; others are spread over. Tiers, weights and resources find their place
+// in `share_slots`, reclaim in `keep_slots`.
 
 #include <cstdint>
 #include <string>
@@ -25,6 +26,7 @@ struct PlanSession {
   uint64_t wanted =
       0;  ///< slots it could use now: unfinished tasks, capped by its limits; at least min
   uint64_t min = 0;
+  uint64_t tasks = 0;                     ///< unfinished ones
   uint64_t application_max = UINT64_MAX;  ///< slots of all sessions of the application together
   int64_t served_us = 0;                  ///< service time so far, comparable between sessions
   int64_t bound_us = 0;  ///< when it got its first current slot (mono); 0 where it has none

@@ -141,6 +141,8 @@ void note(State& state, bool warning, std::string text) {
   state.actions.push_back(Note{warning, std::move(text)});
 }
 
+void make_room(State& state) { state.actions.push_back(MakeRoom{state.last_batch + 1}); }
+
 uint64_t next_random(State& state) {
   uint64_t z = (state.random += 0x9e3779b97f4a7c15u);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

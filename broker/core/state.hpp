@@ -47,12 +47,16 @@ struct Stop {
   std::string reason;
 };
 struct AcceptLoss {};
+/// For Store::make_room().
+struct MakeRoom {
+  uint64_t batch = 0;
+};
 /// A line for the log; the core has none of its own.
 struct Note {
   bool warning = false;
   std::string text;
 };
-using Action = std::variant<Send, StoreRead, AwaitDurable, Stop, AcceptLoss, Note>;
+using Action = std::variant<Send, StoreRead, AwaitDurable, Stop, AcceptLoss, MakeRoom, Note>;
 
 // ---- sessions
 // -------------------------------------------------------------------------------------------
@@ -199,6 +203,7 @@ struct Hand {
   std::string token;
   uint64_t bytes = 0;
   int64_t dispatched_us = 0;  ///< wall
+  int64_t since_us = 0;       ///< the same (mono); 0: not known
 };
 
 /// What one executor has of one session.
@@ -428,7 +433,8 @@ struct State {
 
   bool plan_due = true;
   int64_t plan_again_us = 0;
-  uint64_t slots = 0;  ///< connected ones, as the last plan saw them
+  uint64_t slots = 0;            ///< that take tasks, as the last plan saw them
+  uint64_t slots_connected = 0;  ///< of all executors
   uint64_t next_tag = 1;
   struct PendingRead {
     proto::SessionUid uid = 0;
@@ -448,6 +454,7 @@ struct State {
   int64_t progress_due_us = 0;
   std::map<uint64_t, LogQuestion> log_questions;  ///< by tag
 
+  std::optional<int64_t> clock_offset_us;  ///< wall minus mono, as last seen
   int64_t last_tick_us = 0;
   bool was_late = false;  ///< the last tick was
   int64_t retention_due_us = 0;
@@ -507,6 +514,8 @@ void add_event(State& state, Session& session, const proto::Now& now, std::strin
 /// Null where it was unregistered since.
 const proto::Application* application_of(const State& state, const Session& session);
 void note(State& state, bool warning, std::string text);
+/// The batch that fills gives memory back, so a full store takes it too.
+void make_room(State& state);
 /// Deterministic (splitmix64, Steele et al. 2014) from the seed that the shell gave.
 uint64_t next_random(State& state);
 

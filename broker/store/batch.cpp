@@ -8,7 +8,6 @@
 #include "proto/crc32c.hpp"
 #include "proto/elements.hpp"
 #include "proto/keys.hpp"
-#include "proto/text.hpp"
 
 namespace flame::broker {
 
@@ -455,39 +454,6 @@ EncodedBatch BatchEncoder::encode(const Batch& batch, char* to) {
   out.text("epoch");
   out.text("batch");
   return {out.size(), out.commands()};
-}
-
-namespace {
-
-// The next `$size\r\nbytes\r\n`, or "" at the end.
-std::string_view take_text(std::string_view& rest) {
-  auto line = rest.find("\r\n");
-  auto size =
-      line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
-  if (!size || rest.size() < line + 4 + *size) return rest = {};
-  auto text = rest.substr(line + 2, *size);
-  rest.remove_prefix(line + 4 + *size);
-  return text;
-}
-
-}  // namespace
-
-std::string session_of_command(std::string_view rest, size_t index) {
-  for (size_t i = 0; !rest.empty(); i++) {
-    auto line = rest.find("\r\n");
-    auto count =
-        line == rest.npos ? std::nullopt : proto::parse_number<size_t>(rest.substr(1, line - 1));
-    if (!count || *count == 0) break;
-    rest.remove_prefix(line + 2);
-    take_text(rest);
-    auto key = *count > 1 ? take_text(rest) : std::string_view{};
-    for (size_t k = 2; k < *count && !rest.empty(); k++) take_text(rest);
-    if (i != index + 1) continue;  // MULTI is command 0
-    auto open = key.find('{'), close = key.find('}');
-    if (open == key.npos || close == key.npos) break;
-    return std::string(key.substr(open + 1, close - open - 1));
-  }
-  return "";
 }
 
 }  // namespace flame::broker

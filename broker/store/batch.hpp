@@ -51,8 +51,4 @@ class BatchEncoder {
   size_t used_ = 0;
 };
 
-/// The session named by the key of command `index` (0: the first after MULTI) of an encoded batch,
-/// or "" where it is none's. For error texts: walks the bytes.
-std::string session_of_command(std::string_view bytes, size_t index);
-
 }  // namespace flame::broker

@@ -228,10 +228,12 @@ void MemoryRedis::advance(int64_t now_us) {
   }
 }
 
-MemoryRedis::Ticket MemoryRedis::submit(const Epoch& epoch, Batch batch, int64_t now_us) {
+MemoryRedis::Ticket MemoryRedis::submit(const Epoch& epoch, Batch batch, int64_t now_us,
+                                        bool overfills) {
   Ticket ticket = next_ticket_++;
   answers_[ticket] = {};
-  OnTheWay request{now_us + delay_us_ / 2, ticket, connections_, epoch, std::move(batch)};
+  OnTheWay request{now_us + delay_us_ / 2, ticket,   connections_, epoch,
+                   std::move(batch),       overfills};
   auto after =
       std::upper_bound(on_the_way_.begin(), on_the_way_.end(), request.arrive_us,
                        [](int64_t us, const OnTheWay& other) { return us < other.arrive_us; });
@@ -240,7 +242,7 @@ MemoryRedis::Ticket MemoryRedis::submit(const Epoch& epoch, Batch batch, int64_t
 }
 
 MemoryRedis::Answer MemoryRedis::submit_now(const Epoch& epoch, Batch batch) {
-  OnTheWay request{0, next_ticket_++, connections_, epoch, std::move(batch)};
+  OnTheWay request{0, next_ticket_++, connections_, epoch, std::move(batch), true};
   answers_[request.ticket] = {};
   arrive(request);
   Answer answer = std::move(answers_[request.ticket]);
@@ -258,6 +260,10 @@ void MemoryRedis::arrive(OnTheWay& request) {
   } else if (refusal_) {
     answer.outcome = Outcome::kRefused;
     answer.error = *refusal_;
+  } else if (full_ && !request.overfills) {
+    answer.outcome = Outcome::kRefused;
+    answer.error = {proto::Code::kStoreRefused, "Redis is full", 0};
+    answer.full = true;
   } else {
     answer.outcome = Outcome::kApplied;
     std::set<SessionName> left_out;

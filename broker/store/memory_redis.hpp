@@ -49,6 +49,7 @@ class MemoryRedis {
   struct Answer {
     Outcome outcome = Outcome::kWaiting;
     proto::Error error;  ///< kRefused
+    bool full = false;   ///< kRefused for want of memory
     std::vector<std::pair<SessionName, std::string>>
         refused;  ///< sessions left out, with the reason
   };
@@ -69,8 +70,10 @@ class MemoryRedis {
   void restart(size_t changes_lost);
   /// Loses everything.
   void wipe();
-  /// Refuses every batch (full, read-only ...) until told otherwise.
+  /// Refuses every batch (read-only ...) until told otherwise.
   void refuse(std::optional<proto::Error> error) { refusal_ = std::move(error); }
+  /// Refuses every batch that does not make room.
+  void fill(bool full) { full_ = full; }
   void refuse_session(const SessionName& session) { bad_sessions_.insert(session); }
   /// How many changes may be lost by restart(); older ones are on disk. A replica that is not
   /// stopped lags as far behind.
@@ -91,7 +94,7 @@ class MemoryRedis {
   // --------------------------------------------------------------------------------
   /// Applies what has arrived by now.
   void advance(int64_t now_us);
-  Ticket submit(const Epoch& epoch, Batch batch, int64_t now_us);
+  Ticket submit(const Epoch& epoch, Batch batch, int64_t now_us, bool overfills);
   /// For replays: as if sent and answered within the call.
   Answer submit_now(const Epoch& epoch, Batch batch);
   const Answer& answer(Ticket ticket) const { return answers_.at(ticket); }
@@ -123,6 +126,7 @@ class MemoryRedis {
     uint64_t connection;
     Epoch epoch;
     Batch batch;
+    bool overfills;
   };
 
   void arrive(OnTheWay& request);
@@ -142,6 +146,7 @@ class MemoryRedis {
   int64_t delay_us_ = 0;
   bool down_ = false;
   std::optional<proto::Error> refusal_;
+  bool full_ = false;
   std::set<SessionName> bad_sessions_;
 };
 

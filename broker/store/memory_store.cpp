@@ -206,9 +206,9 @@ void MemoryStore::emit_recovered(const std::string& broken_reason) {
 
 StoreAbilities MemoryStore::abilities() const { return {false, false, true, redis_.replicas()}; }
 
-void MemoryStore::say_health(bool writable, proto::Error error) {
-  events_.push_back(
-      StoreHealth{.writable = writable, .error = std::move(error), .abilities = abilities()});
+void MemoryStore::say_health(bool writable, proto::Error error, bool full) {
+  events_.push_back(StoreHealth{
+      .writable = writable, .full = full, .error = std::move(error), .abilities = abilities()});
 }
 
 void MemoryStore::lose_connection(proto::Now now) {
@@ -243,12 +243,20 @@ void MemoryStore::accept_loss(proto::Now now) {
   if (!redis_.claim(before, meta_)) return fence("flame:meta was changed by somebody else");
   confirmed_ = before.batch;
   synced_ = replicated_ = {};
+  room_to_ = 0;
   in_flight_.reset();
   queue_.clear();
   if (ring_) *ring_ = {{true, meta_.epoch, meta_.lineage, confirmed_ + 1, confirmed_}, {}};
   phase_ = Phase::kReady;
   events_.push_back(LineageAccepted{});
   emit_recovered("");
+  send_next(now);
+}
+
+void MemoryStore::make_room(uint64_t number, proto::Now now) {
+  room_to_ = std::max(room_to_, number);
+  if (!in_flight_ || in_flight_->ticket != 0) return;
+  in_flight_->due_us = now.mono_us;
   send_next(now);
 }
 
@@ -289,7 +297,8 @@ void MemoryStore::send_next(proto::Now now) {
     in_flight_->due_us = now.mono_us;
   }
   if (!in_flight_ || in_flight_->ticket != 0 || in_flight_->due_us > now.mono_us) return;
-  in_flight_->ticket = redis_.submit(meta_.epoch, in_flight_->batch, now.mono_us);
+  bool overfills = in_flight_->batch.number <= room_to_;
+  in_flight_->ticket = redis_.submit(meta_.epoch, in_flight_->batch, now.mono_us, overfills);
   in_flight_->due_us = now.mono_us + redis_.delay_us();
   redis_.advance(now.mono_us);
 }
@@ -302,7 +311,7 @@ void MemoryStore::take_answer(proto::Now now) {
   in_flight_->ticket = 0;
   if (answer.outcome == MemoryRedis::Outcome::kRefused) {
     in_flight_->due_us = now.mono_us + kRetryUs;
-    if (healthy_) say_health(false, answer.error);
+    if (healthy_) say_health(false, answer.error, answer.full);
     healthy_ = false;
     return;
   }

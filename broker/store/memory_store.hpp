@@ -29,6 +29,7 @@ class MemoryStore : public Store {
   void read(StoreRead read, proto::Now now) override;
   void await(AwaitDurable wanted, proto::Now now) override;
   void accept_loss(proto::Now now) override;
+  void make_room(uint64_t number, proto::Now now) override;
   void close(proto::Now now) override;
   std::vector<StoreEvent> poll(proto::Now now) override;
 
@@ -69,7 +70,7 @@ class MemoryStore : public Store {
   void lose_connection(proto::Now now);
   void answer_reads(proto::Now now);
   StoreAbilities abilities() const;
-  void say_health(bool writable, proto::Error error = {});
+  void say_health(bool writable, proto::Error error = {}, bool full = false);
   void await_more(proto::Durability level, proto::Now now);
   void answer_wait(proto::Durability level, proto::Now now);
   DurableWait& wait_of(proto::Durability level) {
@@ -92,6 +93,7 @@ class MemoryStore : public Store {
   bool closing_ = false;
   std::optional<InFlight> in_flight_;
   std::deque<Batch> queue_;
+  uint64_t room_to_ = 0;
   std::deque<PendingRead> reads_;
   DurableWait synced_, replicated_;
   std::vector<StoreEvent> events_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "broker/store/redis_store.hpp"
+#include "broker/store/sent_batch.hpp"
 #include "proto/keys.hpp"
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
@@ -75,8 +76,31 @@ bool RedisStore::encode(const Batch& batch) {
 
 void RedisStore::send_in_flight() {
   in_flight_->sent = true;
+  in_flight_->overfills = false;
   writer_.send(in_flight_->bytes, in_flight_->replies, config_.reply_timeout_us,
                [this](RedisReplies&& replies) { on_batch(std::move(replies)); });
+}
+
+void RedisStore::overfill_in_flight() {
+  in_flight_->sent = in_flight_->overfills = true;
+  send_overfilling(in_flight_->bytes, meta_.epoch.text(), in_flight_->number - 1,
+                   [this](RedisReplies&& replies) { on_batch(std::move(replies)); });
+}
+
+// If flame:meta has this epoch and batch. From EXEC on, `done` gets what the transaction itself
+// would have answered.
+void RedisStore::send_overfilling(std::string_view bytes, const std::string& epoch, uint64_t batch,
+                                  runtime::RedisConnection::OnReplies done) {
+  overfilling_ = overfilling(bytes, epoch, epoch.empty() ? "" : std::to_string(batch));
+  writer_.send(overfilling_, kOverfillingReplies, config_.reply_timeout_us, std::move(done));
+}
+
+void RedisStore::make_room(uint64_t number, proto::Now) {
+  room_to_ = std::max(room_to_, number);
+  bool waits = phase_ == Phase::kReady && in_flight_ && !in_flight_->sent;
+  if (!waits || !trouble_ || !trouble_->full || !facts_.writes_when_full()) return;
+  if (retry_timer_ != 0) loop_.cancel(std::exchange(retry_timer_, 0));
+  overfill_in_flight();
 }
 
 void RedisStore::on_batch(RedisReplies&& replies) {
@@ -96,6 +120,7 @@ void RedisStore::on_batch(RedisReplies&& replies) {
   }
   note_refused_sessions(exec, in_flight_->bytes);
   uint64_t number = in_flight_->number;
+  if (!in_flight_->overfills) note_writable();
   in_flight_.reset();
   confirm(number);
   pump();
@@ -129,6 +154,8 @@ void RedisStore::refused(std::string_view error_text) {
   Refusal refusal = explain(error_text, place());
   if (!trouble_) runtime::log::warn("Redis refuses to write", {{"reason", refusal.error.message}});
   report(refusal);
+  bool makes_room = refusal.full && in_flight_->number <= room_to_ && facts_.writes_when_full();
+  if (makes_room) return overfill_in_flight();
   int64_t wait_us = refuse_backoff_.next_us();
   if (refusal.error.code == proto::Code::kUnsupported || error_text.substr(0, 8) == "READONLY") {
     refuse_backoff_.reset();
@@ -143,12 +170,14 @@ void RedisStore::refused(std::string_view error_text) {
 void RedisStore::confirm(uint64_t number) {
   confirmed_ = std::max(confirmed_, number);
   refuse_backoff_.reset();
-  if (trouble_ && phase_ == Phase::kReady) {
-    trouble_.reset();
-    update_health();
-  }
   if (facts_.synced()) free_ring(number);
   events_.push_back(BatchStored{number});
+}
+
+void RedisStore::note_writable() {
+  if (!trouble_ || phase_ != Phase::kReady) return;
+  trouble_.reset();
+  update_health();
 }
 
 void RedisStore::free_ring(uint64_t number) {
@@ -226,6 +255,8 @@ void RedisStore::on_poll(RedisReplies&& replies, int64_t asked_us, uint64_t conf
     free_ring(confirmed);  // nothing to wait for: the ring cannot help a Redis that keeps nothing
   }
   if (whole && ring_) ring_->give_back(asked_us);
+  // What made room was taken, and perhaps nothing follows it that would show that there is some.
+  if (trouble_ && trouble_->full && !in_flight_ && !facts_.full()) note_writable();
   if (phase_ == Phase::kReady) update_health();
   schedule_poll();
 }

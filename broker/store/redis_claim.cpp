@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "broker/store/redis_store.hpp"
+#include "broker/store/sent_batch.hpp"
 #include "proto/keys.hpp"
 #include "proto/text.hpp"
 #include "runtime/assert.hpp"
@@ -87,19 +88,26 @@ void RedisStore::claim(const Meta& before, Then then) {
   if (!before.exists) command.insert(command.end(), {"batch", batch});
   request.add({"MULTI"}).add(command).add({"EXEC"});
   request.add({"WATCH", proto::kMetaKey}).add({"HMGET", proto::kMetaKey, "epoch", "batch"});
-  writer_.send(std::move(request), config_.reply_timeout_us, [this, then](RedisReplies&& replies) {
+  auto done = [this, then](RedisReplies&& replies) {
     for (const auto& reply : replies) {
       if (!reply.is_error() || reply.error_word() == "EXECABORT") continue;
       report(explain(reply.text, place()));
       return retry_later(connect_backoff_.next_us());
     }
     // Somebody wrote in between, perhaps the owner that is being replaced: look again at once.
-    if (replies[2].is_nil() || !fence_holds(replies[4], meta_.batch)) return look_at_meta();
+    bool changed = replies[replies.size() - 3].is_nil();
+    if (changed || !fence_holds(replies.back(), meta_.batch)) return look_at_meta();
     connect_backoff_.reset();
     trouble_.reset();
     (this->*then)();
-  });
+  };
+  std::string epoch = before.exists ? before.epoch.text() : "";
+  if (overfills()) return send_overfilling(request.bytes(), epoch, before.batch, done);
+  writer_.send(std::move(request), config_.reply_timeout_us, done);
 }
+
+// What was confirmed once had its place before; without it nobody could make room.
+bool RedisStore::overfills() const { return facts_.full() && facts_.writes_when_full(); }
 
 bool RedisStore::fence_holds(const RedisReply& fence, uint64_t number) const {
   return fence.items.size() == 2 && fence.items[0].text == meta_.epoch.text() &&
@@ -148,8 +156,9 @@ void RedisStore::replay() {
   if (!record || record->replies == 0 || in_flight_is_next) return after_replay();
   figures_.replayed++;
   replaying_ = record->number;
-  writer_.send(record->bytes, record->replies, config_.reply_timeout_us,
-               [this](RedisReplies&& replies) { on_replayed(std::move(replies)); });
+  auto done = [this](RedisReplies&& replies) { on_replayed(std::move(replies)); };
+  if (overfills()) return send_overfilling(record->bytes, meta_.epoch.text(), stored, done);
+  writer_.send(record->bytes, record->replies, config_.reply_timeout_us, done);
 }
 
 void RedisStore::on_replayed(RedisReplies&& replies) {
@@ -214,7 +223,8 @@ void RedisStore::sync_epoch(Then then) {
                  });
     return;
   }
-  if (facts_.appendfsync.empty() || !facts_.fsync_on_rewrite) {
+  // Full, it would not take the note that the setting is to be set back.
+  if (facts_.appendfsync.empty() || !facts_.fsync_on_rewrite || facts_.full()) {
     return sync_by_looks(then, std::make_shared<FsyncWatch>());
   }
   sync_by_config(then);
@@ -337,7 +347,7 @@ void RedisStore::claim_accept(const Meta& meta) {
   reader_.close();
   waits_synced_.forget();
   waits_replicated_.forget();
-  synced_wanted_ = 0;
+  synced_wanted_ = room_to_ = 0;
   polling_ = false;
   if (poll_timer_ != 0) loop_.cancel(std::exchange(poll_timer_, 0));
   claim(meta, &RedisStore::after_accept);

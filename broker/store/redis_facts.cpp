@@ -47,10 +47,9 @@ struct Meaning {
   std::string_view text;
 };
 constexpr std::array kMeanings = {
-    Meaning{
-        "OOM", Code::kStoreRefused, false,
-        "is full (maxmemory); raise it (CONFIG SET maxmemory, and in redis.conf), it goes on by "
-        "itself; nothing that was acknowledged is lost"},
+    Meaning{"OOM", Code::kStoreRefused, false,
+            "is full (maxmemory); raise it (CONFIG SET maxmemory, and in redis.conf) or delete "
+            "sessions, it goes on by itself; nothing that was acknowledged is lost"},
     Meaning{"MISCONF", Code::kStoreRefused, false,
             "cannot write to its disk; free space there, it goes on by itself"},
     Meaning{"READONLY", Code::kStoreRefused, false,
@@ -95,14 +94,16 @@ Refusal refuse(Code code, bool final, std::string_view place, std::string_view t
 
 }  // namespace
 
-bool RedisFacts::has_waitaof() const {
+bool RedisFacts::is_at_least(uint64_t wanted_major, uint64_t wanted_minor) const {
   auto dot = version.find('.');
   if (dot == version.npos) return false;
   std::string_view rest = std::string_view(version).substr(dot + 1);
   uint64_t major = number(std::string_view(version).substr(0, dot));
   uint64_t minor = number(rest.substr(0, rest.find('.')));
-  return aof && (major > 7 || (major == 7 && minor >= 2));
+  return major > wanted_major || (major == wanted_major && minor >= wanted_minor);
 }
+
+bool RedisFacts::has_waitaof() const { return aof && is_at_least(7, 2); }
 
 bool RedisFacts::memory_near_limit() const {
   return maxmemory != 0 && used_memory >= maxmemory / 100 * proto::kBusyMemoryPercent;
@@ -171,7 +172,10 @@ Refusal explain(std::string_view error_text, std::string_view place) {
                       "; docs/redis.md has the ACL rule that is needed");
   }
   for (const auto& meaning : kMeanings) {
-    if (meaning.word == word) return refuse(meaning.code, meaning.final, place, meaning.text);
+    if (meaning.word != word) continue;
+    Refusal refusal = refuse(meaning.code, meaning.final, place, meaning.text);
+    refusal.full = word == "OOM";
+    return refusal;
   }
   return refuse(Code::kStoreRefused, false, place, "refused: " + proto::printable(error_text));
 }

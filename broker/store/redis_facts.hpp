@@ -40,6 +40,13 @@ struct RedisFacts {
   bool has_waitaof() const;
   StoreAbilities abilities() const { return {!aof, synced(), synced() || has_waitaof(), replicas}; }
   bool memory_near_limit() const;
+  /// It takes nothing any more but what gives memory back.
+  bool full() const { return maxmemory != 0 && used_memory >= maxmemory; }
+  /// A script may ask to run all the same: `flags=allow-oom`.
+  bool writes_when_full() const { return is_at_least(7, 0); }
+
+ private:
+  bool is_at_least(uint64_t major, uint64_t minor) const;
 };
 
 /// Takes over the lines of an INFO reply, of any sections.
@@ -50,6 +57,7 @@ void take_config(RedisFacts& facts, const runtime::RedisReply& reply);
 struct Refusal {
   proto::Error error;
   bool final = false;  ///< needs a person; still tried again, rarely
+  bool full = false;   ///< for want of memory
 };
 /// Nothing where this Redis may be used.
 std::optional<Refusal> check_facts(const RedisFacts& facts, bool allow_volatile,

@@ -230,6 +230,7 @@ void RedisStore::update_health() {
   StoreHealth health;
   health.abilities = facts_.abilities();
   health.writable = !trouble_ && phase_ == Phase::kReady;
+  health.full = trouble_ && trouble_->full && phase_ == Phase::kReady && facts_.writes_when_full();
   health.busy = facts_.memory_near_limit() || ring_full_;
   if (trouble_) {
     health.error = trouble_->error;
@@ -248,8 +249,8 @@ void RedisStore::update_health() {
 
 void RedisStore::report_health(StoreHealth health) {
   bool same = said_ && said_->writable == health.writable && said_->busy == health.busy &&
-              said_->final == health.final && said_->error == health.error &&
-              said_->abilities == health.abilities;
+              said_->full == health.full && said_->final == health.final &&
+              said_->error == health.error && said_->abilities == health.abilities;
   if (same) return;
   said_ = health;
   events_.push_back(std::move(health));

@@ -10,7 +10,9 @@
 //   replay what Redis lacks from the ring -> [first time: epoch on disk, read the state] -> ready
 //
 // Everything odd on the way (a lost connection, a time-out, a nil EXEC) leads back to the look.
-// What Redis refuses for a reason that ends (full, read-only ...) is kept and tried again.
+// What Redis refuses for a reason that ends (full, read-only ...) is kept and tried again. Full, it
+// still gets what was confirmed before and what gives memory back (make_room), as a script that may
+// run all the same: the same commands and number, and a fence of its own.
 
 #include <deque>
 #include <memory>
@@ -71,6 +73,7 @@ class RedisStore : public Store {
   void read(StoreRead read, proto::Now now) override;
   void await(AwaitDurable wanted, proto::Now now) override;
   void accept_loss(proto::Now now) override;
+  void make_room(uint64_t number, proto::Now now) override;
   void close(proto::Now now) override;
   std::vector<StoreEvent> poll(proto::Now now) override;
 
@@ -97,6 +100,7 @@ class RedisStore : public Store {
     std::string_view bytes;
     size_t replies = 0;
     bool sent = false;
+    bool overfills = false;  ///< as it was sent last
   };
   using Then = void (RedisStore::*)();
 
@@ -120,6 +124,7 @@ class RedisStore : public Store {
   void claim_first(const Meta& meta, const Decision& decision);
   void claim_again(const Meta& meta, const Decision& decision);
   void claim(const Meta& before, Then then);
+  bool overfills() const;
   void after_first_claim();
   void after_next_claim();
   /// `forgotten`: how many of them Redis had answered before.
@@ -146,11 +151,15 @@ class RedisStore : public Store {
   void pump();
   bool encode(const Batch& batch);
   void send_in_flight();
+  void overfill_in_flight();
+  void send_overfilling(std::string_view bytes, const std::string& epoch, uint64_t batch,
+                        runtime::RedisConnection::OnReplies done);
   void on_batch(runtime::RedisReplies&& replies);
   void note_refused_sessions(const runtime::RedisReply& exec, std::string_view bytes);
   void say_refused(SessionRefused refused);
   void refused(std::string_view error_text);
   void confirm(uint64_t number);
+  void note_writable();
   bool fence_holds(const runtime::RedisReply& fence, uint64_t number) const;
 
   // the second connection and the poll of Redis (redis_batches.cpp)
@@ -183,6 +192,8 @@ class RedisStore : public Store {
   std::unique_ptr<RingFile> ring_;
   BatchEncoder encoder_;
   std::string scratch_;
+  std::string overfilling_;  ///< what is on its way as a script
+  uint64_t room_to_ = 0;     ///< make_room() named batches up to this one
 
   Phase phase_ = Phase::kIdle;
   bool owner_ = false;  ///< Recovered was said: from now on decide_again

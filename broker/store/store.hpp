@@ -229,6 +229,7 @@ struct DurableLate {
 struct StoreHealth {
   bool writable = false;
   bool busy = false;  ///< answers, but refuse submits: memory near its limit, ring full
+  bool full = false;  ///< not writable for want of memory: what make_room() names still is
   bool final =
       false;  ///< will not mend by itself: wrong password, foreign cluster, cluster mode ...
   proto::Error error;  ///< why not, for clients and /readyz
@@ -384,6 +385,9 @@ class Store {
   virtual void await(AwaitDurable wanted, proto::Now now) = 0;
   /// After LineageBroken: go on with what is there.
   virtual void accept_loss(proto::Now now) = 0;
+  /// Batch `number`, not written yet perhaps, gives memory back: it and those before it are written
+  /// to a Redis that is full, too. That may take it above its limit by what they bring.
+  virtual void make_room(uint64_t number, proto::Now now) = 0;
   /// In order: after what is queued, mark a clean stop and let go. StoreClosed follows, within
   /// seconds.
   virtual void close(proto::Now now) = 0;

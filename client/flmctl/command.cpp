@@ -111,7 +111,11 @@ proto::Result<Target> Command::target_with_id(Kind otherwise) const {
   if (!found) return found;
   std::string kind(name_of(found->kind == Kind::kTask ? Kind::kSession : found->kind));
   if (found->id.empty()) {
-    return Error{Code::kBadRequest, "which " + kind + "? Give its id, a unique prefix of it" +
+    // What is written down names an application in full: by a prefix it could mean another one
+    // later.
+    bool in_full = found->kind == Kind::kApplication && verb_ != "view";
+    return Error{Code::kBadRequest, "which " + kind + "? Give its " +
+                                        (in_full ? "name" : "id, a unique prefix of it") +
                                         (kind == "session" ? ", or `last`" : "") +
                                         "; flmctl list " + kind + " shows all"};
   }

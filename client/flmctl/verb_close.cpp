@@ -52,9 +52,6 @@ int run_unregister(Command& command) {
   auto target = command.target_with_id(Kind::kApplication);
   if (!target) return command.fail_usage(target.error());
   auto ok = command.ask<proto::Ok>(proto::UnregisterApplication{0, target->id});
-  if (!ok && ok.error().code == proto::Code::kNotFound) {
-    return command.fail(Command::with_next_step(ok.error(), "flmctl list application shows all"));
-  }
   if (!ok) return command.fail(ok.error());
   return say(command, "Application <" + target->id + "> was unregistered.");
 }

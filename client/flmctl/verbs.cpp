@@ -178,7 +178,8 @@ std::string overview() {
             std::string(verb.summary) + "\n";
   }
   return text +
-         "\nflmctl VERB --help says more. A session: its id, a unique prefix, or `last`.\n"
+         "\nflmctl VERB --help says more. A session: its id, a unique prefix, or `last`; an\n"
+         "executor: its id or a unique prefix; an application: its name in full.\n"
          "The broker: --endpoint, else FLAME_ENDPOINT, else the current context of\n"
          "~/.flame/flame.yaml, else the local one of flmctl up.\n"
          "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 some tasks failed,\n"

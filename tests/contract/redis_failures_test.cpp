@@ -315,6 +315,78 @@ TEST_F(RedisFailures, AFullRedisKeepsTheBatchWaiting) {
   EXPECT_EQ(world.table()["flame:{s}:done"], ids(1));
 }
 
+std::vector<StoreOp> deleting() {
+  return {DropSegments{"s", 0, 0, true}, DropResults{"s"}, DropSession{"s"}};
+}
+
+TEST_F(RedisFailures, ABrokerStartsOnAFullRedisAndMakesRoom) {
+  {
+    auto a = teller();
+    a.start();
+    a.write({session(), output(1)});
+    set("maxmemory", "1000000");
+    a.send({output(2)});
+    wait_down(a);
+  }
+  auto a = teller();
+  EXPECT_FALSE(a.start().lineage_broken);
+  EXPECT_EQ(world.table()["flame:{s}:done"], ids(2)) << "the ring had it";
+  uint64_t number = a.send(deleting());
+  EXPECT_TRUE(wait_down(a).full);
+  a.store().make_room(number, world.now());
+  EXPECT_EQ(a.wait<BatchStored>().number, number);
+  EXPECT_EQ(world.table(), (Table{{"flame:meta", "hash batch=3"}}));
+  set("maxmemory", "0");
+  wait_up(a);  // though nothing is written
+}
+
+TEST_F(RedisFailures, WhatMadeRoomAndIsForgottenComesBackFromTheRing) {
+  auto a = teller();
+  a.start();
+  a.write({session(), output(1)});
+  auto size = fs::file_size(aof());
+  set("maxmemory", "1000000");
+  a.store().make_room(a.last() + 1, world.now());
+  a.write(deleting());
+  world.server().kill();
+  fs::resize_file(aof(), size);
+  world.server().start({"--maxmemory", "1000000"});
+  EXPECT_EQ(world.table()["flame:{s}:done"], ids(1));
+  wait_down(a);
+  wait_up(a);
+  EXPECT_EQ(world.table(), (Table{{"flame:meta", "hash batch=2"}}));
+}
+
+TEST_F(RedisFailures, NobodyMakesRoomWhoWasReplaced) {
+  auto a = teller();
+  a.start();
+  a.write({session(), output(1)});
+  set("maxmemory", "1000000");
+  a.send(deleting());
+  wait_down(a);
+  auto b = teller("b");
+  EXPECT_EQ(b.start().last_batch, 1u);
+  a.store().make_room(a.last(), world.now());
+  a.wait<Fenced>();
+  EXPECT_EQ(world.table()["flame:{s}:done"], ids(1));
+}
+
+TEST_F(RedisFailures, ALargeBatchMakesRoomInPartsAndASpoiledSessionHarmsNoOther) {
+  auto a = teller();
+  a.start();
+  a.write({session(), {PutSession{"bad", 1001, {{"state", "Open"}}, {}}}});
+  world.spoil("bad");
+  set("maxmemory", "1000000");
+  std::vector<StoreOp> ops = {PutFields{"bad", {{"state", "x"}}}};
+  for (uint64_t id = 1; id <= 9000; id++) ops.push_back(output(id));
+  a.store().make_room(a.last() + 1, world.now());
+  uint64_t number = a.send(std::move(ops));
+  EXPECT_EQ(a.wait<SessionRefused>().session, "bad");
+  EXPECT_EQ(a.wait<BatchStored>().number, number);
+  EXPECT_EQ(world.server().command({"HLEN", "flame:{s}:output:0"}), "9000");
+  EXPECT_EQ(world.table()["flame:{s}:done"], ids(9000));
+}
+
 TEST_F(RedisFailures, NearItsLimitItIsBusyButStores) {
   auto a = teller();
   a.start();

@@ -120,6 +120,10 @@ void RedisWorld::stop_replica(bool stopped) {
   ::kill(replica_->pid(), stopped ? SIGSTOP : SIGCONT);
 }
 
+void RedisWorld::fill(bool full) {
+  server_.command({"CONFIG", "SET", "maxmemory", full ? "1000000" : "0"});
+}
+
 void RedisWorld::spoil(const std::string& session) {
   for (const char* suffix : {"session", "state:0", "input:0", "output:0"}) {
     server_.command({"DEL", "flame:{" + session + "}:" + suffix});

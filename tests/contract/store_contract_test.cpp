@@ -338,6 +338,34 @@ TYPED_TEST(StoreContract, ASpoiledSessionIsNamedAndHarmsNoOther) {
   EXPECT_EQ(this->world_.table()["flame:{good}:session"], "hash state=y tasks=0");
 }
 
+TYPED_TEST(StoreContract, AFullStoreTakesWhatMakesRoomWithWhatCameBeforeAndNothingElse) {
+  auto a = this->teller("a");
+  a.start();
+  a.write({session("s"), output("s", {1, 2}, "x"), session("other")});
+  this->world_.fill(true);
+  uint64_t first = a.send({output("other", {1, 1}, "y")});
+  EXPECT_TRUE(a.wait_health([](const StoreHealth& health) { return !health.writable; }).full);
+  a.store().make_room(first + 1, this->world_.now());
+  EXPECT_EQ(a.template wait<BatchStored>().number, first);
+  a.write({DropSegments{"s", 0, 0, true}, DropResults{"s"}, DropSession{"s"}});
+  Table after = {{"flame:meta", "hash batch=3"},
+                 {"flame:sessions", "zset other=1000"},
+                 {"flame:{other}:common", "string common"},
+                 {"flame:{other}:session", "hash state=Open tasks=0"},
+                 {"flame:{other}:done", "list 1"}};
+  auto without_outputs = [&] {
+    Table table = this->world_.table();
+    table.erase("flame:{other}:output:0");
+    return table;
+  };
+  EXPECT_EQ(without_outputs(), after);
+  uint64_t last = a.send({PutFields{"other", {{"state", "x"}}}});
+  a.template ask<StatesRead>(ReadStates{1, "other", {1, 1}});
+  EXPECT_EQ(without_outputs(), after);
+  this->world_.fill(false);
+  EXPECT_EQ(a.template wait<BatchStored>().number, last);
+}
+
 TYPED_TEST(StoreContract, WhatIsAskedAboutBecomesDurable) {
   this->world_.add_replica();
   auto a = this->teller("a");

@@ -36,6 +36,8 @@ class World {
   virtual void restart_redis() = 0;
   /// Makes every key of the session refuse with WRONGTYPE.
   virtual void spoil(const std::string& session) = 0;
+  /// It has no memory left for more.
+  virtual void fill(bool full) = 0;
   /// Returns when it is in step.
   virtual void add_replica() = 0;
   /// SIGSTOP, SIGCONT.
@@ -50,6 +52,7 @@ class MemoryWorld : public World {
   Table table() override;
   void restart_redis() override { redis_.restart(0); }
   void spoil(const std::string& session) override { redis_.refuse_session(session); }
+  void fill(bool full) override { redis_.fill(full); }
   void add_replica() override { redis_.add_replica(); }
   void stop_replica(bool stopped) override { redis_.stop_replica(stopped); }
   broker::MemoryRedis& redis() { return redis_; }
@@ -69,6 +72,7 @@ class RedisWorld : public World {
   Table table() override;
   void restart_redis() override;
   void spoil(const std::string& session) override;
+  void fill(bool full) override;
   void add_replica() override;
   void stop_replica(bool stopped) override;
   RedisServer& server() { return server_; }

@@ -393,6 +393,8 @@ void CoreWorld::perform(broker::Action& action) {
     store_->read(std::move(*read), now_);
   } else if (auto wanted = std::get_if<broker::AwaitDurable>(&action)) {
     store_->await(*wanted, now_);
+  } else if (auto room = std::get_if<broker::MakeRoom>(&action)) {
+    store_->make_room(room->batch, now_);
   } else if (std::get_if<broker::AcceptLoss>(&action) != nullptr) {
     store_->accept_loss(now_);
   } else if (std::get_if<broker::Stop>(&action) != nullptr) {

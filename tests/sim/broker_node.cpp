@@ -199,6 +199,8 @@ void BrokerNode::perform(std::vector<broker::Action> actions) {
     } else if (auto stop = std::get_if<broker::Stop>(&action)) {
       cluster_.world.say(name_, "stops: " + stop->reason);
       return crash();
+    } else if (auto room = std::get_if<broker::MakeRoom>(&action)) {
+      store_->make_room(room->batch, now);
     } else if (std::get_if<broker::AcceptLoss>(&action) != nullptr) {
       store_->accept_loss(now);
     } else if (auto note = std::get_if<broker::Note>(&action)) {

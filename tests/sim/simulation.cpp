@@ -210,8 +210,8 @@ void Simulation::strike_redis(Fault fault) {
       world_.after(for_us, [this] { redis_.stop_replica(false); });
       return;
     case Fault::kRedisRefuses:
-      redis_.refuse(proto::Error{proto::Code::kStoreRefused, "OOM command not allowed", 0});
-      world_.after(for_us, [this] { redis_.refuse(std::nullopt); });
+      redis_.fill(true);
+      world_.after(for_us, [this] { redis_.fill(false); });
       return;
     default:
       redis_.set_delay(chaos_.between(10'000, 800'000));
@@ -243,7 +243,7 @@ void Simulation::make_peace() {
   network_.heal();
   redis_.set_down(false);
   redis_.stop_replica(false);
-  redis_.refuse(std::nullopt);
+  redis_.fill(false);
   redis_.set_delay(scenario_.redis_delay_us);
   if (a_broker() == nullptr) start_broker(false);
   for (auto& executor : executors_) {

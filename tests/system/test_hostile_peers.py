@@ -4,10 +4,12 @@
 harms nobody else. What frames can say is the matter of tests/fuzz; here they come over the real
 sockets of real processes."""
 
+import contextlib
 import os
 import pathlib
 import random
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -26,6 +28,7 @@ from world import World, free_port  # noqa: E402
 
 MESSAGE_BYTES_MAX = 64 << 20  # and a little
 BAD_FRAME, VERSION = 32, 33
+PROBE_SECONDS = 2  # less than it takes to wait for one slow connection to end
 BOMB = b"\xdd\xff\xff\xff\xff" * 40  # arrays of 4 billion arrays
 VECTORS = [
     [bytes.fromhex(line) for line in path.read_text().split()]
@@ -177,12 +180,30 @@ def too_large_a_frame(to):
 def test_slow_http_connections_keep_no_probe_waiting(running):
     """Each says a byte of its request now and then, and never all of it."""
     host, port = running.file["http"].removeprefix("http://").rsplit(":", 1)
-    slow = [socket.create_connection((host, int(port)), PATIENCE) for _ in range(16)]
+    slow = []
+
+    def come(count):
+        for _ in range(count):
+            slow.append(socket.create_connection((host, int(port)), PATIENCE))
+            slow[-1].sendall(b"GET /livez HTTP/1.1\r\nX")
+
     try:
-        for each in slow:
-            each.sendall(b"GET /livez HTTP/1.1\r\nX")
-        with urllib.request.urlopen(running.file["http"] + "/livez", timeout=PATIENCE) as answer:
-            assert answer.read() == b"ok\n"
+        come(200)
+        for path in ("/livez", "/readyz", "/livez", "/readyz"):
+            asked = time.monotonic()
+            with urllib.request.urlopen(running.file["http"] + path, timeout=PATIENCE) as answer:
+                assert answer.read() == b"ok\n"
+            assert time.monotonic() - asked < PROBE_SECONDS, path
+            come(20)
+        said, ended = time.monotonic(), set()
+        while len(ended) < len(slow):
+            assert time.monotonic() - said < PATIENCE, f"{len(slow) - len(ended)} are still there"
+            for each in select.select([one for one in slow if one not in ended], [], [], 0.2)[0]:
+                ended.add(each)
+            for each in slow:
+                with contextlib.suppress(OSError):
+                    each.sendall(b"x")
+        come(16)  # at the end nobody waits for them
         pid = running.file["pids"]["broker"]
         assert running.flmctl("down", "--data", running.data).code == 0
         assert not alive(pid)

@@ -234,6 +234,46 @@ def test_what_redis_refuses_is_named_costs_nothing_and_ends_by_itself(name, worl
 
 
 @pytest.mark.parametrize("world", [{"tasks": 3_000}], indirect=True)
+def test_a_full_redis_takes_what_gives_memory_back_also_after_a_restart_of_the_broker(world):
+    world.start()
+    (world.folder / "common").write_text(str(world.ran))
+    world.wait(world.busy, "tasks wait and run")
+    for name in ("closed-1", "closed-2", "open-1", "open-2"):
+        assert world.create(name).returncode == 0
+    for name in ("closed-1", "closed-2"):
+        assert world.flmctl("close", name).returncode == 0
+
+    def goes_through(*words):
+        done = world.flmctl(*words, "--timeout", "30s")
+        assert done.returncode == 0, (words, done, world.processes["broker"].tail())
+
+    def all_left():
+        return {key.decode() for key in ask(world, "KEYS", "flame:{*}:*")}
+
+    fill_up(world)
+    reason = "is full (maxmemory); raise it"
+    world.wait(lambda: refused_with(world, reason), f"/readyz says: {reason}")
+    goes_through("delete", "closed-1")
+    goes_through("close", "open-1")
+    goes_through("delete", "open-2", "--force")
+    goes_through("unregister", "flmping-shell")
+    assert world.kill("broker")
+    world.wait(lambda: refused_with(world, reason), f"/readyz says: {reason}")
+    rows = json.loads(world.flmctl("list", "-o", "json").stdout)
+    states = {row["id"]: row["state"] for row in rows}
+    assert states == {"kill-test": "Open", "closed-2": "Closed", "open-1": "Closed"}
+    goes_through("delete", "closed-2")
+    goes_through("delete", "open-1")
+    assert {key for key in all_left() if "kill-test" not in key} == set()
+    refused = world.create("one-more", "--timeout", "2s")
+    assert refused.returncode == 1 and reason in refused.stderr, refused
+    give_memory(world)
+    finish(world)
+    numbers = check(world)
+    assert numbers["tasks"] >= 3_000 and numbers["failed"] == 0
+
+
+@pytest.mark.parametrize("world", [{"tasks": 3_000}], indirect=True)
 def test_a_batch_that_a_full_disk_kept_out_of_the_file_comes_back_from_the_ring(world):
     world.start()
     (world.folder / "common").write_text(str(world.ran))

@@ -4,6 +4,7 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -43,6 +44,18 @@ def test_a_session_from_register_to_delete(running, tmp_path):
     assert running.flmctl("delete", "last").out == "Session <up-1> was deleted.\n"
     assert running.flmctl("view", "up-1").code == 3
     assert running.flmctl("unregister", "upper").code == 0
+
+
+def test_an_application_is_named_in_full_where_that_is_kept_and_the_nearest_is_shown(running):
+    viewed = running.flmctl("view", "application", "ech", "-o", "json")
+    assert json.loads(viewed.out)["name"] == "echo"
+    for words in (["create", "-a", "ech"], ["unregister", "ech"], ["update", "-a", "ech", "x=1"]):
+        done = running.flmctl(*words)
+        assert done.code == 3 and "no application 'ech'; did you mean 'echo'?" in done.err, done
+    done = running.flmctl("unregister", "zzzzzzz")
+    assert done.code == 3 and done.err.count("flmctl list application") == 1, done
+    done = running.flmctl("unregister")
+    assert done.code == 2 and "which application? Give its name; flmctl list" in done.err, done
 
 
 def test_cancel_by_ranges_and_what_runs(running):
@@ -362,13 +375,21 @@ def test_a_submit_that_is_interrupted_says_what_was_taken(running, number, code)
     assert tasks_of(running, session) == 3000
 
 
+def unread_bytes(cluster):
+    """Of a connection to the broker's port, as the kernel holds them: the most."""
+    port = f":{int(cluster.file['endpoint'].rsplit(':', 1)[1]):04X}"
+    lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return max(int(f[4].split(":")[1], 16) for f in fields if f[1].endswith(port))
+
+
 def test_an_interrupted_submit_tells_what_was_answered_from_what_was_only_sent(running):
     _, process = two_lines_taken(running)
     running.kill("broker", signal.SIGSTOP)
     try:
-        process.stdin.write("three\n")
+        process.stdin.write("three" * 5000 + "\n")
         process.stdin.close()  # it waits for the answer only
-        wait_until(lambda: "waiting" in process.stderr.readline(), "it says that it waits")
+        wait_until(lambda: unread_bytes(running) > 20_000, "it is sent")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         out, err = process.stdout.read(), process.stderr.read()

@@ -47,7 +47,7 @@ class DemandTest : public ::testing::Test {
     for (uint64_t i = 1; i <= tasks; i++) {
       Hand hand;
       hand.run = {i, 1};
-      hand.dispatched_us = now_.wall_us;
+      hand.since_us = now_.mono_us;
       share.hands[i] = hand;
     }
   }

@@ -47,6 +47,9 @@ class RequestsTest : public testing::Test {
   /// Batches are stored as they come.
   std::vector<std::string> turn() {
     while (auto batch = core.close_batch(now)) core.on(StoreEvent(BatchStored{batch->number}), now);
+    return heard();
+  }
+  std::vector<std::string> heard() {
     std::vector<std::string> words;
     for (auto& action : core.take_actions()) {
       auto send = std::get_if<Send>(&action);
@@ -173,8 +176,37 @@ TEST_F(RequestsTest, NearItsLimitTheStoreKeepsTheRoomForResults) {
   hello();
   on(StoreHealth{.writable = true, .busy = true, .error = {Code::kOk, "memory is at 90 %"}});
   EXPECT_THAT(hear(create()), ElementsAre("busy: memory is at 90 %"));
-  EXPECT_THAT(hear(proto::UnregisterApplication{++request, "echo"}),
-              ElementsAre(HasSubstr("busy")));
+  EXPECT_THAT(hear(proto::UnregisterApplication{++request, "flmping"}), ElementsAre("ok"));
+}
+
+TEST_F(RequestsTest, AFullStoreIsAskedToTakeWhatGivesMemoryBackAndNothingElse) {
+  start();
+  hello();
+  for (auto name : {"closed", "open", "tasks"}) {
+    auto message = create(Durability::kStored);
+    message.session = name;
+    hear(std::move(message));
+  }
+  hear(proto::CloseSession{++request, "closed"});
+  core.on(StoreEvent(StoreHealth{.full = true, .error = {Code::kStoreRefused, "full"}}), now);
+  uint64_t written = core.state().last_batch;
+  core.take_actions();
+  auto asks = [&](proto::Message message) {
+    core.on(PeerMessage{Port::kClients, "c", links["c"].next(), std::move(message)}, now);
+    std::vector<uint64_t> batches;
+    for (const auto& action : core.take_actions()) {
+      if (auto room = std::get_if<MakeRoom>(&action)) batches.push_back(room->batch);
+    }
+    return batches;
+  };
+  EXPECT_THAT(asks(proto::DeleteSession{++request, "open", false}), IsEmpty()) << "it is open";
+  EXPECT_THAT(asks(create()), IsEmpty());
+  EXPECT_THAT(asks(proto::DeleteSession{++request, "closed", false}), ElementsAre(written + 1));
+  EXPECT_THAT(turn(), ElementsAre("ok"));
+  EXPECT_THAT(asks(proto::CloseSession{++request, "open"}), ElementsAre(written + 2));
+  EXPECT_THAT(asks(proto::UnregisterApplication{++request, "flmping"}), ElementsAre(written + 2));
+  EXPECT_EQ(turn().size(), 2u);
+  EXPECT_THAT(hear(proto::RegisterApplication{++request, {}}), ElementsAre("store_refused: full"));
 }
 
 TEST_F(RequestsTest, WhoAsksAndNeverReadsIsBounded) {
@@ -219,12 +251,77 @@ TEST_F(RequestsTest, ReadersAreBoundedAndForgotten) {
   EXPECT_THAT(session.readers, IsEmpty());
 }
 
+TEST_F(RequestsTest, AClockThatIsSetAgesNothing) {
+  start();
+  hello();
+  auto pass = [&](uint64_t ms, uint64_t set_ms = 0) {
+    now.mono_us += static_cast<int64_t>(ms) * proto::kUsPerMs;
+    now.wall_us += static_cast<int64_t>(ms + set_ms) * proto::kUsPerMs;
+    core.tick(now, /*drained=*/false);
+    turn();
+  };
+  auto closed = create(Durability::kStored);
+  closed.session = "closed";
+  hear(std::move(closed));
+  hear(proto::CloseSession{++request, "closed"});
+  hear(create(Durability::kStored));
+  proto::SessionUid uid = core.state().names.at("s");
+  auto submit = [&](uint64_t number) {
+    return hear(proto::Submit{uid, number, 1, 0, proto::Bytes::own(std::string("\xc4\x01x", 3))});
+  };
+  submit(1);
+  pass(1000);
+  constexpr uint64_t kFiftyYears = 50ull * 365 * 24 * 3600 * 1000;  // no longer that of 1970
+  pass(1000, kFiftyYears);
+  EXPECT_EQ(core.state().sessions.size(), 2u);
+  EXPECT_THAT(submit(2), ElementsAre("submit_ack"));
+  const auto& session = *core.state().sessions.at(core.state().names.at("closed"));
+  EXPECT_FALSE(session.results_dropped);
+  EXPECT_GE(session.closed_ms, static_cast<int64_t>(kFiftyYears)) << "in the times of now";
+  pass(proto::kResultsTtlMs);
+  EXPECT_TRUE(session.results_dropped) << "its time ends as ever";
+}
+
 TEST(Scheduler, AMinimumBeyondEverySlotIsMetWithThoseThatThereAre) {
   std::vector<PlanSession> sessions(2);
   sessions[0] = {.uid = 1, .application = "a", .wanted = 2, .min = UINT64_MAX};
   sessions[1] = {.uid = 2, .application = "a", .wanted = 2};
   auto plan = plan_slots(sessions, std::vector<PlanSlot>(3), 1);
   EXPECT_THAT(plan.wanted, testing::UnorderedElementsAre(1u, 1u, 2u));
+}
+
+TEST(Scheduler, MinimumsThatDoNotFitAreThoseOfSessionsWithTasksFirst) {
+  std::vector<PlanSession> sessions(3);
+  sessions[0] = {.uid = 1, .application = "a", .wanted = 2, .min = 2, .bound_us = 1};
+  sessions[1] = {
+      .uid = 2, .application = "a", .wanted = 2, .min = 1, .tasks = 5, .served_us = 1'000'000};
+  sessions[2] = {.uid = 3, .application = "a", .wanted = 2, .tasks = 5};
+  std::vector<PlanSlot> slots(2, {.wanted = 1, .application = "a"});
+  EXPECT_THAT(plan_slots(sessions, slots, 1).wanted, testing::UnorderedElementsAre(1u, 2u));
+  // What has no minimum waits: that of an idle session is kept, as it asked for.
+  sessions[1].wanted = sessions[1].min = sessions[1].tasks = 0;
+  EXPECT_THAT(plan_slots(sessions, slots, 1).wanted, ElementsAre(1u, 1u));
+}
+
+TEST_F(RequestsTest, NoMoreSlotsAreTakenThanEveryPlanCanLookAt) {
+  start();
+  auto say = [&](const Peer& peer, proto::Message message) {
+    core.on(PeerMessage{Port::kExecutors, peer, links[peer].next(), std::move(message)}, now);
+    return heard();
+  };
+  auto joins = [&](const Peer& peer) {
+    links[peer] = proto::Link(++last_link);
+    proto::ExecutorHello hello;
+    hello.executor = hello.nonce = peer;
+    hello.slots = proto::kSlotsMax;
+    return say(peer, std::move(hello));
+  };
+  for (uint64_t i = 0; i < proto::kClusterSlotsMax / proto::kSlotsMax; i++)
+    ASSERT_THAT(joins(std::to_string(i)), Contains("executor_welcome")) << i;
+  EXPECT_THAT(joins("more"), ElementsAre(HasSubstr("would have 266240 slots")));
+  EXPECT_THAT(joins("7"), Contains("executor_welcome")) << "its own are not counted twice";
+  say("7", proto::Bye{"left"});
+  EXPECT_THAT(joins("more"), Contains("executor_welcome"));
 }
 
 TEST_F(RequestsTest, AListingOfManyLongRowsFitsTheWire) {

@@ -32,6 +32,22 @@ TEST_F(CoreTest, RegistersBindsRunsAndForgets) {
   EXPECT_THAT(turn(), IsEmpty());
 }
 
+TEST_F(CoreTest, ATaskTakesNoLongerBecauseAClockIsSet) {
+  serve_session();
+  teach(10 * kMs);
+  for (int64_t set_us : {3600 * kSecond, -7200 * kSecond}) {
+    dispatch(7, {1, 1});
+    turn();
+    now_.wall_us += set_us;
+    pass(100);
+    answer(1, {1, 1});
+    turn();
+    const auto& times = last<proto::TaskResults>().times;
+    EXPECT_EQ(times.front().end_us - times.front().start_us, 100u);
+    recorded(7, {1, 1});
+  }
+}
+
 TEST_F(CoreTest, ReturnsWhatItWasNotAskedToServe) {
   turn();
   welcome();

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "broker/store/sent_batch.hpp"
 #include "proto/elements.hpp"
 
 namespace flame::broker {
@@ -131,6 +132,17 @@ TEST(Batch, EncoderForgetsTheBatchBefore) {
           encoder);
   EXPECT_EQ(encoded({7, {PutFields{"b", {{"x", "y"}}}}}, encoder),
             framed("HSET flame:{b}:session x y\n"));
+}
+
+TEST(Batch, OverfillingIsTheSameInAScript) {
+  std::string bytes(4096, '?');
+  auto size = BatchEncoder().encode({7, {PutFields{"s", {{"x", "EXEC"}}}}}, bytes.data());
+  auto words = words_of(overfilling(std::string_view(bytes).substr(0, size.bytes), "1-a", "6"),
+                        kOverfillingReplies);
+  EXPECT_EQ(words.substr(0, 36), "UNWATCH\nEVAL #!lua flags=allow-oom\n");
+  EXPECT_EQ(words.substr(words.find(" 1 flame:meta")),
+            " 1 flame:meta 1-a 6 4 HSET flame:{s}:session x EXEC 4 HSET flame:meta batch 7\n"
+            "WATCH flame:meta\nHMGET flame:meta epoch batch\n");
 }
 
 TEST(Batch, NamesTheSessionOfACommand) {
