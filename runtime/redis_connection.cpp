@@ -68,7 +68,7 @@ void* make_nil(const redisReadTask* task) {
 }
 void free_nothing(void*) {}
 
-redisReplyObjectFunctions kBuilders = {make_text, make_array, make_integer, make_nil, free_nothing};
+redisReplyObjectFunctions builders = {make_text, make_array, make_integer, make_nil, free_nothing};
 
 void decode_percent(std::string& text) {
   std::string out;
@@ -197,7 +197,7 @@ struct RedisConnection::Parser {
   redisReader* reader;
   std::unique_ptr<char[]> buffer{new char[kReadBytes]};
 
-  Parser() : reader(redisReaderCreateWithFunctions(&kBuilders)) {
+  Parser() : reader(redisReaderCreateWithFunctions(&builders)) {
     FLAME_ASSERT(reader != nullptr);
     reader->privdata = &root;
     reader->maxbuf =

@@ -10,7 +10,7 @@
 
 namespace flame::runtime {
 
-Signals::Signals(EventLoop& loop, std::vector<int> signals, std::function<void(int)> handler)
+Signals::Signals(EventLoop& loop, const std::vector<int>& signals, std::function<void(int)> handler)
     : loop_(loop) {
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t set;

@@ -13,7 +13,7 @@ namespace flame::runtime {
 /// so that every thread has them blocked. SIGPIPE is ignored in the whole process.
 class Signals {
  public:
-  Signals(EventLoop& loop, std::vector<int> signals, std::function<void(int)> handler);
+  Signals(EventLoop& loop, const std::vector<int>& signals, std::function<void(int)> handler);
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;

@@ -56,7 +56,7 @@ void ServiceProcess::expect_exit(const std::string& why) {
                           (why.empty() ? "" : "; " + why));
 }
 
-void ServiceProcess::expect_exit_or_kill_for(std::string fault) {
+void ServiceProcess::expect_exit_or_kill_for(const std::string& fault) {
   if (exit_timer_ != 0) return;
   exit_timer_ = loop_.call_at(loop_.now().mono_us + kExitGraceUs, [this, fault] {
     exit_timer_ = 0;

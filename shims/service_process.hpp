@@ -43,7 +43,7 @@ class ServiceProcess {
   void expect_exit(const std::string& why = "");
   /// What it said last is no sense: cut off by its end, which is then the reason, or by a fault of
   /// its own, for which it is killed in a moment.
-  void expect_exit_or_kill_for(std::string fault);
+  void expect_exit_or_kill_for(const std::string& fault);
 
   /// What it has written so far is in the log then.
   void read_output();

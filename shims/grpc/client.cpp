@@ -191,7 +191,7 @@ void Client::take() {
   }
   for (auto* given_back : done) {
     std::unique_ptr<Call> call(given_back);
-    if (call->connection != nullptr) call->connection->finish(std::move(call));
+    if (auto* connection = call->connection) connection->finish(std::move(call));
   }
 }
 

@@ -142,7 +142,7 @@ void RestShim::try_health() {
   timer_ = 0;
   auto ask = request("GET", application_.rest.health);
   ask.total_us = kHealthTimeoutUs;
-  health_ = http_.send(std::move(ask), [this](proto::Result<HttpAnswer> answer) {
+  health_ = http_.send(std::move(ask), [this](const proto::Result<HttpAnswer>& answer) {
     health_ = 0;
     on_health(answer);
   });
@@ -240,8 +240,9 @@ void RestShim::send(PostId id) {
   sent.headers = post.headers;
   sent.body = post.body;
   sent.total_us = 0;  // the executor knows how long a task may take
-  post.sent = http_.send(std::move(sent),
-                         [this, id](proto::Result<HttpAnswer> answer) { on_answer(id, answer); });
+  post.sent = http_.send(std::move(sent), [this, id](const proto::Result<HttpAnswer>& answer) {
+    on_answer(id, answer);
+  });
 }
 
 // HTTP has no word for it: a task that runs goes on, and the executor's grace decides. One that

@@ -106,12 +106,12 @@ void story(const std::string& name, const std::string& bytes) {
   flame::fuzz::CoreWorld world;
   world.run(flame::fuzz::Input(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
   const auto& totals = world.totals();
+  unsigned long long retried = totals.retried_lost + totals.retried_crashed;
   std::printf("%-22s %llu submitted, %llu succeeded, %llu failed, %llu returned, %llu retried\n",
               name.c_str(), static_cast<unsigned long long>(totals.submitted),
               static_cast<unsigned long long>(totals.succeed),
               static_cast<unsigned long long>(totals.failed),
-              static_cast<unsigned long long>(totals.returned),
-              static_cast<unsigned long long>(totals.retried_lost + totals.retried_crashed));
+              static_cast<unsigned long long>(totals.returned), retried);
 }
 
 // A message as it stands, mended where the flags say so.
