@@ -101,6 +101,9 @@ int Waiter::wait(uint64_t timeout_ms) {
 }
 
 void Waiter::release() {
+  // A shell starts what it puts into the background with SIGINT ignored.
+  signal(SIGINT, SIG_DFL);
+  signal(SIGTERM, SIG_DFL);
   sigset_t held;
   sigemptyset(&held);
   sigaddset(&held, SIGINT);

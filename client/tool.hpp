@@ -44,7 +44,7 @@ class Waiter {
   int wait(uint64_t timeout_ms);
   /// Any thread.
   void notify();
-  /// From here on a signal ends the process as if there had been no Waiter.
+  /// From here on a signal ends the process.
   void release();
 
  private:

@@ -282,6 +282,17 @@ void BrokerNode::check() {
 }
 
 // Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
+bool BrokerNode::application_may(const std::string& name) const {
+  const auto& state = core_.state();
+  auto application = state.applications.find(name);
+  if (application == state.applications.end() || application->second.max_instances == 0)
+    return true;
+  uint64_t slots = 0;
+  for (const auto& [uid, session] : state.sessions)
+    if (session->spec.application == name) slots += session->slots_bound;
+  return slots < application->second.max_instances;
+}
+
 void BrokerNode::check_starvation() {
   const auto& state = core_.state();
   proto::SessionUid hungry = 0;
@@ -296,7 +307,8 @@ void BrokerNode::check_starvation() {
       bool more =
           session->slots_bound < session->counters.unfinished() && session->counters.pending > 0;
       uint64_t max = session->spec.max_instances == 0 ? UINT64_MAX : session->spec.max_instances;
-      if (session->dispatches() && more && session->slots_bound < max) hungry = uid;
+      bool may = session->slots_bound < max && application_may(session->spec.application);
+      if (session->dispatches() && more && may) hungry = uid;
     }
   }
   // Of its own time: while it stands still it can do nothing about it.

@@ -58,6 +58,8 @@ class BrokerNode : public Listener {
   void perform(std::vector<broker::Action> actions);
   void perform(broker::Send& send);
   void check();
+  /// More slots: its max_instances, which an update changes, holds for all its sessions together.
+  bool application_may(const std::string& name) const;
   void check_starvation();
   void check_promise(const broker::Send& send);
   std::pair<const broker::MemoryKeys*, const char*> safe_place(proto::Durability level) const;

@@ -293,6 +293,7 @@ def test_status_says_why_a_running_cluster_serves_nobody(running):
     wait_until(lambda: running.status["ready"], "status says that it is ready again")
     os.kill(running.pid("broker"), signal.SIGSTOP)
     try:
+        wait_until(lambda: not running.status["ready"], "status says that it does not answer")
         done = running.flmctl("status", "--data", running.data)
         assert "not ready\n" in done.out and "broker: no answer at http://" in done.out, done
     finally:

@@ -245,7 +245,7 @@ TEST_F(RequestsTest, ReadersAreBoundedAndForgotten) {
   EXPECT_EQ(watch("reader7"), "watching");
   EXPECT_EQ(watch(""), "watching");
   now.wall_us += static_cast<int64_t>(proto::kReaderTtlMs + 1) * proto::kUsPerMs;
-  now.mono_us += 2 * proto::kUsPerSecond;
+  now.mono_us += static_cast<int64_t>(proto::kReaderTtlMs + 1) * proto::kUsPerMs;
   core.tick(now, /*drained=*/false);
   turn();
   EXPECT_THAT(session.readers, IsEmpty());

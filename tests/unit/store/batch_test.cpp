@@ -139,7 +139,7 @@ TEST(Batch, OverfillingIsTheSameInAScript) {
   auto size = BatchEncoder().encode({7, {PutFields{"s", {{"x", "EXEC"}}}}}, bytes.data());
   auto words = words_of(overfilling(std::string_view(bytes).substr(0, size.bytes), "1-a", "6"),
                         kOverfillingReplies);
-  EXPECT_EQ(words.substr(0, 36), "UNWATCH\nEVAL #!lua flags=allow-oom\n");
+  EXPECT_TRUE(words.starts_with("UNWATCH\nEVAL #!lua flags=allow-oom\n")) << words;
   EXPECT_EQ(words.substr(words.find(" 1 flame:meta")),
             " 1 flame:meta 1-a 6 4 HSET flame:{s}:session x EXEC 4 HSET flame:meta batch 7\n"
             "WATCH flame:meta\nHMGET flame:meta epoch batch\n");
