@@ -101,6 +101,11 @@ void touch(State& state, Session& session) {
 }
 
 void set_letters(Session& session, const proto::Run& run, proto::TaskState letter) {
+  // Its result may be out before Redis has it: nobody hears afterwards that it runs.
+  if (letter != TaskState::kRunning && !session.progress_due.empty()) {
+    auto& due = session.progress_due;
+    due.erase(due.lower_bound(run.first), due.lower_bound(run.end()));
+  }
   auto& letters = session.letters;
   if (letter == proto::TaskState::kRunning && !letters.empty()) {
     // A fresh run that is dispatched in the batch that stores it: its P was never anywhere.
