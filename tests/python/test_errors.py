@@ -251,6 +251,16 @@ def test_processes_of_multiprocessing_connect_anew(running_once, shared, tmp_pat
     assert told == ([True] if method == "fork" else [])
 
 
+def run_to_its_end(program, cluster):
+    return subprocess.run(
+        [sys.executable, "-c", program, cluster.env["FLAME_ENDPOINT"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 FORGETFUL = """
 import sys, flamepy
 session = flamepy.connect(sys.argv[1]).create_session("echo")
@@ -262,13 +272,7 @@ print(session.id)
 
 def test_a_program_that_forgets_to_close_ends_at_once(shared, running_once):
     register(shared, "echo")
-    done = subprocess.run(
-        [sys.executable, "-c", FORGETFUL, running_once.env["FLAME_ENDPOINT"]],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = run_to_its_end(FORGETFUL, running_once)
     assert (done.returncode, done.stderr) == (0, "")
     shared.delete_session(done.stdout.strip(), force=True)
 
@@ -299,13 +303,7 @@ print(session.id)
 
 def test_work_in_flight_when_the_interpreter_ends_is_told(shared, running_once):
     register(shared, "echo")
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, running_once.env["FLAME_ENDPOINT"]],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = run_to_its_end(LATE, running_once)
     session, *told = done.stdout.splitlines()
     assert told == ["FlameError the client was closed (interrupted)"] * 3, done
     assert (done.returncode, done.stderr) == (0, "")
@@ -339,13 +337,7 @@ print(session.id)
 
 def test_what_was_submitted_arrives_also_where_nobody_waited(shared, running_once):
     register(shared, "echo")
-    done = subprocess.run(
-        [sys.executable, "-c", ABRUPT, running_once.env["FLAME_ENDPOINT"]],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = run_to_its_end(ABRUPT, running_once)
     assert (done.returncode, done.stderr) == (0, "")
     assert shared.get_session(done.stdout.strip()).wait(2 * PATIENCE).succeed == 20_000
 
