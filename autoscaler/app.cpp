@@ -99,11 +99,17 @@ void App::begin_round() {
     observer_ = Observer();
     scaler_ = Scaler(config_.policy, loop_.now());
     journal_ = Journal(config_.dry_run);
+    recalled_ = false;
   }
   if (!redis_.is_open()) return list(proto::Error{proto::Code::kStoreDown, redis_trouble_});
   phase_ = Phase::kReading;
-  redis_.send(read_request(provider_->reads_applications()), kRedisPatienceUs,
-              [this](runtime::RedisReplies&& replies) { list(stored_from(replies)); });
+  redis_.send(read_request(provider_->reads_applications(), !recalled_), kRedisPatienceUs,
+              [this](runtime::RedisReplies&& replies) {
+                auto stored = stored_from(replies);
+                if (stored && !std::exchange(recalled_, true))
+                  scaler_.recall(cold_starts_from(replies.front()));
+                list(std::move(stored));
+              });
 }
 
 void App::list(proto::Result<Stored> stored) {

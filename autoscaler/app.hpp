@@ -66,8 +66,9 @@ class App {
   Scaler scaler_;
   Journal journal_;
   Phase phase_ = Phase::kWaiting;
-  bool led_ = false;      ///< in the last round
-  bool leaving_ = false;  ///< a signal came
+  bool led_ = false;       ///< in the last round
+  bool recalled_ = false;  ///< what an earlier one measured
+  bool leaving_ = false;   ///< a signal came
   std::deque<std::function<void(Provider::Done)>> orders_;
   std::vector<std::string> leave_;  ///< of this round
 };

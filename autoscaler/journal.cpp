@@ -82,6 +82,7 @@ proto::Map row_of(const Decision& decision, bool dry_run) {
           {"busy", decision.demand.busy},
           {"pending", decision.demand.pending},
           {"running", decision.demand.running},
+          {"cold_start_us", decision.cold_start_us},
           {"reason", std::string(name_of(decision.reason))},
           {"text", text_of(decision, dry_run)},
           {"dry_run", dry_run}};

@@ -32,8 +32,9 @@ proto::Result<std::map<std::string, proto::Value>> rows_from(const RedisReply& r
 
 }  // namespace
 
-runtime::RedisRequest read_request(bool applications) {
+runtime::RedisRequest read_request(bool applications, bool recall) {
   runtime::RedisRequest request;
+  if (recall) request.add({"HGETALL", proto::kScaleKey});
   request.add({"MULTI"});
   request.add({"HGETALL", proto::kDemandKey});
   request.add({"HGETALL", proto::kExecutorsKey});
@@ -41,6 +42,16 @@ runtime::RedisRequest read_request(bool applications) {
   if (applications) request.add({"HGETALL", proto::kAppsKey});
   request.add({"EXEC"});
   return request;
+}
+
+std::map<std::string, int64_t> cold_starts_from(const RedisReply& reply) {
+  std::map<std::string, int64_t> found;
+  for (size_t i = 0; i + 1 < reply.items.size(); i += 2) {
+    auto row = proto::decode_value(reply.items[i + 1].text);
+    int64_t us = row && row->map() != nullptr ? row->number_at("cold_start_us") : 0;
+    if (us > 0) found[reply.items[i].text] = us;
+  }
+  return found;
 }
 
 proto::Result<Stored> stored_from(const runtime::RedisReplies& replies) {

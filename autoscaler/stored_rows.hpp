@@ -9,8 +9,11 @@
 
 namespace flame::autoscaler {
 
-/// `applications`: also flame:apps.
-runtime::RedisRequest read_request(bool applications);
+/// `applications`: also flame:apps. `recall`: first flame:scale, as an earlier autoscaler left it.
+runtime::RedisRequest read_request(bool applications, bool recall);
+/// How long starts took, of the reply to flame:scale. Good to know, no more: a row that is not
+/// readable is left out.
+std::map<std::string, int64_t> cold_starts_from(const runtime::RedisReply& reply);
 /// An error if anything of it cannot be read: a part would look like less.
 proto::Result<Stored> stored_from(const runtime::RedisReplies& replies);
 

@@ -17,6 +17,11 @@ constexpr int64_t kNoticedLateUs = 2 * proto::kUsPerSecond;
 
 Scaler::Scaler(Policy policy, proto::Now now) : policy_(std::move(policy)), born_us_(now.mono_us) {}
 
+void Scaler::recall(const std::map<std::string, int64_t>& cold_starts) {
+  for (const auto& [name, us] : cold_starts)
+    memories_.try_emplace(name, policy_).first->second.cold_start_us = us;
+}
+
 std::vector<Decision> Scaler::decide(const Observation& seen, proto::Now now) {
   auto cases = gather(seen);
   for (auto& subject : cases) {

@@ -4,7 +4,8 @@
 
 // The policy: what was observed and now in, a decision per application out. Pure but for what it
 // remembers: wishes of the stabilization window, the last step down, how long starts take, failed
-// starts. Forgetting all of it (a restart) makes it slower to shrink, never wrong.
+// starts. Forgetting all of it (a restart) makes it slower to shrink, never wrong; how long starts
+// take is given back, since no new start may come for days.
 //
 // It relies on: a member that was asked for is listed as starting until it registered or is gone
 // (capacity already asked for is counted there and nowhere else), and decisions are carried out, or
@@ -25,6 +26,9 @@ namespace flame::autoscaler {
 class Scaler {
  public:
   Scaler(Policy policy, proto::Now now);
+
+  /// Before the first decision: how long starts took as an earlier one measured it, by application.
+  void recall(const std::map<std::string, int64_t>& cold_starts);
 
   /// One decision for each application that has demand or members, by name.
   std::vector<Decision> decide(const Observation& seen, proto::Now now);

@@ -268,6 +268,21 @@ def test_an_autoscaler_that_was_killed_goes_on(cluster):
     wait_until(lambda: not scaled(cluster), "it shrinks", 60)
 
 
+def test_how_long_starts_take_is_known_after_a_kill(cluster):
+    autoscaled(cluster)
+    assert rows(cluster)["flmping"]["cold_start_us"] == 0
+    assert cluster.run("flmping", "-t", 4, "-d", 100).code == 0
+    wait_until(lambda: rows(cluster)["flmping"]["cold_start_us"] > 0, "it is measured")
+    wait_until(lambda: not scaled(cluster), "no start can be measured", 60)
+    measured = rows(cluster)["flmping"]["cold_start_us"]
+    cluster.kill("autoscaler")
+    wait_until(lambda: cluster.process("autoscaler")["restarts"] == 1, "it runs again")
+    written = rows(cluster)["flmping"]["updated"]
+    wait_until(lambda: rows(cluster)["flmping"]["updated"] > written, "it looks")
+    assert rows(cluster)["flmping"]["cold_start_us"] == measured
+    assert explain(cluster)[-1]["cold_start_us"] == measured
+
+
 def test_executors_outlive_a_killed_supervisor_and_are_adopted(cluster):
     autoscaled(cluster)
     assert cluster.run("flmping", "-t", 40, "-d", 100).code == 0

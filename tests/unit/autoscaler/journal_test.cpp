@@ -57,6 +57,12 @@ TEST_F(JournalTest, TheRowsAreWrittenWhenTheyChangeAndEveryFiveSeconds) {
   EXPECT_THAT(written(), HasSubstr("flame:scale"));
 }
 
+TEST_F(JournalTest, HowLongAStartTakesIsInTheRow) {
+  journal_.note({{.application = "app", .cold_start_us = 4 * kS}}, now_);
+  std::string bytes = written();
+  EXPECT_THAT(bytes.substr(bytes.find("HSET")), HasSubstr("cold_start_us"));
+}
+
 TEST_F(JournalTest, AnApplicationThatIsGoneLeavesNoRow) {
   note(Reason::kSteady);
   EXPECT_THAT(written(), HasSubstr("HSET"));

@@ -227,6 +227,17 @@ TEST_F(PolicyTest, AStartTooFastToBeSeenIsMeasuredFromTheAsking) {
   EXPECT_EQ(decide().cold_start_us, 300 * kMs);
 }
 
+TEST_F(PolicyTest, WhatAnEarlierOneMeasuredIsReckonedWithAndGoesOnBeingMeasured) {
+  scaler_->recall({{"app", 4 * kS}, {"no longer registered", kS}});
+  tasks(100, 0, kS);
+  auto decision = decide();
+  EXPECT_EQ(decision.cold_start_us, 4 * kS);
+  EXPECT_EQ(decision.add, 17u);  // 100 s in the 6 s that are left
+  pass(8 * kS);
+  busy("a");
+  EXPECT_EQ(decide().cold_start_us, 5 * kS);
+}
+
 TEST_F(PolicyTest, WhoWasThereBeforeUsShowsNothing) {
   busy("a");
   tasks(0, 1);

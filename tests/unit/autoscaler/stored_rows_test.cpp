@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Flame Authors
+#include "autoscaler/stored_rows.hpp"
+
+#include <gmock/gmock.h>
+
+#include "proto/codec.hpp"
+
+namespace flame::autoscaler {
+namespace {
+
+using proto::Map;
+using runtime::RedisReply;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+RedisReply hash(const std::vector<std::pair<std::string, std::string>>& fields) {
+  RedisReply reply{.kind = RedisReply::Kind::kArray};
+  for (const auto& [name, value] : fields) {
+    reply.items.push_back({.kind = RedisReply::Kind::kText, .text = name});
+    reply.items.push_back({.kind = RedisReply::Kind::kText, .text = value});
+  }
+  return reply;
+}
+
+TEST(StoredRows, HowLongStartsTookIsReadWhereARowSaysIt) {
+  auto reply = hash({{"app", proto::encode_value(Map{{"cold_start_us", 4'000'000}})},
+                     {"new", proto::encode_value(Map{{"cold_start_us", 0}})},
+                     {"old", proto::encode_value(Map{{"wanted", 1}})},
+                     {"other", proto::encode_value(Map{{"cold_start_us", "4 s"}})},
+                     {"torn", "\xc1"}});
+  EXPECT_THAT(cold_starts_from(reply), ElementsAre(Pair("app", 4'000'000)));
+  EXPECT_THAT(cold_starts_from({.kind = RedisReply::Kind::kError, .text = "WRONGTYPE"}), IsEmpty());
+}
+
+TEST(StoredRows, TheScaleIsReadOnceAndTheRestTogether) {
+  EXPECT_THAT(read_request(false, true).bytes(), HasSubstr("flame:scale"));
+  EXPECT_EQ(read_request(false, false).commands() + 1, read_request(false, true).commands());
+  EXPECT_EQ(read_request(true, false).commands(), 6u);
+}
+
+}  // namespace
+}  // namespace flame::autoscaler
