@@ -174,8 +174,8 @@ void Api::settle(const std::shared_ptr<Sent>& sent, Result<runtime::HttpAnswer> 
     return sent->fail(error);
   }
   if (answer->status / 100 != 2) return sent->fail(error_from(*sent, *answer));
-  backoff_.reset();
-  not_before_us_ = 0;
+  // One that was under way says nothing about those that are held back.
+  if (loop_.now().mono_us >= not_before_us_) backoff_.reset();
   if (sent->stream.done) return sent->stream.done({});
   auto value = read_json(answer->body);
   if (value) return sent->done(std::move(*value));

@@ -267,7 +267,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.raw = self.rfile.read(length)
         self.user = self.who()
         with api.store.lock:
-            api.requests.append((self.command, self.path, self.user))
+            api.requests.append((self.command, self.path, self.user, time.monotonic()))
             fault = next((f for f in api.faults if f.fits(self.command, self.path)), None)
         self.after = None
         if fault and self.fault(fault):
@@ -678,6 +678,11 @@ class FakeApi:
         with self.store.lock:
             all = [r[:2] for r in self.requests if r[2] == "autoscaler"]
         return [call for call in all if method in (None, call[0]) and re.search(path, call[1])]
+
+    def times(self):
+        """When the autoscaler asked something, by time.monotonic()."""
+        with self.store.lock:
+            return [r[3] for r in self.requests if r[2] == "autoscaler"]
 
     # -- what a test does, as by kubectl ----------------------------------------------------
 

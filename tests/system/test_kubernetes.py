@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from conftest import BIN, KUBE, PATIENCE, ROOT, wait_until
@@ -255,6 +256,26 @@ def test_conflicts_and_overload_are_waited_for(kube):
     log = kube.log.read_text()
     assert "429: Too many requests" in log and "409 Conflict: modified" in log
     assert "failing" not in kube.reasons(), "what passes is no failed start"
+
+
+@only_fake
+def test_the_time_that_the_server_names_is_waited_for(kube):
+    """Of all calls, also where one that was under way ends well meanwhile."""
+    kube.start("--no-election")
+    wait_until(lambda: len(kube.api.streams) == 2, "it watches")
+    refused, seconds = [], 2
+    kube.api.fault(
+        *("PATCH", DEPLOYMENTS),
+        before=lambda: refused.append(time.monotonic()),
+        **{"status": 429, "headers": {"Retry_After": str(seconds)}},
+    )
+    flmping = kube.ping(4, 100, background=True)
+    wait_until(lambda: re.search(r"not carried out.*\b429\b", kube.log.read_text()), "it is told")
+    for stream in kube.api.streams:
+        stream.finish()
+    assert flmping.wait(60) == 0
+    assert min(at for at in kube.api.times() if at > refused[0]) - refused[0] >= seconds
+    kube.wait_zero()
 
 
 @pytest.mark.parametrize("as_status", [pytest.param(True, marks=only_fake), False])
