@@ -20,6 +20,7 @@ from control_plane import Refused, kubeconfig
 from fake_api import FakeApi
 from kubelet import Kubelet, environment
 from real_api import RealApi
+from wire import Stop, Wire
 
 DEPLOYMENTS = "/deployments/"
 MANIFESTS = ROOT / "deploy/kubernetes/flame.yaml"
@@ -48,7 +49,9 @@ class Kube:
         self.token = folder / "token"
         self.token.write_text(api.new_token())
         self.write_config({"tokenFile": "token"}, **api.trusted())
-        self.before, self.variables = [], {}
+        self.before, self.variables, self.wire = [], {}, None
+        self.clients = int(cluster.file["endpoint"].rsplit(":", 1)[1])  # the broker's port
+        self.executors = self.clients + 1
 
     def in_a_pod(self, account):
         """From now on the autoscaler finds the server as in a pod with this service account."""
@@ -70,10 +73,10 @@ class Kube:
         return path
 
     def command(self, *flags):
-        port = int(self.cluster.file["endpoint"].rsplit(":", 1)[1]) + 1
         words = ["flame-autoscaler", "--provider", "kubernetes"]
         words += ["--kubeconfig", self.config] if self.config else []
-        words += ["--broker", f"tcp://127.0.0.1:{port}", "--pod-defaults", self.defaults]
+        words += ["--broker", f"tcp://127.0.0.1:{self.executors}", "--pod-defaults", self.defaults]
+        words += ["--endpoint", f"tcp://127.0.0.1:{self.clients}"] if self.wire else []
         return [str(word) for word in (*self.before, *words, *flags)]
 
     def env(self):
@@ -82,6 +85,17 @@ class Kube:
     def spawn(self, *flags):
         with self.log.open("a") as log:
             self.autoscaler = subprocess.Popen(self.command(*flags), env=self.env(), stderr=log)
+
+    def kill_at(self, whom, when, *words):
+        """Of the autoscaler to the broker or to Redis: it is killed there, once."""
+        stop = Stop(self.kill, when, *words)
+        if whom == "broker":
+            self.wire = Wire(self.clients, stop)
+            self.clients = self.wire.port
+        else:
+            self.wire = Wire(self.cluster.file["redis"].removeprefix("unix://"), stop)
+            self.variables["FLAME_REDIS_URL"] = f"redis://127.0.0.1:{self.wire.port}/0"
+        return stop
 
     def kill(self):
         self.autoscaler.kill()
@@ -101,6 +115,8 @@ class Kube:
                 what.wait()
             elif what:
                 what.stop()
+        if self.wire:
+            self.wire.close()
 
     def row(self, application="flmping"):
         done = self.cluster.flmctl("scale", "-o", "json")
@@ -578,6 +594,12 @@ POINTS = [(name, "before") for name in READS | WRITES] + [(name, "after") for na
 @only_fake
 @pytest.mark.parametrize("point, when", POINTS)
 def test_killed_at_any_call_the_next_one_goes_on(kube, point, when):
+    not_done = {"status": 503} if when == "before" else {}
+    fault = kube.api.fault(*(READS | WRITES)[point], **{when: kube.kill}, **not_done)
+    go_on_after_the_kill(kube, fault)
+
+
+def go_on_after_the_kill(kube, place):
     """From none to three pods, to the one that is at work, to none, until the application is no
     longer registered."""
     soon = ["--idle-after", "1s", "--stabilization", "1s", "--down-cooldown", "500ms"]
@@ -585,18 +607,8 @@ def test_killed_at_any_call_the_next_one_goes_on(kube, point, when):
     long, short = kube.ping(1, 14000, background=True), kube.ping(2, 500, background=True)
     wait_until(lambda: sum(s["pending"] for s in kube.cluster.sessions()) == 3, "all wait")
     kube.kubelet = Kubelet(kube.api, BIN, environment())
-    not_done = {"status": 503} if when == "before" else {}
-    fault = kube.api.fault(*(READS | WRITES)[point], **{when: kube.kill}, **not_done)
     kube.spawn(*flags)
-
-    def until(condition, what):
-        def look():
-            if kube.autoscaler.poll() is not None and fault.hits:
-                kube.spawn(*flags)
-            return condition()
-
-        wait_until(look, f"{what}\n{kube.log.read_text()[-3000:]}", 60)
-
+    until = patient_with(kube, place, *flags)
     until(lambda: short.poll() is not None, "the short ones")
     [holder] = kube.holders()
     # On a slow machine the long one may be done first; that it was not stopped is seen below.
@@ -606,7 +618,7 @@ def test_killed_at_any_call_the_next_one_goes_on(kube, point, when):
     until(lambda: not kube.api.all("pods"), "none is left")
     assert kube.cluster.flmctl("unregister", "flmping").code == 0
     until(lambda: not kube.api.all("deployments"), "nor what made them")
-    assert fault.hits == 1, "it was killed there"
+    assert place.hits == 1, "it was killed there"
     events = [event[1:3] for event in kube.api.store.events]
     assert events.count(("pods", "ADDED")) == 3, "each was made once"
     for session in kube.cluster.sessions():
@@ -614,6 +626,104 @@ def test_killed_at_any_call_the_next_one_goes_on(kube, point, when):
         assert {task["state"] for task in tasks} == {"Succeed"}
         view = kube.cluster.flmctl("view", session["id"], "-o", "json").json
         assert "was lost" not in json.dumps(view["events"]), "none was stopped at work"
+
+
+def patient_with(kube, place, *flags):
+    """Waits, and starts the autoscaler again once it was killed in its place."""
+
+    def until(condition, what):
+        def look():
+            if kube.autoscaler.poll() is not None and place.hits:
+                kube.spawn(*flags)
+            return condition()
+
+        return wait_until(look, f"{what}\n{kube.log.read_text()[-3000:]}", 60)
+
+    return until
+
+
+def decision(reason):
+    """A field of an entry of flame:decisions, as it is sent."""
+    return rb"XADD\r\n.*\r\nreason\r\n\$\d+\r\n" + reason + rb"\r\n"
+
+
+# As MessagePack: fields, version, kind of message; an executor, and what it is told.
+VICTIMS = rb"\x99\x01\x29"
+REST = rb"\x97\x01\x25.{4,24}flame-nap-[0-9a-z-]{12}\x03"
+UNCORDON = rb"\x97\x01\x25.{4,24}flame-nap-[0-9a-z-]{12}\x00"
+WORDS = {
+    "read the figures": ("redis", decision(b"grow"), rb"HGETALL\r\n"),
+    "write down that more are asked for": ("redis", decision(b"grow")),
+    "write down that some are let go": ("redis", decision(b"shrink")),
+    "ask for victims": ("broker", VICTIMS),
+}
+
+
+PLACES = [(name, when) for name in WORDS for when in ("before", "after")]
+PLACES.remove(("read the figures", "after"))  # that it was answered changes nothing
+
+
+@only_fake
+@pytest.mark.parametrize("point, when", PLACES)
+def test_killed_at_any_word_to_the_broker_and_to_redis_the_next_one_goes_on(kube, point, when):
+    whom, *words = WORDS[point]
+    go_on_after_the_kill(kube, kube.kill_at(whom, when, *words))
+
+
+@only_fake
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("words, seconds", [(REST, 0.3), (UNCORDON, 8)], ids=["rest", "uncordon"])
+def test_killed_while_one_is_told_to_rest_or_to_go_on(kube, tmp_path, words, seconds, when):
+    """Two pods, each with a session that always works: one of them rests. Then, before it has done
+    a long task, there is work for both again."""
+    manifest = tmp_path / "nap.yaml"
+    manifest.write_text(
+        "metadata: {name: nap}\n"
+        f"spec: {{shim: shell, command: sleep, arguments: ['{seconds}']}}\n"
+    )
+    assert kube.cluster.flmctl("register", "-f", manifest).code == 0
+    soon = ["--idle-after", "1s", "--stabilization", "1s", "--down-cooldown", "500ms"]
+    flags = (*soon, "--no-election", "--slots", "2", "--max-executors", "2")
+    kube.kubelet = Kubelet(kube.api, BIN, environment())
+    place = kube.kill_at("broker", when, words)
+    kube.spawn(*flags)
+    until = patient_with(kube, place, *flags)
+
+    def executors():
+        return kube.cluster.flmctl("list", "executor", "-o", "json").json
+
+    def at_work():
+        return [e["sessions"] for e in executors() if e["sessions"] and not e["hold"]]
+
+    def session():
+        name = kube.cluster.flmctl("create", "-a", "nap", "--max-instances", 1).out.strip()
+        assert kube.cluster.flmctl("submit", name, *["x"] * 1000).code == 0
+        return name
+
+    sessions = [session() for _ in range(3)]
+    until(lambda: sorted(map(len, at_work())) == [1, 2], "three on two")
+    ended, _ = next(names for names in at_work() if len(names) == 2)
+    assert kube.cluster.flmctl("close", ended).code == 0
+    sessions.remove(ended)
+
+    def held():
+        return [e["id"] for e in executors() if e["hold"] and e["state"] == "Connected"]
+
+    def goes():
+        """One rests, is drained, or is gone already."""
+        return held() or len(kube.living()) == 1
+
+    until(goes, "fewer do")
+    sessions.append(session())
+    until(lambda: sorted(map(len, at_work())) == [1, 2], "both are wanted, and at work")
+    until(lambda: place.hits == 1, "it was killed there")
+    until(lambda: not held(), "and nobody is kept from it")
+    for name in sessions:
+        view = kube.cluster.flmctl("view", name, "-o", "json").json
+        assert "was lost" not in json.dumps(view["events"]), "none was stopped at work"
+        assert kube.cluster.flmctl("close", name).code == 0
+    until(lambda: not kube.api.all("pods"), "none is left")
+    assert [s["failed"] for s in kube.cluster.sessions()] == [0] * 4
 
 
 @only_fake
