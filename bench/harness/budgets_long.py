@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
-"""What takes minutes: ten million queued tasks, a restart that has to read them, a long stream."""
+"""What takes minutes: ten million queued tasks, a restart that has to read them, a long stream; and
+the autoscaler."""
 
 import os
 import signal
@@ -8,6 +9,7 @@ import statistics
 import time
 
 from harness import processes
+from harness.autoscaler import autoscaler
 from harness.budgets import in_millions, rate, warm
 from harness.cluster import Cluster, wait_for
 from harness.pairs import median_cpu
@@ -110,4 +112,4 @@ def long_stream(bench):
     row.numbers = {"tasks_per_second": rate(report), "cpu_us": {"ours": median_cpu([report])}}
 
 
-LONG = (ten_million_queued, long_stream)
+LONG = (ten_million_queued, long_stream, autoscaler)

@@ -31,7 +31,7 @@ def wait_for(condition, what, seconds=30.0, every=0.002):
 
 
 class Cluster:
-    def __init__(self, bin_folder, slots=2, executors=1, appendfsync="everysec"):
+    def __init__(self, bin_folder, slots=2, executors=1, appendfsync="everysec", more=()):
         self.bin = pathlib.Path(bin_folder)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flame-bench-"))
         self.data = self.folder / "data"
@@ -40,6 +40,7 @@ class Cluster:
         self.env = clean | {"HOME": str(self.folder), "PATH": f"{self.bin}:{clean.get('PATH', '')}"}
         self.env.pop("XDG_STATE_HOME", None)
         self.flags = ["--slots", slots, "--executors", executors, "--appendfsync", appendfsync]
+        self.flags += more
 
     def __enter__(self):
         try:
