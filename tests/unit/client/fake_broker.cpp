@@ -31,6 +31,10 @@ void FakeBroker::run() {
     pollfd fd{socket_->fd(), POLLIN, 0};
     if (!socket_->readable()) poll(&fd, 1, 10);
     if (forget_links.exchange(false)) peers_.clear();
+    if (forget_sessions.exchange(false)) {
+      peers_.clear();
+      sessions_.clear();
+    }
     while (socket_->receive(received)) {
       if (drop_incoming > 0) {
         drop_incoming--;

@@ -28,12 +28,13 @@ class FakeBroker {
   const std::string& endpoint() const { return endpoint_; }
 
   // Any thread.
-  std::atomic<int> drop_incoming{0};      ///< so many of the next messages from clients are lost
-  std::atomic<int> drop_outgoing{0};      ///< so many of the next messages to clients are lost
-  std::atomic<int> busy_submits{0};       ///< so many of the next submits are answered busy
-  std::atomic<bool> forget_links{false};  ///< once: as after a restart
-  std::atomic<bool> fail_tasks{false};    ///< every task fails instead
-  std::atomic<uint64_t> submits{0};       ///< accepted ones
+  std::atomic<int> drop_incoming{0};         ///< so many of the next messages from clients are lost
+  std::atomic<int> drop_outgoing{0};         ///< so many of the next messages to clients are lost
+  std::atomic<int> busy_submits{0};          ///< so many of the next submits are answered busy
+  std::atomic<bool> forget_links{false};     ///< once: as after a restart
+  std::atomic<bool> forget_sessions{false};  ///< once, with the links: as with another store
+  std::atomic<bool> fail_tasks{false};       ///< every task fails instead
+  std::atomic<uint64_t> submits{0};          ///< accepted ones
 
  private:
   struct Peer {

@@ -16,6 +16,7 @@ namespace flame {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AnyOf;
 using testing::ElementsAre;
 
 class SessionTest : public testing::Test {
@@ -33,6 +34,11 @@ class SessionTest : public testing::Test {
       return error.code();
     }
     return Code::kOk;
+  }
+  static flame::Run run_of(std::string_view input) {
+    flame::Run run;
+    run.add(input);
+    return run;
   }
   static std::vector<std::string> numbers(size_t count) {
     std::vector<std::string> inputs;
@@ -153,6 +159,51 @@ TEST_F(SessionTest, RunsAreAcknowledgedAsRangesAndReadAsAStream) {
   uint64_t count = 0;
   for (TaskResult& result : session.results({.follow = false})) EXPECT_EQ(result.task, ++count);
   EXPECT_EQ(count, 3 * 1024u);
+}
+
+TEST_F(SessionTest, AFlushWaitsForTasksWithFuturesToo) {
+  broker.busy_submits = 1'000'000'000;
+  auto session = create();
+  auto one = session.submit("one");
+  auto more = session.submit_many(numbers(2'000));
+  EXPECT_EQ(code_of([&] { session.flush(30ms); }), Code::kTimeout);
+  broker.busy_submits = 0;
+  EXPECT_TRUE(session.flush().empty()) << "the ids of these are told by their futures";
+  EXPECT_EQ(session.status().tasks, 2'001u);
+  session.submit_run(run_of("x"));
+  EXPECT_EQ(session.flush().at(0).first, 2'002u);
+  EXPECT_TRUE(session.flush().empty()) << "told once";
+}
+
+TEST_F(SessionTest, AFlushThrowsTheRefusalsThatNoFutureCarries) {
+  auto session = create();
+  session.close();
+  auto future = session.submit("x");
+  EXPECT_TRUE(session.flush().empty());
+  EXPECT_EQ(code_of([&] { future.id(); }), Code::kWrongState);
+  session.submit_run(run_of("x"));
+  EXPECT_EQ(code_of([&] { session.flush(); }), Code::kWrongState);
+  EXPECT_TRUE(session.flush().empty()) << "thrown once";
+}
+
+TEST_F(SessionTest, AFlushDoesNotWaitForASessionThatIsGone) {
+  for (bool reads_results : {false, true}) {
+    auto session = create();
+    session.submit_run(run_of("x"));
+    session.flush();
+    if (reads_results) {
+      EXPECT_EQ(session.submit("x").get(), "x");
+    }
+    broker.forget_sessions = true;
+    for (int i = 0; i < 3; i++) {
+      auto submit = [&] {
+        session.submit_run(run_of("x"));
+        session.flush(10s);
+      };
+      EXPECT_THAT(code_of(submit), AnyOf(Code::kNotFound, Code::kGone)) << i;
+    }
+    EXPECT_EQ(code_of([&] { session.flush(10s); }), Code::kOk) << "and nothing is left to wait for";
+  }
 }
 
 TEST_F(SessionTest, AStreamGoesOnFromItsCursor) {
