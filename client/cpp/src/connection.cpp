@@ -159,6 +159,7 @@ class Connection::Loop {
     return found == sessions_.end() ? nullptr : &found->second;
   }
   SessionListener* listener_of(proto::SessionUid uid);
+  bool takes(proto::SessionUid uid) const { return core_.has_room(uid) || !core_.knows(uid); }
   void left_window(proto::SessionUid uid, Ticket ticket);
 
   std::string endpoint_;
@@ -241,14 +242,14 @@ void Connection::Loop::pull() {
   for (auto uid = ready_.begin(); uid != ready_.end();) {
     auto session = find(*uid);
     if (session != nullptr) pull_from(*uid, *session);
-    bool done = session == nullptr || core_.has_room(*uid);
+    bool done = session == nullptr || takes(*uid);
     uid = done && !(session != nullptr && session->window_bytes >= kWindowBytes) ? ready_.erase(uid)
                                                                                  : std::next(uid);
   }
 }
 
 void Connection::Loop::pull_from(proto::SessionUid uid, Session& session) {
-  while (core_.has_room(uid) && session.window_bytes < kWindowBytes) {
+  while (takes(uid) && session.window_bytes < kWindowBytes) {
     auto run = session.listener->next_run();
     if (!run) return;
     session.in_window[run->ticket] = run->payload.size();

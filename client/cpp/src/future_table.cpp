@@ -33,7 +33,7 @@ void FutureTable::take(const proto::Results& results) {
 }
 
 void FutureTable::settle_early() {
-  uint64_t first = unacknowledged_.empty() ? UINT64_MAX : unacknowledged_.begin()->first;
+  uint64_t first = oldest_unacknowledged();
   for (const auto& early : early_) settle(early.results);
   while (!early_.empty() && early_.front().below <= first) early_.pop_front();
 }

@@ -25,6 +25,10 @@ class FutureTable {
   void lose(const proto::Run& run);
   void fail_all(const proto::Error& error);
 
+  /// The oldest run that is sent and has no answer; UINT64_MAX if there is none.
+  uint64_t oldest_unacknowledged() const {
+    return unacknowledged_.empty() ? UINT64_MAX : unacknowledged_.begin()->first;
+  }
   bool empty() const { return unacknowledged_.empty() && waiting_.empty(); }
 
  private:

@@ -121,7 +121,6 @@ std::vector<std::string> Session::map(std::span<const std::string> inputs) {
 void Session::submit_run(Run&& run) {
   auto& handle = checked(handle_);
   if (run.empty()) return;
-  handle.impl->add_to_flush();
   bool wake = false;
   handle.impl->queue().add_run({std::move(run.payload_), run.count_, nullptr, false}, wake);
   run = Run();

@@ -3,6 +3,7 @@
 #include "client/cpp/src/session_impl.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "client/cpp/src/errors.hpp"
 
@@ -23,15 +24,29 @@ std::optional<client::OutgoingRun> SessionImpl::next_run() {
 }
 
 void SessionImpl::answered(uint64_t ticket, const proto::Run& run, const proto::Error* error) {
-  if (plain_.erase(ticket) == 0) return;
+  bool plain = plain_.erase(ticket) != 0;
   std::lock_guard lock(flush_mutex_);
-  unanswered_--;
-  if (error != nullptr) {
+  if (plain && error != nullptr) {
     if (!refusal_) refusal_ = *error;
-  } else {
+  } else if (plain) {
     acknowledged_[run.first] = run.count;
   }
+  tell_flush();
+}
+
+void SessionImpl::tell_flush() {
+  oldest_unanswered_ = std::min(tickets_ + 1, futures_.oldest_unacknowledged());
+  if (!plain_.empty()) oldest_unanswered_ = std::min(oldest_unanswered_, *plain_.begin());
   flushed_.notify_all();
+}
+
+void SessionImpl::end_submits(const proto::Error& error) {
+  futures_.fail_all(error);
+  auto dropped = queue_.close(error);
+  tickets_ += dropped.runs;
+  std::lock_guard lock(flush_mutex_);
+  if (dropped.untold && !refusal_) refusal_ = error;
+  tell_flush();
 }
 
 void SessionImpl::on_submitted(uint64_t ticket, const proto::Run& run, proto::Durability) {
@@ -70,8 +85,7 @@ void SessionImpl::on_watch_failed(const proto::Error& error) {
     }
     return;
   }
-  futures_.fail_all(error);
-  queue_.close(error);
+  end_submits(error);
 }
 
 void SessionImpl::on_changed(const proto::SessionChanged& change) {
@@ -99,13 +113,9 @@ void SessionImpl::on_lost(const proto::Run& run) { futures_.lose(run); }
 void SessionImpl::on_detached() {
   proto::Error error{Code::kInterrupted,
                      "the last handle of the session is gone; the session itself goes on"};
-  futures_.fail_all(error);
-  queue_.close(error);
   if (auto stream = stream_.lock()) stream->fail(error);
-  std::lock_guard lock(flush_mutex_);
-  if (unanswered_ > 0 && !refusal_) refusal_ = error;
-  unanswered_ = 0;
-  flushed_.notify_all();
+  while (!plain_.empty()) answered(*plain_.begin(), {}, &error);
+  end_submits(error);
 }
 
 void SessionImpl::read_into(client::Connection& connection, proto::SessionUid uid,
@@ -135,13 +145,14 @@ void SessionImpl::need_results(client::Connection& connection, proto::SessionUid
 }
 
 std::vector<TaskRange> SessionImpl::flush(std::chrono::milliseconds time) {
+  uint64_t last = queue_.added();
   std::unique_lock lock(flush_mutex_);
-  auto all_answered = [this] { return unanswered_ == 0; };
+  auto all_answered = [this, last] { return oldest_unanswered_ > last; };
   if (time == std::chrono::milliseconds::max()) {
     flushed_.wait(lock, all_answered);
   } else if (!flushed_.wait_for(lock, time, all_answered)) {
-    raise(
-        {Code::kTimeout, std::to_string(unanswered_) + " runs of tasks are not acknowledged yet"});
+    raise({Code::kTimeout, std::to_string(last + 1 - oldest_unanswered_) +
+                               " runs of tasks are not acknowledged yet"});
   }
   if (!refusal_) return take_acknowledged();
   auto refusal = *std::exchange(refusal_, std::nullopt);

@@ -33,11 +33,6 @@ class SessionImpl : public client::SessionListener {
   void on_detached() override;
 
   SubmitQueue& queue() { return queue_; }
-  /// Counts what flush() waits for.
-  void add_to_flush() {
-    std::lock_guard lock(flush_mutex_);
-    unanswered_++;
-  }
   std::vector<TaskRange> flush(std::chrono::milliseconds time);
   std::vector<TaskRange> acknowledged();
   void set_on_progress(std::function<void(const TaskProgress&)> callback) {
@@ -57,13 +52,16 @@ class SessionImpl : public client::SessionListener {
  private:
   std::vector<TaskRange> take_acknowledged();  ///< under the lock
   void answered(uint64_t ticket, const proto::Run& run, const proto::Error* error);
+  /// Nothing more is submitted, and futures are failed.
+  void end_submits(const proto::Error& error);
+  void tell_flush();  ///< under the lock; of the I/O thread
 
   SubmitQueue queue_;
 
   // Of the I/O thread.
   FutureTable futures_;
   std::set<uint64_t> plain_;  ///< tickets of runs without futures
-  uint64_t tickets_ = 0;
+  uint64_t tickets_ = 0;      ///< runs taken from the queue: a run's ticket is its place there
   /// The watch that futures need, to ask for it again.
   struct FuturesWatch {
     client::Connection* connection;
@@ -82,9 +80,9 @@ class SessionImpl : public client::SessionListener {
 
   std::mutex flush_mutex_;
   std::condition_variable flushed_;
-  uint64_t unanswered_ = 0;
+  uint64_t oldest_unanswered_ = 1;  ///< ticket of a run, perhaps one that is still to come
   std::map<uint64_t, uint64_t> acknowledged_;  ///< first id -> count, of runs without futures
-  std::optional<proto::Error> refusal_;
+  std::optional<proto::Error> refusal_;        ///< the first of a run without futures
 };
 
 }  // namespace flame::detail

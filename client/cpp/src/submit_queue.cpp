@@ -35,6 +35,7 @@ std::optional<SubmitQueue::Place> SubmitQueue::add(std::string_view input, bool 
   if (!joins) {
     if (!wait_for_room(lock, block)) return std::nullopt;
     runs_.push_back({"", 0, std::make_shared<RunState>(), true});
+    added_++;
   }
   WaitingRun& run = runs_.back();
   proto::append_element(run.payload, input);
@@ -50,6 +51,7 @@ void SubmitQueue::add_run(WaitingRun run, bool& wake) {
   wait_for_room(lock, true);
   bytes_ += run.payload.size();
   runs_.push_back(std::move(run));
+  added_++;
   wake = must_wake();
 }
 
@@ -66,15 +68,26 @@ std::optional<WaitingRun> SubmitQueue::take() {
   return run;
 }
 
-void SubmitQueue::close(const proto::Error& error) {
+uint64_t SubmitQueue::added() {
+  std::lock_guard lock(mutex_);
+  return added_;
+}
+
+SubmitQueue::Dropped SubmitQueue::close(const proto::Error& error) {
   std::lock_guard lock(mutex_);
   closed_ = error;
+  Dropped dropped{runs_.size(), false};
   for (auto& run : runs_) {
-    if (run.state != nullptr) run.state->fail(error, true);
+    if (run.state != nullptr) {
+      run.state->fail(error, true);
+    } else {
+      dropped.untold = true;
+    }
   }
   runs_.clear();
   bytes_ = 0;
   room_.notify_all();
+  return dropped;
 }
 
 }  // namespace flame::detail

@@ -40,8 +40,16 @@ class SubmitQueue {
   /// The I/O thread takes the oldest. After nothing, the next add wakes it.
   std::optional<WaitingRun> take();
 
-  /// Adds throw this from now on.
-  void close(const proto::Error& error);
+  /// How many runs were ever added.
+  uint64_t added();
+
+  /// Adds throw this from now on, and what waits is dropped: how many runs, and whether any of them
+  /// had no futures to tell it.
+  struct Dropped {
+    uint64_t runs = 0;
+    bool untold = false;
+  };
+  Dropped close(const proto::Error& error);
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -52,6 +60,7 @@ class SubmitQueue {
   std::condition_variable room_;
   std::deque<WaitingRun> runs_;
   uint64_t bytes_ = 0;
+  uint64_t added_ = 0;
   bool taker_sleeps_ = true;
   std::optional<proto::Error> closed_;
 };

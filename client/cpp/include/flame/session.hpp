@@ -231,9 +231,10 @@ class Session {
 
   /// The bulk path: no futures; read with results(). Blocks like submit.
   void submit_run(Run&& run);
-  /// Waits until everything submitted so far is acknowledged. Returns the ids since the last flush,
-  /// in ascending order, for what was submitted by submit_run. Throws the first refusal, and
-  /// timeout after `time`; acknowledged() then has the ids of the rest.
+  /// Waits until everything submitted so far is acknowledged or refused, with futures or without.
+  /// A future tells its own id and its own refusal. Of what was submitted by submit_run this
+  /// returns the ids since the last flush, in ascending order, and throws the first refusal. Throws
+  /// timeout after `time`. Where it throws, acknowledged() has the ids of the rest.
   std::vector<TaskRange> flush(std::chrono::milliseconds time = std::chrono::milliseconds::max());
   /// Of the same ids those that are acknowledged by now, without waiting. They are told once, here
   /// or by flush().

@@ -47,6 +47,8 @@ class ClientCore {
   proto::Error not_connected() const;
   /// False also for a session that is not attached.
   bool has_room(proto::SessionUid uid) const;
+  /// False for a session that is gone: its runs are refused at once.
+  bool knows(proto::SessionUid uid) const { return sessions_.contains(uid); }
 
  private:
   enum class Phase : uint8_t { kConnecting, kGreeting, kUp, kRejected, kLeft };

@@ -64,7 +64,7 @@ struct Detach {
   proto::SessionUid uid = 0;
 };
 
-/// One run. Only while has_room(uid).
+/// One run. Only while has_room(uid), or after the session is gone: then it fails.
 struct SubmitRun {
   proto::SessionUid uid = 0;
   Ticket ticket = 0;
