@@ -268,6 +268,9 @@ def test_results_go_on_from_a_cursor(endpoint):
         assert ids == set(range(1, 5001))
         assert len(first) + len(rest) - 5000 < 1024
         assert all(result.output == b"%d" % (result.task_id - 1) for result in rest)
+        async with session.connection.create_session("echo") as other:
+            with pytest.raises(flamepy.FlameError, match=f"{session.id}#.*{other.id}#"):
+                await other.results(after=stream.cursor).__anext__()
         with pytest.raises(flamepy.FlameError, match="no cursor"):
             session.results(after="nonsense")
         with pytest.raises(flamepy.FlameError) as raised:

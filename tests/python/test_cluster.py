@@ -139,6 +139,21 @@ def test_results_go_on_from_a_cursor_also_in_another_client(session, running_onc
     assert all(result.ok and result.output == b"%d" % (result.task_id - 1) for result in rest)
 
 
+def test_a_cursor_of_another_session_is_refused(session, shared):
+    session.invoke(b"a")
+    stream = session.results()
+    assert len(list(stream)) == 1
+    cursor = flamepy.Cursor.parse(str(stream.cursor))
+    assert cursor == stream.cursor and cursor.session.startswith(session.id + "#")
+    with shared.create_session(session.application) as other:
+        other.invoke(b"b")
+        with pytest.raises(flamepy.FlameError, match=f"{cursor.session}.*{other.id}#") as raised:
+            other.results(after=cursor)
+        assert raised.value.kind is flamepy.Code.BAD_REQUEST
+        old_form = f"{cursor.lineage}:0"
+        assert [result.output for result in other.results(after=old_form)] == [b"b"]
+
+
 def test_followed_results_end_with_the_session(session):
     futures = [session.run(b"a"), session.run(b"fail:no")]
     standard.wait(futures, PATIENCE)

@@ -94,6 +94,12 @@ def test_results_go_on_from_a_cursor(running):
     running.flmctl("submit", session, "c", "--wait")
     done = running.flmctl("results", session, "--after", cursor)
     assert done.out == "3\tSucceed\tc\n", done
+    old_form, of = cursor.split("@")
+    assert of.startswith(session + "#"), cursor
+    assert running.flmctl("results", session, "--after", old_form).out == done.out
+    other = running.flmctl("create", "-a", "echo").out.strip()
+    done = running.flmctl("results", other, "--after", cursor)
+    assert done.code == 1 and done.out == "" and of in done.err and f"{other}#" in done.err, done
     done = running.flmctl("results", session, "--after", "0123456789abcdef:0")
     assert done.code == 1 and done.out == "", done
 

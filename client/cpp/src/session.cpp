@@ -32,17 +32,23 @@ void check_size(std::string_view input) {
 // ---- values
 // ---------------------------------------------------------------------------------------------
 
-std::string Cursor::to_string() const { return lineage + ":" + std::to_string(index); }
+std::string Cursor::to_string() const {
+  return lineage + ":" + std::to_string(index) + (session.empty() ? "" : "@" + session);
+}
 
 Cursor Cursor::parse(std::string_view text) {
-  auto colon = text.rfind(':');
-  auto number = proto::parse_number<uint64_t>(colon == text.npos ? text : text.substr(colon + 1));
-  if (!number) {
+  auto at = text.find('@');
+  auto place = text.substr(0, at);
+  auto session = at == text.npos ? "" : text.substr(at + 1);
+  auto colon = place.rfind(':');
+  auto number = proto::parse_number<uint64_t>(place.substr(colon == place.npos ? 0 : colon + 1));
+  if (!number || (at != text.npos && session.empty())) {
     throw Error(Code::kBadRequest,
                 "'" + proto::printable(text, 60) +
-                    "' is no cursor; one looks like LINEAGE:INDEX, and 0 is the begin");
+                    "' is no cursor; one looks like LINEAGE:INDEX@SESSION, and 0 is the begin");
   }
-  return {colon == text.npos ? "" : std::string(text.substr(0, colon)), *number};
+  return {colon == place.npos ? "" : std::string(place.substr(0, colon)), *number,
+          std::string(session)};
 }
 
 bool Run::add(std::string_view input) {
@@ -138,6 +144,14 @@ std::vector<TaskRange> Session::acknowledged() { return checked(handle_).impl->a
 
 ResultStream Session::results(ResultsOptions options) {
   auto& handle = checked(handle_);
+  auto ours = id() + "#" + std::to_string(handle.info.uid);
+  if (auto& named = options.after.session; named.empty()) {
+    named = ours;
+  } else if (named != ours) {
+    throw Error(Code::kBadRequest, "the cursor is one of session " + proto::printable(named, 160) +
+                                       ", and this is session " + ours +
+                                       "; without a cursor it is read from its begin");
+  }
   auto now = handle.client->ask<proto::SessionInfo>(proto::OpenSession{0, id()});
   auto welcome =
       detail::value_or_raise(handle.connection().wait_until_up(handle.client->request_ms));

@@ -16,8 +16,10 @@ namespace flame {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::AnyOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 class SessionTest : public testing::Test {
  protected:
@@ -239,6 +241,26 @@ TEST_F(SessionTest, AForeignCursorEndsTheStreamAndNotTheFutures) {
   EXPECT_EQ(session.submit("b").get(), "b");
 }
 
+TEST_F(SessionTest, ACursorOfAnotherSessionIsRefusedAndOneThatNamesNoneIsTaken) {
+  auto one = create("one"), two = create("two");
+  EXPECT_EQ(one.submit("a").get(), "a");
+  EXPECT_EQ(two.submit("b").get(), "b");
+  auto stream = one.results({.follow = false});
+  while (stream.next()) {
+  }
+  auto cursor = Cursor::parse(stream.cursor().to_string());
+  EXPECT_EQ(cursor.session, "one#1");
+  try {
+    two.results({.after = cursor});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kBadRequest);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("one#1"), HasSubstr("two#2")));
+  }
+  cursor = Cursor::parse("lineage:0");
+  EXPECT_EQ(two.results({.after = cursor, .follow = false}).next()->output, "b");
+}
+
 TEST_F(SessionTest, WaitingForNothingTimesOut) {
   auto session = create();
   auto stream = session.results();
@@ -278,6 +300,7 @@ TEST_F(SessionTest, EmptyHandlesSaySo) {
   EXPECT_EQ(code_of([] { Session().submit("x"); }), Code::kBadRequest);
   EXPECT_EQ(code_of([] { Future().get(); }), Code::kBadRequest);
   EXPECT_EQ(code_of([] { Cursor::parse("a:b"); }), Code::kBadRequest);
+  EXPECT_EQ(code_of([] { Cursor::parse("a:1@"); }), Code::kBadRequest);
 }
 
 TEST_F(SessionTest, ListsWhatThereIs) {

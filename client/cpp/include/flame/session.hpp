@@ -71,6 +71,7 @@ struct SessionStatus {
 struct Cursor {
   std::string lineage = {};  ///< of the store; "" for "whatever it is now"
   uint64_t index = 0;        ///< entries read
+  std::string session = {};  ///< whose they are: its id, '#' and its number; "" for "not said"
 
   std::string to_string() const;
   /// Throws bad_request.
@@ -240,6 +241,7 @@ class Session {
   /// or by flush().
   std::vector<TaskRange> acknowledged();
 
+  /// Throws bad_request for a cursor of another session.
   ResultStream results(ResultsOptions options = {});
 
   SessionStatus status() const;

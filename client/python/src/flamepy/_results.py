@@ -14,7 +14,7 @@ from typing import Any, Callable, NamedTuple
 from flamepy._future_table import outputs_of
 from flamepy._html import html_of
 from flamepy._proto.errors import Code, Error
-from flamepy._proto.messages import Results
+from flamepy._proto.messages import Results, SessionInfo
 from flamepy.errors import FlameError, exception_of
 
 
@@ -23,19 +23,37 @@ class Cursor(NamedTuple):
 
     lineage: str = ""
     index: int = 0  # type: ignore[assignment]
+    session: str = ""
+    """Whose it is: its id, '#' and its number; "" where that is not said."""
 
     def __str__(self) -> str:
-        return f"{self.lineage}:{self.index}"
+        return f"{self.lineage}:{self.index}" + (self.session and f"@{self.session}")
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        lineage, _, index = text.rpartition(":")
-        if not index.isdecimal():
+        place, at, session = text.partition("@")
+        lineage, _, index = place.rpartition(":")
+        if not index.isdecimal() or (at and not session):
             raise FlameError(
                 Code.BAD_REQUEST,
-                f"'{text[:60]}' is no cursor; one looks like LINEAGE:INDEX, and 0 is the begin",
+                f"'{text[:60]}' is no cursor; one looks like LINEAGE:INDEX@SESSION, and 0 is the "
+                "begin",
             )
-        return cls(lineage, int(index))
+        return cls(lineage, int(index), session)
+
+
+def cursor_in(info: SessionInfo, cursor: Cursor, lineage: str) -> Cursor:
+    """Where this session is read from: what the cursor does not say is filled in; where it says
+    nothing, from the first result that is kept."""
+    ours = f"{info.session}#{info.uid}"
+    if cursor.session not in ("", ours):
+        raise FlameError(
+            Code.BAD_REQUEST,
+            f"the cursor is one of session {cursor.session[:160]}, and this is session {ours}; "
+            "without a cursor it is read from its begin",
+        )
+    index = info.done_first if cursor[:2] == ("", 0) else cursor.index
+    return Cursor(cursor.lineage or lineage, index, ours)
 
 
 class TaskResult(NamedTuple):

@@ -18,7 +18,7 @@ from flamepy._inputs import checked, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
-from flamepy._results import Cursor, ResultQueue, ResultStream
+from flamepy._results import Cursor, ResultQueue, ResultStream, cursor_in
 from flamepy._run_outputs import outputs_of_run, outputs_so_far
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
@@ -156,7 +156,8 @@ class Session(SessionView):
         return self._attached
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until the broker has everything that was submitted."""
+        """Waits until the broker has everything that was submitted, or refused it: that is told by
+        the futures."""
         attached = self._attached
         if attached is not None and not attached.wait_until_acknowledged(timeout):
             raise concurrent.futures.TimeoutError("not everything is acknowledged in time")
@@ -195,10 +196,7 @@ class Session(SessionView):
             attached = self._attach()
         welcome = self.connection.wait_until_up()
         info = self.connection._ask(verbs.session_info(self.id))
-        if cursor == Cursor():
-            cursor = cursor._replace(index=info.done_first)
-        if not cursor.lineage:
-            cursor = cursor._replace(lineage=welcome.lineage)
+        cursor = cursor_in(info, cursor, welcome.lineage)
         uid, io = attached.uid, attached.connection
         queue = ResultQueue(cursor, follow, lambda index: io.consumed(uid, index))
         queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)

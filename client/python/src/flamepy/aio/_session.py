@@ -16,7 +16,7 @@ from flamepy._inputs import checked, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of
 from flamepy._proto import messages as m
 from flamepy._proto.limits import PAYLOAD_BYTES_MAX, RUN_TASKS_MAX
-from flamepy._results import Cursor, ResultQueue
+from flamepy._results import Cursor, ResultQueue, cursor_in
 from flamepy._run_outputs import outputs_of_run
 from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
@@ -188,10 +188,7 @@ class Session(SessionView):
             self._attach(attached)
         welcome = await self.connection._up(self.connection.request_timeout)
         info = await self.connection._ask(verbs.session_info(self.id))
-        if cursor == Cursor():
-            cursor = cursor._replace(index=info.done_first)
-        if not cursor.lineage:
-            cursor = cursor._replace(lineage=welcome.lineage)
+        cursor = cursor_in(info, cursor, welcome.lineage)
         uid, io, known = attached.uid, attached.connection, attached
         post = self.connection._delivery.post
         queue = ResultQueue(
