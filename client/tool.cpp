@@ -35,6 +35,7 @@ void say_waiting(const std::string& tool, const proto::Error& reason) {
 
 proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string_view tool,
                                                                      std::string endpoint,
+                                                                     std::string cluster,
                                                                      uint64_t timeout_ms) {
   if (endpoint.empty()) {
     auto found = client::default_endpoint();
@@ -45,7 +46,7 @@ proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string
     return proto::Error{proto::Code::kNoBroker,
                         "No broker at " + endpoint + ". Start one: flmctl up"};
   }
-  auto connection = std::make_unique<client::Connection>(endpoint);
+  auto connection = std::make_unique<client::Connection>(endpoint, std::move(cluster));
   connection->on_waiting([name = std::string(tool)](const auto& why) { say_waiting(name, why); });
   if (auto up = connection->wait_until_up(timeout_ms); !up) return up.error();
   return connection;

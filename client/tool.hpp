@@ -13,11 +13,12 @@
 
 namespace flame::tools {
 
-/// A connection to `endpoint`, or to the default one if that is "". no_broker at once where nobody
-/// listens, else after `timeout_ms`. As long as it lives, whatever holds it up for more than a
-/// second is said on stderr as `tool: waiting: why`, each reason once.
+/// A connection to `endpoint`, or to the default one if that is "", of `cluster`, or of any.
+/// no_broker at once where nobody listens, else after `timeout_ms`. As long as it lives, whatever
+/// holds it up for more than a second is said on stderr as `tool: waiting: why`, each reason once.
 proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string_view tool,
                                                                      std::string endpoint,
+                                                                     std::string cluster,
                                                                      uint64_t timeout_ms = 5'000);
 
 /// Prints `tool: message` to stderr and returns the exit code that belongs to the error.

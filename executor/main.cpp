@@ -25,6 +25,7 @@ const std::vector<OptionRow> kOptions = {
     {"broker", 'b', "ENDPOINT", "tcp://127.0.0.1:7701", "The broker's endpoint for executors"},
     {"endpoint", 0, "ENDPOINT", "",
      "Where services find it as clients; default: one port below --broker"},
+    {"cluster", 0, "NAME", "", "What the broker's cluster must be called; default: any"},
     {"id", 0, "NAME", "", "Name of this executor; default: host name and 6 letters"},
     {"slots", 0, "N", "", "Services that run at the same time; default: cores"},
     {"application", 0, "NAME", "", "Serve only this application; default: all"},
@@ -69,6 +70,7 @@ flame::proto::Status read_core(const Options& options, flame::executor::Config& 
   auto idle_exit = options.duration_ms("idle-exit");
   if (!idle_exit) return idle_exit.error();
   config.idle_exit_us = static_cast<int64_t>(*idle_exit) * flame::proto::kUsPerMs;
+  config.cluster = options.text("cluster");
   config.application = options.text("application");
   config.nonce = flame::runtime::random_hex(16);
   config.address = flame::runtime::host_name() + ":" + std::to_string(getpid());
@@ -86,6 +88,7 @@ flame::proto::Status read_place(const Options& options, flame::executor::AppConf
   if (config.place.endpoint.empty()) {
     config.place.endpoint = flame::proto::client_endpoint_of(config.broker);
   }
+  config.place.cluster = config.core.cluster;
   auto& folder = config.place.work_directory;
   folder = options.text("work-dir");
   // Not by the id alone: two clusters on one machine have executors of the same id.

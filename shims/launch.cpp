@@ -54,6 +54,7 @@ Environment make_environment(const proto::Application& application, const Launch
     environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   if (!place.endpoint.empty()) environment.emplace_back("FLAME_ENDPOINT", place.endpoint);
+  if (!place.cluster.empty()) environment.emplace_back("FLAME_CLUSTER", place.cluster);
   for (const auto& [name, value] : application.environment) assign(environment, name, value);
   assign(environment, "FLAME_APPLICATION", application.name);
   return environment;

@@ -20,6 +20,7 @@ struct LaunchPlace {
   GrpcClient* grpc = nullptr;  ///< for services behind the grpc shim; null: none can be started
   runtime::HttpClient* http = nullptr;  ///< for services behind the rest shim
   std::string endpoint = {};  ///< FLAME_ENDPOINT of services: where clients find the broker
+  std::string cluster = {};   ///< FLAME_CLUSTER of services: what its cluster must be called
 };
 
 /// Fails where the command is not found or the directory cannot be made; the text says where was

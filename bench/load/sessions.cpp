@@ -166,7 +166,7 @@ int run(const Settings& settings) {
   tools::Waiter waiter;
   Shared shared{waiter};
   shared.left = settings.sessions;
-  auto connected = tools::connect_to_broker("flame-bench-load", settings.endpoint);
+  auto connected = tools::connect_to_broker("flame-bench-load", settings.endpoint, "");
   if (!connected) return tools::fail("flame-bench-load", connected.error());
   auto connection = std::move(*connected);
   int64_t setup_us = runtime::read_clock().mono_us;

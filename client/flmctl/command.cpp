@@ -135,7 +135,8 @@ uint64_t Command::timeout_ms() const {
 
 proto::Result<client::Connection*> Command::connect() {
   if (client_ == nullptr) {
-    auto connected = tools::connect_to_broker("flmctl", options_.text("endpoint"));
+    auto connected =
+        tools::connect_to_broker("flmctl", options_.text("endpoint"), options_.text("cluster"));
     if (!connected) return connected.error();
     client_ = std::make_shared<detail::ClientImpl>(std::move(*connected),
                                                    std::chrono::milliseconds(timeout_ms()));

@@ -29,6 +29,7 @@ constexpr int64_t kReadyPatienceUs = 10 * proto::kUsPerSecond;
 constexpr size_t kLinesShown = 8;
 /// The files may pass their limit by what is written in this time.
 constexpr int64_t kLookAtLogsEveryUs = 5 * proto::kUsPerSecond;
+constexpr const char* kCluster = "local";
 
 std::string seconds_text(int64_t us) {
   int64_t tenths = us / 100'000;
@@ -226,7 +227,7 @@ LaunchPlan Supervisor::launch_plan(const std::string& name) const {
                     "--listen",
                     "127.0.0.1:" + std::to_string(ports.clients),
                     "--cluster",
-                    "local",
+                    kCluster,
                     "--data",
                     folder_.path(),
                     "--ready-file",
@@ -262,6 +263,8 @@ std::vector<std::string> Supervisor::executor_command(const std::string& name) c
                                       ports_of(plan_.settings.port).executors_endpoint(),
                                       "--endpoint",  // FLAME_ENDPOINT may be another cluster's
                                       ports_of(plan_.settings.port).clients_endpoint(),
+                                      "--cluster",  // ... and FLAME_CLUSTER too
+                                      kCluster,
                                       "--id",
                                       name,
                                       "--slots",

@@ -164,6 +164,7 @@ std::vector<OptionRow> options_of(const Verb& verb) {
   std::vector<OptionRow> common = {
       {"output", 'o', "FORMAT", "table", "table, wide, json, yaml or name"},
       {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
+      {"cluster", 0, "NAME", "", "what the broker's cluster must be called; default: any"},
       {"timeout", 0, "TIME", waits_for_ever(verb.name) ? "" : "30s",
        "give up after: 500ms, 30s, 5m"},
       {"help", 'h', "", "", "this text"}};

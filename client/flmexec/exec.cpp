@@ -110,7 +110,7 @@ int run_and_close(detail::ClientImpl& client, Session session, const Settings& s
 
 int run(const Settings& settings) {
   tools::Waiter waiter;
-  auto connected = tools::connect_to_broker("flmexec", settings.endpoint);
+  auto connected = tools::connect_to_broker("flmexec", settings.endpoint, settings.cluster);
   if (!connected) return tools::fail("flmexec", connected.error());
   try {
     auto impl = std::make_shared<detail::ClientImpl>(std::move(*connected), kRequest);

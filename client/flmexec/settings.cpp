@@ -23,6 +23,7 @@ const std::vector<runtime::OptionRow>& rows() {
       {"input", 'i', "TEXT", "", "given to each task on its stdin"},
       {"timeout", 0, "TIME", "0", "give up after this long without a result; 0: never"},
       {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
+      {"cluster", 0, "NAME", "", "what the broker's cluster must be called; default: any"},
       {"help", 'h', "", "", "this text"},
       {"version", 0, "", "", "print the version"},
   };
@@ -83,6 +84,7 @@ proto::Result<Settings> parse_settings(int argc, const char* const* argv) {
   settings.input = options->text("input");
   settings.has_input = options->given("input");
   settings.endpoint = options->text("endpoint");
+  settings.cluster = options->text("cluster");
   if (auto status = check(settings); !status) return status.error();
   return settings;
 }

@@ -17,6 +17,7 @@ struct Settings {
   std::string input;
   bool has_input = false;
   std::string endpoint;
+  std::string cluster;
   uint64_t timeout_ms = 0;  ///< without a result; 0: for ever
   bool help = false;
   bool version = false;

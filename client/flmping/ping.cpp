@@ -158,7 +158,7 @@ int finish(const Settings& settings, const PingRun& run, const Outcome& outcome)
 
 int run(const Settings& settings) {
   tools::Waiter waiter;
-  auto connected = tools::connect_to_broker("flmping", settings.endpoint);
+  auto connected = tools::connect_to_broker("flmping", settings.endpoint, settings.cluster);
   if (!connected) return tools::fail("flmping", connected.error());
   std::atomic<bool> ended{false};
   auto ping = std::make_shared<PingRun>(settings, [&] {

@@ -40,6 +40,7 @@ const std::vector<OptionRow>& rows() {
       {"timeout", 0, "TIME", "60s", "give up after this long without progress; 0: never"},
       {"output", 'o', "FORMAT", "", "json: one object on stdout and nothing else"},
       {"endpoint", 0, "URL", "", "broker; default: FLAME_ENDPOINT, else the local cluster"},
+      {"cluster", 0, "NAME", "", "what the broker's cluster must be called; default: any"},
       {"help", 'h', "", "", "this text"},
       {"version", 0, "", "", "print the version"},
   };
@@ -131,6 +132,7 @@ proto::Result<Settings> parse_settings(int argc, const char* const* argv) {
   settings.common_data = options->text("common-data");
   settings.resources = options->text("resreq");
   settings.endpoint = options->text("endpoint");
+  settings.cluster = options->text("cluster");
   settings.perf = options->flag("perf");
   settings.latency = options->flag("latency");
   return settings;

@@ -23,6 +23,7 @@ struct Settings {
   std::string resources;
   std::string shim = "native";
   std::string endpoint;
+  std::string cluster;
   proto::Durability durability = proto::Durability::kStored;
   bool perf = false;
   bool latency = false;

@@ -160,6 +160,7 @@ void Core::give_back(proto::SessionUid uid, proto::Code code, const std::string&
 
 void Core::send_hello() {
   proto::ExecutorHello hello;
+  hello.cluster = config_.cluster;
   hello.executor = config_.id;
   hello.nonce = config_.nonce;
   hello.application = config_.application;

@@ -23,6 +23,7 @@ using shims::InstanceId;
 struct Config {
   std::string id;
   std::string nonce;        ///< drawn at process start
+  std::string cluster;      ///< the broker must be of this one; "" for any
   std::string application;  ///< serves only this one; "" for all
   std::string address;      ///< shown
   std::string provider;     ///< see proto::ExecutorHello

@@ -173,6 +173,16 @@ def test_a_stream_that_is_dropped_does_not_hold_up_futures(session):
     assert all(len(future.result(PATIENCE)) == 1 << 20 for future in futures + more)
 
 
+def test_a_broker_of_another_cluster_is_refused(running_once, monkeypatch):
+    endpoint = running_once.env["FLAME_ENDPOINT"]
+    with flamepy.connect(endpoint, cluster="local") as connection:
+        assert connection.list_executors()
+    monkeypatch.setenv("FLAME_CLUSTER", "green")
+    with pytest.raises(flamepy.FlameError, match="cluster 'local', not 'green'") as raised:
+        flamepy.connect(endpoint)
+    assert raised.value.kind is flamepy.Code.CLUSTER
+
+
 def test_a_cursor_of_nowhere_is_refused(session):
     session.invoke(b"something to read")
     with pytest.raises(flamepy.FlameError, match="no cursor"):

@@ -17,7 +17,7 @@ def options_in(help_text):
 
 PROGRAMS = [["flame-broker"], ["flame-executor"], ["flame-autoscaler"], ["flmctl", "up"]]
 PROGRAMS += [["flmping"], ["flmexec"]]
-OF_EVERY_VERB = {"--output", "--endpoint", "--timeout"}
+OF_EVERY_VERB = {"--output", "--endpoint", "--cluster", "--timeout"}
 SELECTORS = {"--session", "--application", "--executor", "--task"}
 ELSEWHERE = {"up", "down", "status", "scale"}  # sections of their own
 

@@ -161,6 +161,32 @@ def test_clusters_do_not_see_each_other(make_cluster):
     assert told.out.strip() == two.file["endpoint"], told
 
 
+def test_a_broker_of_another_cluster_is_refused(cluster):
+    cluster.up("--executors", 1, FLAME_CLUSTER="green")  # it has its own name all the same
+    for tool in (["flmctl", "list"], ["flmping", "-t", 1], ["flmexec", "-t", 1, "-c", "true"]):
+        for done in (cluster.run(*tool), cluster.run(*tool, "--cluster", "local")):
+            assert done.code == 0, done
+        done = cluster.run(*tool, FLAME_CLUSTER="green")
+        said = f"{tool[0]}: this broker serves cluster 'local', not 'green'\n"
+        assert (done.code, done.err) == (1, said), done
+    told = cluster.run("flmexec", "-t", 1, "-c", "echo $FLAME_CLUSTER")
+    assert told.out.strip() == "local", told
+
+
+def test_an_executor_of_another_cluster_is_refused(cluster):
+    cluster.up("--executors", 0)
+    port = int(cluster.file["endpoint"].rsplit(":", 1)[1]) + 1
+    words = ["flame-executor", "--broker", f"tcp://127.0.0.1:{port}", "--cluster", "green"]
+    executor = subprocess.Popen(words, env=cluster.env, text=True, stderr=subprocess.PIPE)
+    try:
+        said = next(line for line in executor.stderr if "refuses this executor" in line)
+        assert "cluster 'local', not 'green'" in said, said
+        assert cluster.flmctl("list", "executor", "-o", "json").json == []
+    finally:
+        executor.kill()
+        executor.communicate()
+
+
 def test_without_a_cluster_the_tools_say_how_to_start_one(cluster):
     done = cluster.run("flmping", "-t", 1, FLAME_ENDPOINT="tcp://127.0.0.1:9")
     assert done.code == 5

@@ -42,10 +42,11 @@ uint32_t random_link() { return static_cast<uint32_t>(runtime::random_u64()) | 1
 // Everything below the queue is touched by the I/O thread only.
 class Connection::Loop {
  public:
-  explicit Loop(std::string endpoint)
+  Loop(std::string endpoint, std::string cluster)
       : endpoint_(std::move(endpoint)),
         not_connected_{Code::kNoBroker, "No broker at " + endpoint_ + ". Start one: flmctl up"},
-        core_({runtime::random_hex(16), endpoint_, "", FLAME_VERSION, random_link()}) {
+        core_({runtime::random_hex(16), endpoint_, std::move(cluster), FLAME_VERSION,
+               random_link()}) {
     wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     FLAME_ASSERT(wake_fd_ >= 0);
     // The application's signals are none of our threads' business (libzmq's inherit this mask).
@@ -381,7 +382,8 @@ void Connection::Loop::perform(Waiting& waiting) {
 // ---- the face
 // -------------------------------------------------------------------------------------------
 
-Connection::Connection(std::string endpoint) : loop_(std::make_unique<Loop>(std::move(endpoint))) {}
+Connection::Connection(std::string endpoint, std::string cluster)
+    : loop_(std::make_unique<Loop>(std::move(endpoint), std::move(cluster))) {}
 Connection::~Connection() = default;
 
 Result<proto::Welcome> Connection::wait_until_up(uint64_t timeout_ms) {

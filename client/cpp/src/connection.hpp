@@ -52,7 +52,8 @@ class SessionListener {
 class Connection {
  public:
   /// Begins to connect and returns at once. The connection repairs itself until it is destroyed.
-  explicit Connection(std::string endpoint);
+  /// `cluster`: the one the broker must be of; "" for any.
+  explicit Connection(std::string endpoint, std::string cluster = "");
   /// Acknowledges what was consumed, says goodbye, ends the thread. Requests that wait are answered
   /// interrupted.
   ~Connection();

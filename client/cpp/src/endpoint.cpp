@@ -50,6 +50,8 @@ bool refused(const sockaddr* address, socklen_t size) {
 
 }  // namespace
 
+std::string default_cluster() { return environment("FLAME_CLUSTER"); }
+
 std::string default_cluster_folder() {
   std::string state = environment("XDG_STATE_HOME");
   if (state.empty() || state[0] != '/') state = environment("HOME") + "/.local/state";

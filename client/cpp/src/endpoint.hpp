@@ -13,6 +13,9 @@ namespace flame::client {
 /// $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700.
 proto::Result<std::string> default_endpoint();
 
+/// The cluster that a client asks for if it is not told: FLAME_CLUSTER, else "": any.
+std::string default_cluster();
+
 /// The folder of the default local cluster.
 std::string default_cluster_folder();
 

@@ -32,6 +32,8 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   /// How long requests wait for their answer, restarts of the broker included.
   std::chrono::milliseconds request_timeout{30'000};
+  /// The cluster that the broker must be of; "": FLAME_CLUSTER, else any.
+  std::string cluster = {};
 };
 
 /// A service behind the shim `rest`; "" means the default.
@@ -93,7 +95,7 @@ class Client {
  public:
   /// `endpoint` "": FLAME_ENDPOINT, else the current context of ~/.flame/flame.yaml, else the
   /// default local cluster, else tcp://127.0.0.1:7700.
-  /// Throws no_broker.
+  /// Throws no_broker, and cluster where the broker is one of another cluster.
   static Client connect(const std::string& endpoint = "", const ClientOptions& options = {});
 
   /// Throws already_exists if the id is taken, not_found if there is no such application.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._context import FlameClientTls, refuse_tls
-from flamepy._endpoint import find_endpoint
+from flamepy._endpoint import find_cluster, find_endpoint
 from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._proto.errors import Error
@@ -38,26 +38,30 @@ def connect(
     *,
     timeout: float = 5.0,
     request_timeout: float = 30.0,
+    cluster: str | None = None,
 ) -> Connection:
     """Connects to the broker at `addr`, else at FLAME_ENDPOINT, else at that of the current context
     in ~/.flame/flame.yaml, else at that of the default local cluster (`flmctl up`). Raises
-    NoBrokerError where none answers within `timeout` seconds. There is no TLS yet.
+    NoBrokerError where none answers within `timeout` seconds. There is no TLS yet. A broker whose
+    cluster is not called `cluster` (else FLAME_CLUSTER, else anything) is a FlameError.
 
     The connection then repairs itself: while a broker restarts, calls wait (requests at most
     `request_timeout` seconds), and what was submitted is not lost.
     """
     refuse_tls(tls_config)
-    return Connection(find_endpoint(addr), timeout, request_timeout)
+    return Connection(find_endpoint(addr), timeout, request_timeout, find_cluster(cluster))
 
 
 class Connection(StaysHere):
     """Made by `connect`. All methods may be called from any thread. Close it, or use `with`."""
 
-    def __init__(self, addr: str, timeout: float, request_timeout: float) -> None:
+    def __init__(
+        self, addr: str, timeout: float, request_timeout: float, cluster: str = ""
+    ) -> None:
         self.addr = addr
         self.request_timeout = request_timeout
         self._timeout = timeout
-        self._io = _connection.Connection(addr)
+        self._io = _connection.Connection(addr, cluster)
         try:
             self._io.wait_until_up(timeout)
         except BaseException:

@@ -130,7 +130,8 @@ class _Box:
 class Connection:
     """Begins to connect and returns at once. The connection repairs itself until it is closed."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, cluster: str = "") -> None:
+        """`cluster`: the one that the broker must be of."""
         self.endpoint = endpoint
         self._core = ClientCore(
             ClientConfig(
@@ -138,6 +139,7 @@ class Connection:
                 endpoint=endpoint,
                 version=__version__,
                 first_link=secrets.randbits(32) | 1,
+                cluster=cluster,
             )
         )
         self.forked = False

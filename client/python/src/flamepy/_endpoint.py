@@ -43,6 +43,11 @@ def find_endpoint(address: str | None = None) -> str:
     return checked(found, f" (from {context_file()})") if found else checked(local_endpoint())
 
 
+def find_cluster(name: str | None = None) -> str:
+    """What the broker's cluster must be called; "" for any."""
+    return name or os.environ.get("FLAME_CLUSTER", "")
+
+
 def checked(address: str, source: str = "") -> str:
     scheme, separator, rest = address.partition("://")
     if not separator:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._context import FlameClientTls, refuse_tls
-from flamepy._endpoint import find_endpoint
+from flamepy._endpoint import find_cluster, find_endpoint
 from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._session_state import AttachedSession
@@ -62,16 +62,20 @@ def connect(
     *,
     timeout: float = 5.0,
     request_timeout: float = 30.0,
+    cluster: str | None = None,
 ) -> Opening[Connection]:
     """`async with flamepy.aio.connect() as connection`, or `await`. As flamepy.connect: the broker
-    at `addr`, else where flamepy.connect looks; NoBrokerError where none answers within `timeout`
-    seconds. The connection then repairs itself."""
+    at `addr`, else where flamepy.connect looks, and of `cluster`; NoBrokerError where none answers
+    within `timeout` seconds. The connection then repairs itself."""
     refuse_tls(tls_config)
-    return Opening(_connect(find_endpoint(addr), timeout, request_timeout))
+    where = find_endpoint(addr), request_timeout, find_cluster(cluster)
+    return Opening(_connect(*where, timeout))
 
 
-async def _connect(address: str, timeout: float, request_timeout: float) -> Connection:
-    connection = Connection(address, request_timeout)
+async def _connect(
+    address: str, request_timeout: float, cluster: str, timeout: float
+) -> Connection:
+    connection = Connection(address, request_timeout, cluster)
     try:
         await connection._up(timeout)
     except BaseException:
@@ -83,11 +87,11 @@ async def _connect(address: str, timeout: float, request_timeout: float) -> Conn
 class Connection(StaysHere):
     """Made by `connect`; of one event loop."""
 
-    def __init__(self, addr: str, request_timeout: float) -> None:
+    def __init__(self, addr: str, request_timeout: float, cluster: str) -> None:
         self.addr = addr
         self.request_timeout = request_timeout
         self._delivery = Delivery()
-        self._io = _connection.Connection(addr)
+        self._io = _connection.Connection(addr, cluster)
 
     async def close(self) -> None:
         """Waits until the broker has what was submitted, then says goodbye. Sessions go on; futures
