@@ -16,6 +16,7 @@
 #include "broker/core/progress.hpp"
 #include "broker/core/recovery.hpp"
 #include "broker/core/results.hpp"
+#include "broker/core/retention.hpp"
 #include "broker/core/task_questions.hpp"
 #include "proto/process_exit.hpp"
 

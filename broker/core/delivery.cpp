@@ -158,6 +158,8 @@ void on_watch(State& state, Client& client, const proto::Watch& message, const p
   send_now(state, client,
            proto::Watching{message.request, session->uid, watcher.next, session->done_end});
   session->watchers[client.peer] = std::move(watcher);
+  // What it has read under an earlier broker may still be there.
+  if (session->done_first < session->done_end) state.housekeeping.insert(session->uid);
   deliver(state, *session);
 }
 
@@ -214,8 +216,9 @@ proto::Results from_store(const Session& session, uint64_t index, const Run& run
 
 namespace {
 
-void learn_runs(Session& session, const OutputsRead& read) {
-  if (session.spec.retention != "read") return;
+void learn_runs(State& state, Session& session, const OutputsRead& read) {
+  if (session.spec.retention != "read" || read.runs.empty()) return;
+  state.housekeeping.insert(session.uid);
   for (size_t i = 0; i < read.runs.size(); i++) {
     uint64_t at = read.first + i - session.done_first;
     if (at < session.done_runs.size()) session.done_runs[at] = read.runs[i];
@@ -230,7 +233,7 @@ void on_outputs_read(State& state, OutputsRead read) {
   Session* session = state.session(asked.mapped().uid);
   if (session == nullptr) return;
   session->reads_in_flight--;
-  learn_runs(*session, read);
+  learn_runs(state, *session, read);
   auto found = session->watchers.find(asked.mapped().peer);
   if (found == session->watchers.end() || found->second.reading != read.tag) return;
   Watcher& watcher = found->second;
@@ -250,36 +253,6 @@ void on_outputs_read(State& state, OutputsRead read) {
                                           session->done_end, read.error.message});
   }
   if (read.error.code == Code::kOk && !read.runs.empty()) deliver(state, *session);
-}
-
-void trim_read(State& state, Session& session, const proto::Now& now) {
-  if (session.spec.retention != "read" || session.reads_in_flight > 0) return;
-  if (session.readers.empty() && session.watchers.empty()) return;
-  uint64_t until = session.done_confirmed;
-  for (const auto& [peer, watcher] : session.watchers) until = std::min(until, watcher.acked);
-  for (const auto& [name, reader] : session.readers) {
-    bool silent = now.wall_ms() - reader.second > static_cast<int64_t>(proto::kReaderTtlMs);
-    if (!silent) until = std::min(until, reader.first);
-  }
-  TrimDone trim{session.name, 0};
-  DropOutput drop{session.name, {}};
-  while (session.done_first < until && !session.done_runs.empty() &&
-         !session.done_runs.front().empty()) {
-    const Run& run = session.done_runs.front();
-    if (!drop.runs.empty() &&
-        proto::segment_of(drop.runs.back().first) != proto::segment_of(run.first)) {
-      state.ops.push_back(std::exchange(drop, DropOutput{session.name, {}}));
-    }
-    drop.runs.push_back(run);
-    session.done_runs.pop_front();
-    session.done_first++;
-    trim.count++;
-  }
-  if (trim.count == 0) return;
-  session.trimmed_in = state.last_batch + 1;
-  state.ops.push_back(std::move(drop));
-  state.ops.push_back(std::move(trim));
-  touch(state, session);
 }
 
 }  // namespace flame::broker

@@ -22,8 +22,6 @@ void on_watch(State& state, Client& client, const proto::Watch& message, const p
 void on_results_ack(State& state, Client& client, const proto::ResultsAck& message,
                     const proto::Now& now);
 void on_outputs_read(State& state, OutputsRead read);
-/// Part of housekeeping. Retention `read`: drops outputs that every reader has consumed.
-void trim_read(State& state, Session& session, const proto::Now& now);
 
 /// Entry `index` of `done` as a client gets it; one that is gone or damaged says so by name.
 proto::Results from_store(const Session& session, uint64_t index, const proto::Run& run,

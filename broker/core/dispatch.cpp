@@ -9,6 +9,7 @@
 #include "broker/core/hands.hpp"
 #include "broker/core/lifecycle.hpp"
 #include "broker/core/results.hpp"
+#include "broker/core/retention.hpp"
 #include "broker/core/task_watches.hpp"
 #include "broker/core/ticket.hpp"
 #include "proto/elements.hpp"
@@ -251,7 +252,7 @@ void put_session(State& state, Session& session, const proto::Now& now) {
   }
   session.dirty_readers.clear();
   if (session.dirty) state.ops.push_back(PutFields{session.name, fields_of(session, false)});
-  session.dirty = false;
+  session.dirty = session.trimmed_dirty = false;
   if (session.done_end != session.done_confirmed) hold_done(state, session);
   state.input_memory += session.tasks.memory_bytes() - session.memory_counted;
   session.memory_counted = session.tasks.memory_bytes();

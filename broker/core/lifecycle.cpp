@@ -12,6 +12,7 @@
 #include "broker/core/dispatch.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/hands.hpp"
+#include "broker/core/retention.hpp"
 #include "broker/core/task_watches.hpp"
 #include "proto/elements.hpp"
 #include "proto/text.hpp"
@@ -173,10 +174,7 @@ void delete_session(State& state, Session& session) {
   }
   end_task_watches(state, session);
   take_running(state, session, {{1, session.counters.tasks}}, nullptr);
-  if (session.counters.tasks > 0) {
-    state.ops.push_back(
-        DropSegments{session.name, 0, proto::segment_of(session.counters.tasks), true});
-  }
+  drop_segments(state, session, true);
   state.ops.push_back(DropResults{session.name});
   state.ops.push_back(DropSession{session.name});
   make_room(state);
@@ -233,32 +231,6 @@ void on_tasks_finished(State& state, Session& session) {
   });
 }
 
-namespace {
-
-// Names that nobody has read under for so long: they hold no results any more.
-void forget_readers(State& state, Session& session, const proto::Now& now) {
-  std::erase_if(session.readers, [&](const auto& entry) {
-    const auto& [name, seen] = entry;
-    if (now.wall_ms() - seen.second <= static_cast<int64_t>(proto::kReaderTtlMs)) return false;
-    session.dirty_readers.erase(name);
-    state.ops.push_back(PutReader{session.name, name, ""});
-    return true;
-  });
-}
-
-// What left is shown for a day.
-void forget_executors(State& state, const proto::Now& now) {
-  std::erase_if(state.executors, [&](const auto& entry) {
-    const Executor& executor = entry.second;
-    bool old = now.wall_ms() - executor.seen_ms > static_cast<int64_t>(proto::kExecutorTtlMs);
-    if (executor.serves() || !old) return false;
-    state.ops.push_back(PutExecutor{executor.id, ""});
-    return true;
-  });
-}
-
-}  // namespace
-
 void follow_clock(State& state, const proto::Now& now) {
   int64_t offset_us = now.wall_us - now.mono_us;
   int64_t before_us = std::exchange(state.clock_offset_us, offset_us).value_or(offset_us);
@@ -280,56 +252,6 @@ void follow_clock(State& state, const proto::Now& now) {
     executor.seen_ms += set_ms;
     executor.worked_ms += set_ms;
     if (executor.idle_ms != 0) executor.idle_ms += set_ms;
-  }
-}
-
-void apply_retention(State& state, const proto::Now& now) {
-  std::vector<Session*> over;
-  for (auto& [uid, session] : state.sessions) {
-    if (session->state != SessionState::kClosed) continue;
-    auto application = application_of(state, *session);
-    uint64_t results = session->spec.results_ttl_ms;
-    if (results == 0) {
-      results = application != nullptr ? application->results_ttl_ms : proto::kResultsTtlMs;
-    }
-    uint64_t summary = application != nullptr ? application->summary_ttl_ms : proto::kSummaryTtlMs;
-    auto closed_for =
-        static_cast<uint64_t>(std::max<int64_t>(0, now.wall_ms() - session->closed_ms));
-    if (closed_for >= std::max(summary, results)) {
-      over.push_back(session.get());
-    } else if (closed_for >= results && !session->results_dropped &&
-               session->reads_in_flight == 0 && session->done_confirmed == session->done_end) {
-      session->results_dropped = true;
-      session->done_first = session->done_end;
-      session->done_runs.clear();
-      session->tasks.forget_kept_inputs();
-      forget_recent(state, *session);
-      if (session->counters.tasks > 0) {
-        state.ops.push_back(
-            DropSegments{session->name, 0, proto::segment_of(session->counters.tasks), false});
-      }
-      state.ops.push_back(DropResults{session->name});
-      make_room(state);
-      touch(state, *session);
-    }
-  }
-  for (Session* session : over) delete_session(state, *session);
-  forget_executors(state, now);
-  for (auto& [uid, session] : state.sessions) {
-    forget_readers(state, *session, now);
-    for (auto entry = session->submits.begin(); entry != session->submits.end();) {
-      // A dirty one was used since the last batch, which is when used_ms is set: the first one
-      // still has 0.
-      bool old = !entry->second.dirty &&
-                 now.wall_ms() - static_cast<int64_t>(entry->second.history.used_ms) >
-                     static_cast<int64_t>(proto::kClientTtlMs);
-      if (old && !session->finished()) {
-        state.ops.push_back(PutSubmits{session->name, entry->first, ""});
-        entry = session->submits.erase(entry);
-      } else {
-        ++entry;
-      }
-    }
   }
 }
 
@@ -369,6 +291,10 @@ TextFields fields_of(const Session& session, bool all) {
     add("closed", std::to_string(session.closed_ms));
     add("reason", session.reason);
     add("results_dropped", session.results_dropped ? "1" : "0");
+  }
+  if (all || session.trimmed_dirty) {
+    add("first_segment", text(session.first_segment));
+    add("trimmed", text_of_trimmed(session));
   }
   if (!all) return fields;
   add("uid", text(session.uid));

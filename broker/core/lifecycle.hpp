@@ -22,9 +22,6 @@ void on_tasks_finished(State& state, Session& session);
 /// What is kept for a time keeps its age when the wall's clock is set, as from 1970 after a start
 /// without a network. Before everything else of a turn.
 void follow_clock(State& state, const proto::Now& now);
-/// Once a second: results and summaries of closed sessions whose time is over, silent clients'
-/// entries.
-void apply_retention(State& state, const proto::Now& now);
 
 proto::SessionInfo info_of(const State& state, const Session& session, uint64_t request,
                            const std::string& client_id);

@@ -8,6 +8,7 @@
 #include "broker/core/applications.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
+#include "broker/core/retention.hpp"
 #include "proto/text.hpp"
 
 namespace flame::broker {
@@ -51,12 +52,28 @@ void read_fields(Session& session, const RecoveredSession& from) {
   session.results_dropped = number(fields, "results_dropped") != 0;
   session.has_common = number(fields, "common") != 0;
   session.common_version = std::max<uint64_t>(1, number(fields, "common_version"));
+  session.first_segment = number(fields, "first_segment");
+  read_trimmed(session, text(fields, "trimmed"));
   session.done_first = number(fields, "done_first");
   session.done_end = session.done_confirmed = session.done_first + from.done_length;
   session.counters = {
       number(fields, "tasks"),    0, 0, number(fields, "succeed"), number(fields, "failed"),
       number(fields, "cancelled")};
   if (session.spec.retention == "read") session.done_runs.resize(from.done_length);
+}
+
+// Of tasks without letters all that is known is how many there are, and what the fields have more
+// than the letters.
+void add_dropped(const Session& session, proto::Counters& counted) {
+  uint64_t dropped = session.first_segment * proto::kSegmentTasks;
+  auto take = [&](uint64_t stored, uint64_t seen) {
+    uint64_t taken = std::min(dropped, stored > seen ? stored - seen : 0);
+    dropped -= taken;
+    return taken;
+  };
+  counted.failed += take(session.counters.failed, counted.failed);
+  counted.cancelled += take(session.counters.cancelled, counted.cancelled);
+  counted.succeed += dropped;
 }
 
 // The letters are the truth; counters follow from them (a session whose letters are dropped keeps
@@ -89,7 +106,9 @@ void read_letters(Session& session, const RecoveredSession& from) {
       at = end;
     }
   }
-  if (!from.states.empty()) session.counters = counted;
+  if (from.states.empty()) return;
+  add_dropped(session, counted);
+  session.counters = counted;
 }
 
 uint64_t overlap(const std::vector<Run>& sorted, const Run& with) {

@@ -102,7 +102,7 @@ void touch(State& state, Session& session) {
 
 void set_letters(Session& session, const proto::Run& run, proto::TaskState letter) {
   // Its result may be out before Redis has it: nobody hears afterwards that it runs.
-  if (letter != TaskState::kRunning && !session.progress_due.empty()) {
+  if (letter != proto::TaskState::kRunning && !session.progress_due.empty()) {
     auto& due = session.progress_due;
     due.erase(due.lower_bound(run.first), due.lower_bound(run.end()));
   }

@@ -146,6 +146,12 @@ struct Session {
   std::map<proto::TaskId, proto::Attempt> charged;  ///< only tasks tried before
   std::map<std::string, Submits> submits;           ///< by client id
 
+  /// Letters of the segments before are dropped, all of whose tasks have ended and been read.
+  uint64_t first_segment = 0;
+  /// Of the others: how many tasks' results were read and dropped.
+  std::map<uint64_t, uint64_t> trimmed;
+  bool trimmed_dirty = false;
+
   uint64_t done_first = 0;      ///< index of the first kept entry
   uint64_t done_end = 0;        ///< after the last one, unconfirmed ones included
   uint64_t done_confirmed = 0;  ///< after the last one that may be delivered: Redis confirmed it
@@ -182,6 +188,8 @@ struct Session {
   /// Letters of this batch, in order; adjacent equal ones merged.
   std::vector<std::pair<proto::Run, proto::TaskState>> letters;
 
+  /// What is before has no letters any more.
+  proto::TaskId first_recorded() const { return first_segment * proto::kSegmentTasks + 1; }
   bool takes_tasks() const { return state == proto::SessionState::kOpen; }
   bool dispatches() const {
     return state == proto::SessionState::kOpen || state == proto::SessionState::kClosing;

@@ -216,11 +216,23 @@ void ask_outputs(State& state, Session& session, TaskQuestion question) {
   ask_store(state, std::move(question), std::move(read));
 }
 
+void fail_watch(State& state, Session& session, TaskQuestion question) {
+  question.asked = {question.next, 1};
+  if (end_watch(state, session, question, true)) {
+    fail(state, question, no_letters(session, question.next));
+  }
+}
+
 void ask_letters(State& state, Session& session, TaskQuestion question) {
   bool full = question.rows.size() >= question.limit;
   if (question.next > session.counters.tasks) question.next = 0;
   if (full || question.next == 0 || question.letters >= kLettersMax) {
     return ask_outputs(state, session, std::move(question));
+  }
+  if (question.next < session.first_recorded()) {
+    if (question.watch != 0) return fail_watch(state, session, question);
+    question.next = session.first_recorded();
+    if (question.next > session.counters.tasks) return ask_letters(state, session, question);
   }
   uint64_t count = question.states.empty() ? question.limit - question.rows.size() : kLettersAtOnce;
   TaskId end = std::min(
@@ -250,6 +262,11 @@ Session* resume(State& state, uint64_t tag, const Error& error, TaskQuestion& qu
 }
 
 }  // namespace
+
+Error no_letters(const Session& session, TaskId task) {
+  return {Code::kTrimmed, "task " + std::to_string(task) + " of session '" + session.name +
+                              "' has ended, and its result was read and dropped"};
+}
 
 void ask_tasks(State& state, Session& session, TaskQuestion question) {
   ask_letters(state, session, std::move(question));
@@ -294,8 +311,10 @@ void on_states_read(State& state, const StatesRead& read) {
     }
     question.next++;
   }
-  // Not recorded yet, or not any more: there is nothing behind it either.
-  bool all_seen = question.next == question.asked.first + read.letters.size();
+  // Not recorded yet, or not any more: there is nothing behind it either. Where the letters were
+  // dropped meanwhile there is.
+  bool all_seen = question.next == question.asked.first + read.letters.size() &&
+                  question.asked.first >= session->first_recorded();
   if (all_seen && read.letters.size() < question.asked.count) question.next = 0;
   ask_letters(state, *session, std::move(question));
 }

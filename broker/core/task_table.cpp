@@ -34,6 +34,12 @@ std::optional<Run> TaskTable::kept_input_of(TaskId id) const {
   return *run;
 }
 
+void TaskTable::forget_kept_inputs(TaskId end) {
+  auto from = std::partition_point(kept_.begin(), kept_.end(),
+                                   [end](const Run& each) { return each.first < end; });
+  kept_.erase(kept_.begin(), from);
+}
+
 void TaskTable::wait_back(const WaitingRun& waiting) {
   waiting_count_ += waiting.run.count;
   if (!waiting_.empty()) {

@@ -55,7 +55,9 @@ class TaskTable {
   InputRun* input_of(proto::TaskId id);
   /// The stored run with `id`'s input if that is kept though all its tasks have finished.
   std::optional<proto::Run> kept_input_of(proto::TaskId id) const;
+  /// All, or those of tasks before `end`: a run lies on one side.
   void forget_kept_inputs() { kept_ = {}; }
+  void forget_kept_inputs(proto::TaskId end);
   const std::deque<InputRun>& inputs() const { return inputs_; }
   std::deque<InputRun>& inputs() { return inputs_; }
 

@@ -55,6 +55,9 @@ void on_watch_task(State& state, Client& client, const proto::WatchTask& message
                   {Code::kNotFound,
                    "session '" + session.name + "' has no task " + std::to_string(message.task)});
   }
+  if (message.task < session.first_recorded()) {
+    return refuse(state, client, message.request, no_letters(session, message.task));
+  }
   if (state.task_watches >= proto::kTaskWatchesMax) {
     return refuse(state, client, message.request,
                   {Code::kBusy,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "broker/core/core.hpp"
 #include "broker/store/memory_read.hpp"
 #include "proto/codec.hpp"
 #include "proto/elements.hpp"
@@ -267,6 +268,31 @@ void Checker::compare(const broker::MemoryKeys& keys) {
     if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys);
   }
   if (!store_lost_ && world_.failure().empty()) compare_applications(keys);
+  if (world_.failure().empty()) compare_start(keys);
+}
+
+void Checker::compare_start(const broker::MemoryKeys& keys) {
+  broker::Core core(broker::CoreConfig{});
+  auto recovered = broker::recover(keys);
+  core.on(broker::StoreEvent(recovered), {world_.now_us(), world_.now_us()});
+  if (auto wrong = core.broken_invariant(); !wrong.empty())
+    return world_.fail("a broker that starts now: " + wrong);
+  for (const auto& session : recovered.sessions) {
+    std::map<std::string, std::string> fields(session.fields.begin(), session.fields.end());
+    auto uid = core.state().names.find(session.session);
+    if (uid == core.state().names.end()) continue;  // unreadable
+    const auto& known = core.state().sessions.at(uid->second)->counters;
+    auto check = [&](const char* name, uint64_t count) {
+      if (fields[name] == std::to_string(count)) return;
+      world_.fail("a broker that starts now finds " + std::to_string(count) + " " + name +
+                  " tasks in session " + session.session + "; its fields say " + fields[name]);
+    };
+    check("pending", known.pending);
+    check("running", known.running);
+    check("succeed", known.succeed);
+    check("failed", known.failed);
+    check("cancelled", known.cancelled);
+  }
 }
 
 void Checker::compare_applications(const broker::MemoryKeys& keys) {
@@ -290,9 +316,11 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys) {
   auto session = std::find_if(recovered.sessions.begin(), recovered.sessions.end(),
                               [&](const auto& s) { return s.session == log.name; });
   if (session == recovered.sessions.end()) return fail(log, "is not in Redis");
-  uint64_t done_first = 0, unfinished = 0;
+  uint64_t done_first = 0, unfinished = 0, first_segment = 0, tasks = 0;
   for (const auto& [name, value] : session->fields) {
     if (name == "done_first") done_first = std::stoull(value);
+    if (name == "first_segment") first_segment = std::stoull(value);
+    if (name == "tasks") tasks = std::stoull(value);
     if (name == "pending" || name == "running") unfinished += std::stoull(value);
   }
   auto read = std::get<broker::OutputsRead>(
@@ -318,6 +346,17 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys) {
   if (unfinished == 0 && !session->attempts.empty()) {
     fail(log, "attempts of finished tasks are still in Redis: " +
                   std::to_string(session->attempts.front().first) + " ...");
+  }
+  bool all_read = unfinished == 0 && read.runs.empty() && done_first > 0;
+  if (all_read && first_segment != tasks / proto::kSegmentTasks) {
+    return fail(log, "all is read, and the letters from segment " + std::to_string(first_segment) +
+                         " on are still there");
+  }
+  for (proto::TaskId id = 1; id <= first_segment * proto::kSegmentTasks; id++) {
+    if (!log.entry_of.contains(id)) {
+      return fail(log, "the letter of id " + std::to_string(id) +
+                           " was dropped, and its result was never delivered");
+    }
   }
   for (const auto& [segment, letters] : session->states) {
     for (size_t at = 0; at < letters.size(); at++) {

@@ -99,6 +99,7 @@ class Checker {
   void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran);
   void compare(SessionLog& log, const broker::MemoryKeys& keys);
   void compare_applications(const broker::MemoryKeys& keys);
+  void compare_start(const broker::MemoryKeys& keys);
 
   World& world_;
   std::vector<TaskLog> tasks_;

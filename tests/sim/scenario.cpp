@@ -196,6 +196,26 @@ void Scenario::draw_changes(Rng rng) {
   }
 }
 
+void Scenario::draw_long(Rng rng) {
+  if (!rng.chance(0.004)) return;  // a million tasks take some seconds
+  const std::string session = "s" + std::to_string(rng.below(clients.front().size()));
+  bool first = true;
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      if (job.session != session) continue;
+      job.spec.retention = "read";
+      if (job.reader.empty()) job.reader = first ? "reader" : "reader-2";
+      job.run_us_max = 10;
+      job.lasting = job.poison = 0;
+      job.failing /= 100;
+      if (!std::exchange(first, false)) continue;
+      job.run_tasks_max = proto::kRunTasksMax;
+      job.tasks = proto::kSegmentTasks + rng.below(proto::kSegmentTasks / 8);
+      job.pause_us_max = faults_end_us / 100;
+    }
+  }
+}
+
 uint64_t Scenario::reserved() const {
   uint64_t sum = 0;
   for (const auto& jobs : clients) {

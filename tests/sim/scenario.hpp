@@ -66,6 +66,8 @@ struct Scenario {
   void draw_progress(Rng rng);
   /// As draw_levels: who changes applications.
   void draw_changes(Rng rng);
+  /// As draw_levels: which session has so many tasks that letters of the first ones are dropped.
+  void draw_long(Rng rng);
   bool has(Fault fault) const;
   /// The min_instances of all sessions.
   uint64_t reserved() const;

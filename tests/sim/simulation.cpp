@@ -27,6 +27,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   scenario_.draw_holds(Rng(seed ^ 0x401d5u));
   scenario_.draw_changes(Rng(seed ^ 0xc4a9e5u));
   scenario_.draw_progress(Rng(seed ^ 0x940645u));
+  scenario_.draw_long(Rng(seed ^ 0x10b65u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
   network_.through_codec = scenario_.through_codec;

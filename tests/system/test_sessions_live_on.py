@@ -74,6 +74,33 @@ def test_every_session_is_there_after_everything_was_killed(running):
     assert without_trims(running.sessions()) == without_trims(before)
 
 
+def test_a_session_whose_first_letters_are_dropped_has_its_numbers_after_everything_was_killed(
+    running,
+):
+    tasks = 1_048_576 + 500  # a segment, and what begins the next one
+    session = ping(running, tasks)["session"]
+
+    def key(kind):
+        return f"flame:{{{session}}}:{kind}"
+
+    wait_until(lambda: running.redis("EXISTS", key("state:0")) == "0", "the letters are dropped")
+    assert running.redis("HGET", key("session"), "first_segment") == "1"
+    assert running.redis("STRLEN", key("state:1")) == "500"
+    before = running.sessions()
+    for name in ("supervisor", "redis", "broker", "executor-1"):
+        running.kill(name)
+    wait_until(lambda: running.state == "stopped", "all are gone")
+    running.up()
+    assert without_trims(running.sessions()) == without_trims(before)
+    assert before[-1]["succeed"] == tasks
+    found = running.flmctl("list", "task", session, "-o", "json")
+    assert found.code == 0, found
+    assert found.json[0]["id"] == 1_048_577
+    gone = running.flmctl("view", "task", session, 7)
+    assert gone.code != 0, gone
+    assert f"session {session} has no task 7" in gone.err, gone
+
+
 def test_a_session_runs_on_while_each_part_is_killed(running):
     with ping_in_background(running, 3000, "-d", 3) as client:
         for name in ("executor-1", "broker", "redis"):

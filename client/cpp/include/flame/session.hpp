@@ -248,7 +248,8 @@ class Session {
   /// Waits until no task is pending or running; throws timeout.
   SessionStatus wait(std::chrono::milliseconds time = std::chrono::milliseconds::max()) const;
   /// Tasks as they are recorded, in the order of their ids: a question for people and programs that
-  /// look, not the way to read results.
+  /// look, not the way to read results. With retention `read`, those of the first
+  /// million (2^20) are recorded until all their results are read, then the second, and so on.
   std::vector<TaskStatus> tasks(const TaskQuery& query = {}) const;
   /// One with input and output. Throws not_found.
   TaskStatus task(uint64_t task) const;
