@@ -17,7 +17,7 @@ using ::testing::IsEmpty;
 
 class PolicyTest : public ::testing::Test {
  protected:
-  void begin(Policy policy) {
+  void begin(const Policy& policy) {
     scaler_.emplace(policy, now_);
     pass(policy.stabilization_us);  // past the first time, in which nothing shrinks
   }

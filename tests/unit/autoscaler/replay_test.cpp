@@ -135,7 +135,7 @@ TEST_P(Days, CostLittleMoreThanTheOracles) {
   bool hostile = GetParam() == Demands::kAdversarial;
   double factor = hostile ? 2.5 : 1.25;
   EXPECT_LE(sum.wait, factor * sum.waits_of_oracle + 1);
-  double idle_s = static_cast<double>(policy.idle_after_us / kS);
+  double idle_s = static_cast<double>(policy.idle_after_us) / static_cast<double>(kS);
   EXPECT_LE(sum.seconds, factor * sum.seconds_of_oracle + idle_s * sum.starts);
 }
 

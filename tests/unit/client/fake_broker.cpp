@@ -67,7 +67,7 @@ void FakeBroker::handle(const std::string& from, proto::Decoded& decoded) {
   std::visit([&](auto& message) { on(from, peer->second, message); }, decoded.message);
 }
 
-void FakeBroker::reply(const std::string& to, proto::Message message) {
+void FakeBroker::reply(const std::string& to, const proto::Message& message) {
   auto envelope = peers_[to].link.next();
   if (drop_outgoing > 0) {
     drop_outgoing--;

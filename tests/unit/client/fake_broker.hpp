@@ -50,7 +50,7 @@ class FakeBroker {
 
   void run();
   void handle(const std::string& from, proto::Decoded& decoded);
-  void reply(const std::string& to, proto::Message message);
+  void reply(const std::string& to, const proto::Message& message);
   void push_results(const std::string& to, Peer& peer);
   Session* find(const std::string& name);
 

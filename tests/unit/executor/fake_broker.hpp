@@ -72,7 +72,7 @@ class FakeBroker {
     return true;
   }
 
-  void send(proto::Message message) {
+  void send(const proto::Message& message) {
     if (silent) return;
     auto header = proto::encode(link_.next(), message);
     socket_.send(peer_, header, proto::payload_of(message));
