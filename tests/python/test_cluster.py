@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """Client and service against a real local cluster, and what is killed under them."""
 
+import asyncio
 import concurrent.futures as standard
 import itertools
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 import flamepy
+import flamepy.aio
 
 from conftest import PATIENCE, TASKS, register, wait_until
 
@@ -361,6 +363,32 @@ def test_submits_and_requests_wait_while_the_broker_is_away(running, client):
         assert session.refresh().id == session.id
         assert [future.result(2 * PATIENCE) for future in futures] == numbers(500)
     assert session.refresh().succeed == 1500
+
+
+def test_what_rests_on_submits_says_that_they_are_not_acknowledged(running, client):
+    register(client, "echo")
+    session = client.create_session("echo")
+
+    async def wait_in_a_loop():
+        async with flamepy.aio.connect(running.file["endpoint"]) as connection:
+            ours = await connection.open_session(session.id)
+            running.kill("broker", signal.SIGSTOP)
+            future = ours.run(b"b")
+            with pytest.raises(flamepy.FlameTimeoutError, match="not everything is acknowledged"):
+                await ours.wait(0.2)
+            running.kill("broker", signal.SIGCONT)
+            await future
+
+    running.kill("broker", signal.SIGSTOP)
+    try:
+        future = session.run(b"a")
+        with pytest.raises(flamepy.FlameTimeoutError, match="not everything is acknowledged"):
+            session.wait(0.2)
+        running.kill("broker", signal.SIGCONT)
+        assert future.result(PATIENCE) == b"a"
+        asyncio.run(wait_in_a_loop())
+    finally:
+        running.kill("broker", signal.SIGCONT)
 
 
 def test_a_killed_broker_leaves_no_future_of_a_memory_session_waiting(running, client):

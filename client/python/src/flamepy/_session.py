@@ -25,7 +25,7 @@ from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
 from flamepy._types import Event, InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
-from flamepy.errors import Code, FlameError
+from flamepy.errors import Code, FlameError, FlameTimeoutError
 
 if TYPE_CHECKING:
     from flamepy._client import Connection
@@ -272,7 +272,7 @@ class Session(SessionView):
     def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
         """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
         `progress` is True, or a label, for a bar of what is done."""
-        self.flush(timeout)
+        self._submitted(timeout)
         if not progress:
             self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
             return self
@@ -310,16 +310,23 @@ class Session(SessionView):
         without them all that were submitted). They end as cancelled at once and their futures
         raise TaskCancelledError. Pending ones never run; with `running` those in a service too: it
         is told, and killed if it is in the task 5 s later. What has finished stays as it is."""
-        self.flush(self.connection.request_timeout)
+        self._submitted(self.connection.request_timeout)
         ask = verbs.cancel_tasks(self.id, tasks, running)
         return CancelledTasks(0, 0) if ask is None else self.connection._ask(ask)
 
     def close(self) -> Session:
         """What was submitted is sent; then tasks that are still pending are cancelled, running ones
         finish. Closing twice is fine."""
-        self.flush(self.connection.request_timeout)
+        self._submitted(self.connection.request_timeout)
         self._take(self.connection._ask(verbs.close_session(self.id)))
         return self
+
+    def _submitted(self, timeout: float | None) -> None:
+        """Before what rests on it: flush, which takes from the same time."""
+        try:
+            self.flush(timeout)
+        except concurrent.futures.TimeoutError as error:
+            raise FlameTimeoutError(Code.TIMEOUT, str(error)) from None
 
     def __enter__(self) -> Session:
         return self

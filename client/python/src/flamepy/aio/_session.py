@@ -26,7 +26,7 @@ from flamepy._verbs import CancelledTasks
 from flamepy.aio._completed import wait_and_show
 from flamepy.aio._results import ResultStream
 from flamepy.aio._tasks import Cancels, RunTasks, TaskFuture, run_done
-from flamepy.errors import Code, FlameError
+from flamepy.errors import Code, FlameError, FlameTimeoutError
 
 if TYPE_CHECKING:
     from flamepy.aio._client import Connection
@@ -275,7 +275,7 @@ class Session(SessionView):
     async def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
         """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
         `progress` is True, or a label, for a bar of what is done."""
-        await self.flush()
+        await self._submitted(timeout)
         ask = self.connection._ask(verbs.wait_session(self.id), timeout)
         if not progress:
             self._take(await ask)
@@ -314,16 +314,24 @@ class Session(SessionView):
     ) -> CancelledTasks:
         """As the synchronous one: these tasks, or all; what runs only with `running`. To cancel a
         single future is to cancel its task."""
-        await self.flush()
+        await self._submitted(self.connection.request_timeout)
         ask = verbs.cancel_tasks(self.id, tasks, running)
         return CancelledTasks(0, 0) if ask is None else await self.connection._ask(ask)
 
     async def close(self) -> Session:
         """What was submitted is sent; then tasks that are still pending are cancelled, running ones
         finish. Closing twice is fine."""
-        await self.flush()
+        await self._submitted(self.connection.request_timeout)
         self._take(await self.connection._ask(verbs.close_session(self.id)))
         return self
+
+    async def _submitted(self, timeout: float | None) -> None:
+        """Before what rests on it: flush, which takes from the same time."""
+        try:
+            await asyncio.wait_for(self.flush(), timeout)
+        except asyncio.TimeoutError:
+            text = "not everything is acknowledged in time"
+            raise FlameTimeoutError(Code.TIMEOUT, text) from None
 
     async def __aenter__(self) -> Session:
         return self
