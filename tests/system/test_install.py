@@ -24,6 +24,7 @@ CHANGED = [
     "0 1 Cancelled",
     "task_cancelled",
     "told a",
+    "created updated cancelled 1 2",
 ]
 
 

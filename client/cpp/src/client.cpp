@@ -187,6 +187,15 @@ std::vector<ExecutorStatus> Client::list_executors() {
   return executors;
 }
 
+std::vector<NodeStatus> Client::list_nodes() {
+  std::vector<NodeStatus> nodes;
+  for (const auto& row : rows_of(*impl_, "node")) {
+    nodes.push_back({std::string(row.text_at("id")), number_of(row, "executors"),
+                     number_of(row, "slots"), number_of(row, "bound"), number_of(row, "busy")});
+  }
+  return nodes;
+}
+
 void Client::cordon_executor(const std::string& executor) {
   impl_->ask<proto::Ok>(proto::HoldExecutor{0, executor, proto::Hold::kCordoned});
 }

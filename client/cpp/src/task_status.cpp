@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Flame Authors
 
-// Session::tasks(), watch() and logs(): rows become values.
+// Session::tasks(), watch(), events() and logs(): rows become values.
 
 #include <algorithm>
 #include <tuple>
@@ -10,6 +10,7 @@
 #include "flame/session.hpp"
 #include "proto/codec.hpp"
 #include "proto/elements.hpp"
+#include "proto/rows.hpp"
 #include "proto/states.hpp"
 
 namespace flame {
@@ -91,6 +92,20 @@ TaskStatus Session::watch(uint64_t number, const std::optional<TaskStatus>& know
   auto row = elements.next();
   if (!row) throw Error(Code::kBadFrame, "the broker's answer about a task is empty");
   return status_of(detail::value_or_raise(proto::decode_value(*row)), elements);
+}
+
+std::vector<SessionEvent> Session::events() const {
+  auto answer = handle_->client->ask<proto::Listing>(proto::View{0, "session", id()});
+  std::vector<SessionEvent> events;
+  for (const auto& row : detail::value_or_raise(proto::decode_rows(answer.payload.view()))) {
+    auto found = row.find("events");
+    if (found == nullptr || found->list() == nullptr) continue;
+    for (const auto& event : *found->list()) {
+      events.push_back({time_of(event, "at_ms"), std::string(event.text_at("code")),
+                        std::string(event.text_at("text"))});
+    }
+  }
+  return events;
 }
 
 std::vector<InstanceLog> Session::logs(uint64_t task) const {

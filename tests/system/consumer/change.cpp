@@ -41,6 +41,10 @@ int main(int, char** argv) {
       std::cout << flame::to_string(error.code()) << "\n";
     }
     for (const auto& log : session.logs(1)) std::cout << log.text;
+    for (const auto& event : session.events()) std::cout << event.code << " ";
+    for (const auto& node : client.list_nodes()) {
+      std::cout << node.executors << " " << node.slots << "\n";
+    }
     session.close();
     return 0;
   } catch (const flame::Error& error) {

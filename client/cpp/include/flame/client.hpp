@@ -91,6 +91,15 @@ struct ExecutorStatus {
   std::string provider = {};
 };
 
+/// A machine that executors run on: what stands before the last colon of their addresses.
+struct NodeStatus {
+  std::string id = {};
+  uint64_t executors = 0;  ///< connected
+  uint64_t slots = 0;      ///< of these: all,
+  uint64_t bound = 0;      ///< those that serve a session,
+  uint64_t busy = 0;       ///< and those with a task in hand
+};
+
 class Client {
  public:
   /// `endpoint` "": FLAME_ENDPOINT, else the current context of ~/.flame/flame.yaml, else the
@@ -109,6 +118,7 @@ class Client {
   std::vector<SessionStatus> list_sessions();
   std::vector<ApplicationOptions> list_applications();
   std::vector<ExecutorStatus> list_executors();
+  std::vector<NodeStatus> list_nodes();
   /// By id or unique prefix. A cordoned executor finishes what it has and takes nothing new, also
   /// if its process is started again. A drained one leaves once it is idle; a drained pod stays,
   /// takes nothing and can be deleted. Throws not_found, wrong_state.

@@ -66,6 +66,12 @@ struct SessionStatus {
   std::chrono::system_clock::time_point created = {};
 };
 
+struct SessionEvent {
+  std::chrono::system_clock::time_point at = {};
+  std::string code = {};  ///< as "created", "retried", "failed", "cancelled", "bind_failed"
+  std::string text = {};
+};
+
 /// Where a reader stands among a session's results. As text it can be kept and used by a later
 /// process.
 struct Cursor {
@@ -268,6 +274,8 @@ class Session {
   /// it again. With `if_version` not 0 only if that is the present version, else throws
   /// conflict. Returns the new version.
   uint64_t update_common_data(std::string_view data, uint64_t if_version = 0);
+  /// What happened to the session, oldest first, the last 256.
+  std::vector<SessionEvent> events() const;
   /// By executor and instance; with `task` only what was written while that task may have run.
   std::vector<InstanceLog> logs(uint64_t task = 0) const;
   /// Cancels tasks of these ranges (at most 1,024 of them; none: all that are acknowledged). They
