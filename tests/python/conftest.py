@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """The installed flamepy, and the same real clusters as the system tests."""
 
+import fcntl
 import importlib.util
 import os
 import pathlib
@@ -73,6 +74,14 @@ def extras():
 
 def fetched(name, packages):
     folder = ROOT / "build" / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
+    folder.parent.mkdir(exist_ok=True)
+    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:  # another worker may want it too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fetch(folder, packages)
+    return folder
+
+
+def fetch(folder, packages):
     if not (folder / "complete").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
         command = [*pip, "--retries", "1", "--target", folder, *packages]
@@ -81,7 +90,6 @@ def fetched(name, packages):
             reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
             pytest.skip(f"{packages[0]} and others cannot be fetched here: {reason}")
         (folder / "complete").touch()
-    return folder
 
 
 UNREACHABLE = re.compile(
