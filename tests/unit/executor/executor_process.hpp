@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,28 +74,8 @@ class ExecutorProcess {
     text << std::ifstream(folder_ + "/log").rdbuf();
     return text.str();
   }
-  /// CPU of the process and, of its children, what they used so far, in us.
-  int64_t cpu_us() const {
-    int64_t total = cpu_of(pid_);
-    for (pid_t child : children()) total += cpu_of(child);
-    return total;
-  }
-  std::vector<pid_t> children() const {
-    std::string pid = std::to_string(pid_);
-    std::ifstream file("/proc/" + pid + "/task/" + pid + "/children");
-    std::vector<pid_t> all;
-    for (pid_t child; file >> child;) all.push_back(child);
-    return all;
-  }
 
  private:
-  static int64_t cpu_of(pid_t pid) {
-    clockid_t clock;
-    timespec time{};
-    if (clock_getcpuclockid(pid, &clock) == 0) clock_gettime(clock, &time);
-    return time.tv_sec * 1'000'000 + time.tv_nsec / 1000;
-  }
-
   pid_t pid_ = -1;
   std::string folder_;
 };

@@ -187,24 +187,17 @@ TEST(ExecutorProcess, RunsACommandForEachTask) {
   EXPECT_EQ(broker.outputs[20], "64\n");
 }
 
-// The budget is 0.25 us; the bound here is lax because sanitizers and a busy machine make it
-// dearer.
-TEST(ExecutorProcess, SpendsLittleOnATaskThatDoesNothing) {
+// What makes a task cheap; what it costs in all is measured by make bench.
+TEST(ExecutorProcess, AnswersManyTasksThatDoNothingInOneMessage) {
   FakeBroker broker(echo_application());
   broker.keep_outputs = false;
   broker.input = [text = std::string(64, 'x')](proto::TaskId) { return text; };
   broker.tasks = 1'000'000;
   ExecutorProcess executor(broker.endpoint(), {"--slots", "1"});
   ASSERT_TRUE(broker.pump([&] { return broker.answered >= 100'000; })) << executor.log();
-  int64_t before = executor.cpu_us();
   auto answered = broker.answered, messages = broker.result_messages;
   ASSERT_TRUE(broker.pump([&] { return broker.answered >= broker.tasks; })) << executor.log();
-  auto tasks = static_cast<double>(broker.answered - answered);
-  double each = static_cast<double>(executor.cpu_us() - before) / tasks;
-  RecordProperty("cpu_us_per_task", std::to_string(each));
-  std::printf("%.3f us of CPU per task in executor and service, %.0f tasks per result message\n",
-              each, tasks / static_cast<double>(broker.result_messages - messages));
-  EXPECT_LT(each, 5.0);
+  EXPECT_GT((broker.answered - answered) / (broker.result_messages - messages), 20u);
 }
 
 }  // namespace
