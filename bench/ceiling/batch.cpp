@@ -96,6 +96,7 @@ class Writer {
       }
       if (step.result >= 0) put_result(filling_.results[static_cast<size_t>(step.result)]);
       if (!step.read.empty()) put_read(step.read);
+      for (auto segment : step.gone) put_gone(segment);
     }
     for (const auto& [run, body] : filling_.inputs) {
       begin("HSET", proto::input_key(kSession, segment_of(run.first)), 2);
@@ -147,6 +148,13 @@ class Writer {
     out_.text("-1");
   }
 
+  void put_gone(uint64_t segment) {
+    begin("UNLINK", proto::state_key(kSession, segment), 3);
+    out_.text(proto::input_key(kSession, segment));
+    out_.text(proto::options_key(kSession, segment));
+    out_.text(proto::output_key(kSession, segment));
+  }
+
   void put_letters() {
     for (const auto& [run, letter] : filling_.letters) {
       for (uint64_t id = run.first; id < run.end();) {
@@ -172,7 +180,7 @@ class Writer {
       out_.text(kSession);
       out_.text(std::to_string(standing_.read_until) + " " + std::to_string(standing_.wall_ms));
     }
-    begin("HSET", proto::session_key(kSession), 14);
+    begin("HSET", proto::session_key(kSession), filling_.trims ? 18 : 14);
     put("tasks", standing_.tasks);
     put("pending", standing_.pending);
     put("running", standing_.running);
@@ -180,6 +188,12 @@ class Writer {
     put("failed", 0);
     put("cancelled", 0);
     put("done_first", standing_.done_first);
+    if (!filling_.trims) return;
+    uint64_t gone = standing_.read_tasks / proto::kSegmentTasks;
+    put("first_segment", gone);
+    out_.text("trimmed");
+    out_.text(std::to_string(gone) + ":" +
+              std::to_string(standing_.read_tasks % proto::kSegmentTasks));
   }
 
   void put(std::string_view name, uint64_t value) {
@@ -235,7 +249,8 @@ size_t write_start(std::string& bytes, int64_t wall_ms) {
 
 size_t size_max(const Filling& filling, const Standing& standing) {
   size_t size = 8 * kCommandBytes + standing.submits.last.size() * 48;
-  for (const auto& step : filling.steps) size += kCommandBytes + step.read.size() * kCommandBytes;
+  for (const auto& step : filling.steps)
+    size += (1 + step.read.size() + 4 * step.gone.size()) * kCommandBytes;
   for (const auto& result : filling.results)
     size += 2 * kCommandBytes + result.head.size() + result.elements.size();
   for (const auto& [run, body] : filling.inputs) size += kCommandBytes + body.size();

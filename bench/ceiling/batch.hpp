@@ -37,6 +37,7 @@ struct Filling {
     proto::Run drop_input;
     int result = -1;
     std::vector<proto::Run> read;
+    std::vector<uint64_t> gone;  ///< segments of which all is read
   };
   std::vector<Step> steps;
   std::vector<StoredResult> results;
@@ -56,6 +57,9 @@ struct Filling {
 struct Standing {
   uint64_t tasks = 0, pending = 0, running = 0, succeed = 0;
   uint64_t done_first = 0, read_until = 0;
+  /// Tasks whose results were dropped. They end nearly in the order of their ids: one number says
+  /// which segments have lost all.
+  uint64_t read_tasks = 0;
   int64_t wall_ms = 0;
   proto::SubmitHistory submits;
 };

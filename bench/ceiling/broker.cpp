@@ -216,6 +216,9 @@ class Broker {
     Filling::Step step;
     while (standing_.done_first < std::min(standing_.read_until, done_confirmed_)) {
       step.read.push_back(done_.front());
+      uint64_t segment = standing_.read_tasks / proto::kSegmentTasks;
+      standing_.read_tasks += done_.front().count;
+      if (standing_.read_tasks / proto::kSegmentTasks > segment) step.gone.push_back(segment);
       done_.pop_front();
       standing_.done_first++;
     }

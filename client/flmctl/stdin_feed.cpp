@@ -62,7 +62,9 @@ void Submitter::hand_on() {
 StdinFeed::StdinFeed(tools::Waiter& waiter, std::function<Session()> open)
     : waiter_(waiter), thread_([this, open = std::move(open)] { run(open); }) {}
 
-StdinFeed::~StdinFeed() { thread_.join(); }
+StdinFeed::~StdinFeed() {
+  if (thread_.joinable()) thread_.join();
+}
 
 void StdinFeed::rethrow() const {
   if (ended_ && error_) std::rethrow_exception(error_);

@@ -51,6 +51,10 @@ class StdinFeed {
   void rethrow() const;
   /// nullptr until it is open.
   Session* session() { return opened_ ? &session_ : nullptr; }
+  /// For who is not going to wait for the end: no thread is left that has come to it.
+  void join_if_ended() {
+    if (ended_ && thread_.joinable()) thread_.join();
+  }
   void stop() {
     if (opened_) submitter_->stop();
   }

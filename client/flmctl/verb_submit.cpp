@@ -83,6 +83,7 @@ bool all_answered(Session& session, std::vector<TaskRange>& ranges) {
                                          " more were sent, have no answer, and may be taken too";
   std::fprintf(stderr, "flmctl: interrupted: %s lines were taken%s\n",
                tools::with_thousands(taken).c_str(), more.c_str());
+  feed.join_if_ended();
   _exit(tools::finish("flmctl", 128 + signal));
 }
 
