@@ -14,6 +14,9 @@ using runtime::RedisReply;
 
 namespace {
 
+/// Longer is no measurement.
+constexpr int64_t kStartMaxUs = 24 * 3600 * proto::kUsPerSecond;
+
 proto::Result<std::map<std::string, proto::Value>> rows_from(const RedisReply& reply,
                                                              std::string_view key) {
   std::map<std::string, proto::Value> rows;
@@ -49,7 +52,7 @@ std::map<std::string, int64_t> cold_starts_from(const RedisReply& reply) {
   for (size_t i = 0; i + 1 < reply.items.size(); i += 2) {
     auto row = proto::decode_value(reply.items[i + 1].text);
     int64_t us = row && row->map() != nullptr ? row->number_at("cold_start_us") : 0;
-    if (us > 0) found[reply.items[i].text] = us;
+    if (us > 0 && us < kStartMaxUs) found[reply.items[i].text] = us;
   }
   return found;
 }

@@ -30,6 +30,7 @@ TEST(StoredRows, HowLongStartsTookIsReadWhereARowSaysIt) {
                      {"new", proto::encode_value(Map{{"cold_start_us", 0}})},
                      {"old", proto::encode_value(Map{{"wanted", 1}})},
                      {"other", proto::encode_value(Map{{"cold_start_us", "4 s"}})},
+                     {"huge", proto::encode_value(Map{{"cold_start_us", INT64_MAX}})},
                      {"torn", "\xc1"}});
   EXPECT_THAT(cold_starts_from(reply), ElementsAre(Pair("app", 4'000'000)));
   EXPECT_THAT(cold_starts_from({.kind = RedisReply::Kind::kError, .text = "WRONGTYPE"}), IsEmpty());
