@@ -122,6 +122,14 @@ std::string version_of(const TaskRow& row) {
          std::to_string(reports);
 }
 
+// Final: none can follow. One that runs in nobody's hands has a result on its way to the store, or
+// waits after a restart to be claimed: what comes next is told.
+bool is_news(const TaskRow& row, const std::string& known) {
+  bool in_between = row.state == TaskState::kRunning && row.attempt == 0;
+  if (in_between && known.starts_with(static_cast<char>(row.state))) return false;
+  return proto::is_final(row.state) || version_of(row) != known;
+}
+
 proto::Map map_of(const TaskRow& row, bool input, bool output) {
   proto::Map map = {{"id", row.id}, {"state", std::string(proto::name_of(row.state))}};
   map.emplace_back("version", version_of(row));
@@ -185,9 +193,8 @@ void end(State& state, Session& session, TaskQuestion question) {
     if (shown) row.progress = report->second;
   }
   if (question.watch != 0) {
-    // Not recorded yet: it will be. Final: no news can follow.
-    bool news = !question.rows.empty() && (proto::is_final(question.rows.front().state) ||
-                                           version_of(question.rows.front()) != question.known);
+    // Not recorded yet: it will be.
+    bool news = !question.rows.empty() && is_news(question.rows.front(), question.known);
     if (!end_watch(state, session, question, news)) return;
   }
   answer(state, question);

@@ -29,5 +29,42 @@ TEST_F(ProgressTest, WhatATaskSaidStaysUntilItsEndIsStored) {
   turn();
 }
 
+// Between its result and the batch it is in nobody's hands: what its watcher knows is not told
+// anew.
+TEST_F(ProgressTest, WhatIsKnownOfATaskIsNotToldAgainWhileItsResultIsStored) {
+  executor("a");
+  session(1);
+  bound("a");
+  auto [uid, share] = *core.state().executors.at("a").shares.begin();
+  auto results = results_of(uid, share.hands.begin()->second);
+  from("a", proto::TaskProgress{uid, {{1, 60, "step 60"}}});
+  core.on(PeerMessage{Port::kExecutors, "a", links["a"].next(), std::move(results)}, now);
+  auto batch = core.close_batch(now);
+  ASSERT_TRUE(batch.has_value());
+  core.take_actions();
+  core.on(PeerMessage{Port::kClients, "c", client.next(),
+                      proto::WatchTask{++request, "s", 1, "R.1.1", false}},
+          now);
+  auto ask = [&] {
+    for (auto& action : core.take_actions()) {
+      auto read = std::get_if<StoreRead>(&action);
+      if (read != nullptr) return std::get<ReadStates>(*read).tag;
+    }
+    return uint64_t{0};
+  };
+  auto tag = ask();
+  ASSERT_NE(tag, 0u);
+  core.on(StoreEvent(StatesRead{tag, "R", {}}), now);
+  EXPECT_TRUE(core.take_actions().empty()) << "nothing is said";
+  core.on(StoreEvent(BatchStored{batch->number}), now);
+  tag = ask();
+  ASSERT_NE(tag, 0u) << "it is looked at again";
+  core.on(StoreEvent(StatesRead{tag, "S", {}}), now);
+  auto next = core.take_actions();
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(std::get<FindOutputs>(std::get<StoreRead>(next.front())).tasks,
+            (std::vector<proto::Run>{{1, 1}}));
+}
+
 }  // namespace
 }  // namespace flame::broker
