@@ -58,7 +58,7 @@ class Counter : public SessionListener {
 class ConnectionTest : public testing::Test {
  protected:
   void run_everything(
-      uint64_t runs, std::function<void()> disturb = [] {}) {
+      uint64_t runs, const std::function<void()>& disturb = [] {}) {
     auto counter = std::make_shared<Counter>(runs);
     {
       Connection connection(broker.endpoint());

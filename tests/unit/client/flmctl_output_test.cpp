@@ -134,7 +134,7 @@ std::vector<runtime::OptionRow> selectors() {
           {"executor", 'e', "ID", "", ""},
           {"task", 't', "ID", "", ""}};
 }
-proto::Result<Target> target_of(std::string verb, std::vector<const char*> words) {
+proto::Result<Target> target_of(const std::string& verb, std::vector<const char*> words) {
   words.insert(words.begin(), verb.c_str());
   auto options = runtime::Options::parse(selectors(), static_cast<int>(words.size()), words.data());
   EXPECT_TRUE(options) << options.error().message;

@@ -14,7 +14,7 @@ std::shared_ptr<RunState> run_of(size_t tasks) {
   for (size_t i = 0; i < tasks; i++) state->add_task();
   return state;
 }
-proto::Results results_of(proto::TaskId first, std::vector<std::string> outputs) {
+proto::Results results_of(proto::TaskId first, const std::vector<std::string>& outputs) {
   proto::Results results;
   results.run = {first, outputs.size()};
   results.attempt = 1;
