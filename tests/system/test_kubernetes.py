@@ -796,16 +796,17 @@ def test_a_drain_that_was_begun_is_finished_or_undone(kube, work_returns):
     wait_until(lambda: kube.autoscaler.poll() is not None, "killed between two calls", 60)
     pods = set(kube.living())
     assert drained() and drained() <= pods
+    all_drained = drained() == pods  # on a slow machine one was busy still
     if work_returns:
         flmping = kube.ping(40, 200, background=True)
-        # On a slow machine one was busy still, and is not drained.
-        if drained() == pods:
+        if all_drained:
             wait_until(lambda: kube.cluster.sessions()[-1]["pending"] == 40, "they take nothing")
     kube.start("--no-election")
     if work_returns:
         assert flmping.wait(60) == 0
         texts = [decision["text"] for decision in kube.decisions()]
-        assert any("taken back from leaving: flame-" in text for text in texts), texts
+        back = any("taken back from leaving: flame-" in text for text in texts)
+        assert back or not all_drained, texts
         assert set(kube.living()) <= pods, "nothing was started for it"
     kube.wait_zero()
     assert [session["failed"] for session in kube.cluster.sessions()] == [0] * (1 + work_returns)
