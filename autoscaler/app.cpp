@@ -195,8 +195,11 @@ void App::act_next() {
   auto order = std::move(orders_.front());
   orders_.pop_front();
   order([this](const proto::Status& status) {
-    if (!status && runtime::log::once_a_second("order"))
-      runtime::log::warn("not carried out", {{"error", status.error().message}});
+    if (!status) {
+      auto kind = "order " + std::string(proto::name_of(status.error().code));
+      if (runtime::log::once_a_second(kind))
+        runtime::log::warn("not carried out", {{"error", status.error().message}});
+    }
     act_next();
   });
 }

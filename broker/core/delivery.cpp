@@ -29,6 +29,10 @@ void send_result(State& state, const Peer& peer, Watcher& watcher, proto::Result
   send_now(state, client->second, std::move(message));
 }
 
+bool drops_read(const Session& session) {
+  return session.spec.retention == "read" && session.done_first < session.done_end;
+}
+
 // Entries below have left Redis' doubt behind, or need not wait for it.
 uint64_t deliverable_end(const Session& session) {
   bool at_once = session.spec.durability == proto::Durability::kMemory;
@@ -159,7 +163,7 @@ void on_watch(State& state, Client& client, const proto::Watch& message, const p
            proto::Watching{message.request, session->uid, watcher.next, session->done_end});
   session->watchers[client.peer] = std::move(watcher);
   // What it has read under an earlier broker may still be there.
-  if (session->done_first < session->done_end) state.housekeeping.insert(session->uid);
+  if (drops_read(*session)) state.housekeeping.insert(session->uid);
   deliver(state, *session);
 }
 
@@ -217,8 +221,8 @@ proto::Results from_store(const Session& session, uint64_t index, const Run& run
 namespace {
 
 void learn_runs(State& state, Session& session, const OutputsRead& read) {
-  if (session.spec.retention != "read" || read.runs.empty()) return;
-  state.housekeeping.insert(session.uid);
+  if (!drops_read(session) || read.runs.empty()) return;
+  state.housekeeping.insert(session.uid);  // trimming waits for reads, and for these names
   for (size_t i = 0; i < read.runs.size(); i++) {
     uint64_t at = read.first + i - session.done_first;
     if (at < session.done_runs.size()) session.done_runs[at] = read.runs[i];
@@ -243,7 +247,6 @@ void on_outputs_read(State& state, OutputsRead read) {
     if (!has_room(watcher, cost(message))) break;
     send_result(state, found->first, watcher, std::move(message));
   }
-  state.housekeeping.insert(session->uid);
   // While Redis is away it is tried again with the next acknowledgement or tick.
   if (read.error.code != Code::kOk && session->state == proto::SessionState::kSuspended) {
     auto client = state.clients.find(asked.mapped().peer);

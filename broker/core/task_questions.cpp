@@ -232,15 +232,14 @@ void fail_watch(State& state, Session& session, TaskQuestion question) {
 
 void ask_letters(State& state, Session& session, TaskQuestion question) {
   bool full = question.rows.size() >= question.limit;
+  if (question.next != 0 && question.watch == 0)
+    question.next = std::max(question.next, session.first_recorded());
   if (question.next > session.counters.tasks) question.next = 0;
   if (full || question.next == 0 || question.letters >= kLettersMax) {
     return ask_outputs(state, session, std::move(question));
   }
-  if (question.next < session.first_recorded()) {
-    if (question.watch != 0) return fail_watch(state, session, question);
-    question.next = session.first_recorded();
-    if (question.next > session.counters.tasks) return ask_letters(state, session, question);
-  }
+  if (question.next < session.first_recorded())
+    return fail_watch(state, session, std::move(question));
   uint64_t count = question.states.empty() ? question.limit - question.rows.size() : kLettersAtOnce;
   TaskId end = std::min(
       {question.next + count, proto::segment_end(question.next), session.counters.tasks + 1});

@@ -281,7 +281,6 @@ void BrokerNode::check() {
     cluster_.world.fail(name_ + ": " + wrong + "\n" + describe());
 }
 
-// Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
 bool BrokerNode::application_may(const std::string& name) const {
   const auto& state = core_.state();
   auto application = state.applications.find(name);
@@ -293,6 +292,7 @@ bool BrokerNode::application_may(const std::string& name) const {
   return slots < application->second.max_instances;
 }
 
+// Free slots and waiting tasks do not stay side by side: the planner and dispatch see both at once.
 void BrokerNode::check_starvation() {
   const auto& state = core_.state();
   proto::SessionUid hungry = 0;

@@ -264,16 +264,16 @@ bool Checker::has_seen_all(const broker::MemoryKeys& keys) const {
 }
 
 void Checker::compare(const broker::MemoryKeys& keys) {
+  auto recovered = broker::recover(keys);
   for (auto& [uid, log] : logs_) {
-    if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys);
+    if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys, recovered);
   }
-  if (!store_lost_ && world_.failure().empty()) compare_applications(keys);
-  if (world_.failure().empty()) compare_start(keys);
+  if (!store_lost_ && world_.failure().empty()) compare_applications(recovered);
+  if (world_.failure().empty()) compare_start(recovered);
 }
 
-void Checker::compare_start(const broker::MemoryKeys& keys) {
+void Checker::compare_start(const broker::Recovered& recovered) {
   broker::Core core(broker::CoreConfig{});
-  auto recovered = broker::recover(keys);
   core.on(broker::StoreEvent(recovered), {world_.now_us(), world_.now_us()});
   if (auto wrong = core.broken_invariant(); !wrong.empty())
     return world_.fail("a broker that starts now: " + wrong);
@@ -295,9 +295,9 @@ void Checker::compare_start(const broker::MemoryKeys& keys) {
   }
 }
 
-void Checker::compare_applications(const broker::MemoryKeys& keys) {
+void Checker::compare_applications(const broker::Recovered& recovered) {
   std::map<std::string, uint64_t> stored;
-  for (const auto& [name, text] : broker::recover(keys).applications) {
+  for (const auto& [name, text] : recovered.applications) {
     auto value = proto::decode_value(text);
     auto application = value ? proto::application_from(*value) : value.error();
     if (!application) return world_.fail("application " + name + " is damaged in Redis");
@@ -311,8 +311,8 @@ void Checker::compare_applications(const broker::MemoryKeys& keys) {
   }
 }
 
-void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys) {
-  auto recovered = broker::recover(keys);
+void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys,
+                      const broker::Recovered& recovered) {
   auto session = std::find_if(recovered.sessions.begin(), recovered.sessions.end(),
                               [&](const auto& s) { return s.session == log.name; });
   if (session == recovered.sessions.end()) return fail(log, "is not in Redis");

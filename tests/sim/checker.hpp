@@ -97,9 +97,9 @@ class Checker {
   bool check_outcomes(SessionLog& log, const proto::Results& results);
   bool is_of(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Task& task);
   void trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, const Ran& ran);
-  void compare(SessionLog& log, const broker::MemoryKeys& keys);
-  void compare_applications(const broker::MemoryKeys& keys);
-  void compare_start(const broker::MemoryKeys& keys);
+  void compare(SessionLog& log, const broker::MemoryKeys& keys, const broker::Recovered& recovered);
+  void compare_applications(const broker::Recovered& recovered);
+  void compare_start(const broker::Recovered& recovered);
 
   World& world_;
   std::vector<TaskLog> tasks_;

@@ -322,7 +322,7 @@ class Session(SessionView):
         return self
 
     def _submitted(self, timeout: float | None) -> None:
-        """Before what rests on it: flush, which takes from the same time."""
+        """Before what rests on it: flush, whose time-out is a FlameTimeoutError here."""
         try:
             self.flush(timeout)
         except concurrent.futures.TimeoutError as error:

@@ -326,7 +326,7 @@ class Session(SessionView):
         return self
 
     async def _submitted(self, timeout: float | None) -> None:
-        """Before what rests on it: flush, which takes from the same time."""
+        """Before what rests on it: flush, whose time-out is a FlameTimeoutError here."""
         try:
             await asyncio.wait_for(self.flush(), timeout)
         except asyncio.TimeoutError:
