@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """What goes wrong around the client: one clear exception each, and nothing hangs."""
 
+import dis
 import os
 import pickle
 import re
@@ -15,8 +16,11 @@ import pytest
 import zmq
 
 import flamepy
+from flamepy._connection import Connection
 from flamepy._proto import codec, limits
 from flamepy._proto.messages import Envelope, ErrorReply
+from flamepy._session_state import AttachedSession
+from flamepy._submit_queue import SubmitQueue
 
 from conftest import PATIENCE, register
 
@@ -324,6 +328,58 @@ with flamepy.connect(sys.argv[1]) as connection, connection.create_session("talk
             (folder / step).touch()
         print("interrupted", session.invoke(b"goes on"), future.result()[:5])
 """
+
+
+class InterruptedAt:
+    """Raises KeyboardInterrupt where `function` comes to `line`, once, as Ctrl-C may."""
+
+    def __init__(self, function, line):
+        self.code, self.line, self.raised = function.__code__, line, False
+
+    def __enter__(self):
+        sys.settrace(lambda frame, *_: self.look if frame.f_code is self.code else None)
+
+    def look(self, frame, event, _):
+        if event == "line" and frame.f_lineno == self.line and not self.raised:
+            self.raised = True
+            raise KeyboardInterrupt
+        return self.look
+
+    def __exit__(self, kind, *_):
+        sys.settrace(None)
+        return kind is KeyboardInterrupt
+
+
+def lines_of(function):
+    return sorted({line for _, line in dis.findlinestarts(function.__code__)})[1:]
+
+
+def test_an_interrupt_anywhere_in_a_submit_leaves_the_session_intact(shared):
+    register(shared, "echo")
+    submits = [
+        (SubmitQueue.add, lambda session: session.run(b"interrupted")),
+        (SubmitQueue.add, lambda session: session.invoke(b"interrupted")),
+        (SubmitQueue.push, lambda session: session.invoke(b"interrupted")),
+        (SubmitQueue.add_run, lambda session: session.map([b"interrupted"] * 3)),
+        (AttachedSession.need_results, lambda session: session.run(b"interrupted")),
+        (Connection.wake, lambda session: session.run(b"interrupted")),
+        (Connection._signal, lambda session: session.run(b"interrupted")),
+    ]
+    hits = 0
+    for function, submit in submits:
+        for line in lines_of(function):
+            with shared.create_session("echo") as session:
+                at = InterruptedAt(function, line)
+                with at:
+                    submit(session)
+                hits += at.raised
+                session.flush(20)  # nothing that was half submitted is left
+                futures = [session.run(b"%d" % i) for i in range(3)]
+                assert [future.result(20) for future in futures] == [b"0", b"1", b"2"], (
+                    function,
+                    line,
+                )
+    assert hits > 30
 
 
 ABRUPT = """

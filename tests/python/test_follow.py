@@ -295,3 +295,17 @@ def test_the_same_with_asyncio(shared, tmp_path):
             assert (await connection.get_application("talker")).description == "changed"
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_a_callback_may_wait_for_a_thread_that_waits_for_a_result(session, tmp_path):
+    folder, data = steps(tmp_path)
+    future, woken, heard = session.run(data), threading.Event(), []
+    waits = threading.Thread(target=lambda: (future.result(PATIENCE), woken.set()))
+    waits.start()
+    wait_until(lambda: future._run._waiting, "the thread waits")
+    future.add_done_callback(lambda _: heard.append(woken.wait(PATIENCE)))
+    for step in "10", "60":
+        (folder / step).touch()
+    waits.join()
+    wait_until(lambda: heard, "the callback ran")
+    assert heard == [True]

@@ -61,6 +61,7 @@ from flamepy._proto.messages import (
     SessionInfo,
     Welcome,
 )
+from flamepy._run_state import release_all
 from flamepy._version import __version__
 from flamepy.errors import FlameError, exception_of
 
@@ -69,6 +70,7 @@ _RECEIVE_BURST = 256
 # MiB each.
 _WINDOW_BYTES = 64 * limits.MIB
 _SEND_WATER = 100_000
+_LOOK_AGAIN_US = 1_000_000
 # A program that ends without closing: its tasks should have arrived, but it should end.
 _EXIT_FLUSH_SECONDS = 5.0
 
@@ -169,6 +171,10 @@ class Connection:
         """The descriptor may say nothing of what is there: a send takes its signal too."""
         self._encoder = Encoder()
         self._deadline_us = 0
+        self.to_wake: list[Any] = []
+        """Locks of threads that have what they wait for. Released just before this thread sleeps:
+        until then it has the interpreter, and they would only wait for that."""
+        self._look_again_us = 0
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
         self._stopping = False
@@ -365,7 +371,7 @@ class Connection:
         try:
             while not self._stopping:
                 if self._deadline_us <= self._now_us:
-                    self._feed(Tick())
+                    self._tick()
                 self._take_commands()
                 self._perform_all()
                 if not self._core.up:
@@ -376,6 +382,14 @@ class Connection:
             # After a fault of ours too, whose traceback follows: nobody waits for ever.
             self.closed = self.unusable = True
             self._end()
+
+    def _tick(self) -> None:
+        self._feed(Tick())
+        if self._now_us >= self._look_again_us:
+            # A thread may have been interrupted after it submitted and before it could wake this
+            # one.
+            self._look_again_us = self._now_us + _LOOK_AGAIN_US
+            self._ready.update(self._sessions)
 
     def _turn(self) -> None:
         """Waits for what comes next and feeds what came."""
@@ -389,8 +403,11 @@ class Connection:
         if self._look or not waits:
             self._look = False
             readable = self._readable()
-        if waits and not readable:
+        sleeps = waits and not readable
+        if sleeps:
             wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
+        self.wake_waiters()
+        if sleeps:
             for descriptor, _ in self._poller.poll(wait_ms):
                 if descriptor == self._socket_fd:
                     readable = True
@@ -399,6 +416,10 @@ class Connection:
         self._now_us = _clock_us()
         if readable:
             self._drain_socket()
+
+    def wake_waiters(self) -> None:
+        release_all(self.to_wake)
+        self.to_wake.clear()
 
     def _readable(self) -> bool:
         return self._socket is not None and self._socket.getsockopt(_EVENTS) & _POLLIN != 0
@@ -415,6 +436,7 @@ class Connection:
             reply(closed)
         if self._socket is not None:
             self._socket.close()
+        self.wake_waiters()
         self._context.term()
 
     def _feed(self, event: Event) -> None:

@@ -82,6 +82,7 @@ class RunState:
         "failed",
         "first",
         "inputs",
+        "kind",
         "left",
         "outputs",
         "owner",
@@ -107,10 +108,13 @@ class RunState:
         self.first = 0
         """The first task's id, once acknowledged."""
         self.count = 0
+        """Of an open run not before it is sealed."""
         self.left = 0
         """Outputs that are missing, once sealed."""
         self.failed = 0
         self.inputs: list[bytes] = []
+        """Of a run that is open; what is in here is submitted."""
+        self.kind: object = None
         self.bytes = 0
         self.outputs: list[Any] | None = None
         """Not before the run is sealed."""
@@ -127,15 +131,15 @@ class RunState:
         with self._lock:
             inputs, self.inputs = self.inputs, []
             if self.outputs is None:
+                self.count = self.left = self.count or len(inputs)
                 self.outputs = [None] * self.count
-                self.left = self.count
             return inputs
 
     def acknowledge(self, first: int) -> None:
         with self._lock:
             self.first = first
             if self._waiting_for_id:
-                _wake(self._waiting_for_id)
+                self._wake(self._waiting_for_id)
         self._tell(0, 0)
 
     @property
@@ -169,13 +173,22 @@ class RunState:
                 self.failed += list(map(type, part)).count(Error)
             finished = self._finished_watches(at, end) if self.watches else []
             if self._waiting:
-                _wake(self._waiting)
+                self._wake(self._waiting)
             if self.refusal is not None and self._waiting_for_id:
-                _wake(self._waiting_for_id)
+                self._wake(self._waiting_for_id)
+        if finished and self.owner is not None:
+            self.owner.wake_now()  # callbacks are the user's, and may wait for who waits
         for watch, output in finished:
             watch.finish(output)
         self._tell(at, end)
         return fresh
+
+    def _wake(self, waiting: list[Any]) -> None:
+        if self.owner is not None:
+            self.owner.wake_later(waiting)
+        else:
+            release_all(waiting)
+        waiting.clear()
 
     def _tell(self, at: int, end: int) -> None:
         sink = self.sink  # taken away by another thread when it has heard everything
@@ -218,9 +231,11 @@ class RunState:
                 watch = self.watches[index] = Watch(future, self.is_done(index))
             return watch
 
-    def wait(self, index: int, timeout: float | None) -> bool:
-        """False: the time is over."""
-        return self.is_done(index) or self._wait(lambda: self.is_done(index), timeout)
+    def wait(
+        self, index: int, timeout: float | None, start: Callable[[], None] | None = None
+    ) -> bool:
+        """False: the time is over. `start` is called just before this thread sleeps, if it does."""
+        return self.is_done(index) or self._wait(lambda: self.is_done(index), timeout, start=start)
 
     def wait_all(self, timeout: float | None) -> bool:
         return self._all_done() or self._wait(self._all_done, timeout)
@@ -237,7 +252,11 @@ class RunState:
         return self.outputs is not None and self.left == 0
 
     def _wait(
-        self, condition: Callable[[], bool], timeout: float | None, for_id: bool = False
+        self,
+        condition: Callable[[], bool],
+        timeout: float | None,
+        for_id: bool = False,
+        start: Callable[[], None] | None = None,
     ) -> bool:
         if self.owner is not None:
             self.owner.check_wait()
@@ -251,6 +270,9 @@ class RunState:
                 waiting = self._line(for_id)
                 waiting.append(mine)
             left = -1 if until is None else max(0.0, until - time.monotonic())
+            if start is not None:
+                start()
+                start = None
             if not mine.acquire(timeout=left):
                 with self._lock:
                     if mine in waiting:
@@ -269,7 +291,6 @@ class RunState:
         return self._waiting
 
 
-def _wake(waiting: list[Any]) -> None:
-    for lock in waiting:
+def release_all(locks: list[Any]) -> None:
+    for lock in locks:
         lock.release()
-    waiting.clear()

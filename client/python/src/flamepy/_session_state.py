@@ -47,6 +47,8 @@ class AttachedSession(SessionListener):
     def __init__(self, connection: Connection, info: SessionInfo) -> None:
         self.connection = connection
         self.check_wait = connection.check_wait
+        self.wake_later = connection.to_wake.extend
+        self.wake_now = connection.wake_waiters
         self.info = info
         self.uid = info.uid
         self.reader = ""
@@ -78,17 +80,24 @@ class AttachedSession(SessionListener):
         """Before the first submit: its results are at or behind what is done now."""
         if self.asked_for_results:
             return
-        self.asked_for_results = True
         index, reader = self.info.done_end, self.reader
         self.connection.post(lambda: self._need_results(index, reader))
+        self.asked_for_results = True  # last, for who asks may be interrupted before it is posted
 
     def wait_until_acknowledged(self, timeout: float | None) -> bool:
         """Until the broker has everything that was submitted."""
+        self._stir()
         return self._wait_for(self._is_drained, timeout)
 
     def wait_until_idle(self, timeout: float | None) -> bool:
         """Until everything that was submitted has its result."""
+        self._stir()
         return self._wait_for(self._is_idle, timeout)
+
+    def _stir(self) -> None:
+        """What an interrupted thread left in the queue goes out, whether it said so or not."""
+        self.queue.push()
+        self.connection.wake(self.uid)
 
     def call_when_acknowledged(self, call: Callable[[], None]) -> None:
         """As wait_until_acknowledged; `call` comes on the I/O thread."""
@@ -138,6 +147,7 @@ class AttachedSession(SessionListener):
             self._futures.sent(self._tickets, taken[0])
         self._taking = False
         if taken is None:
+            self._tell_drained()  # the last may have been one without tasks
             return None
         state, payload = taken
         return SubmitRun(self.uid, self._tickets, state.count, payload)
@@ -243,6 +253,7 @@ class AttachedSession(SessionListener):
         call = self.tell_progress
         if call is None:
             return
+        self.wake_now()
         for report in progress.reports:
             try:
                 call(report)

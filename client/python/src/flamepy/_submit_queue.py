@@ -2,7 +2,10 @@
 # Copyright The Flame Authors
 """Runs on their way from the threads that submit to the I/O thread. The last one stays open while
 it waits: single submits join it, so that tasks submitted in quick succession travel together
-without any timer."""
+without any timer.
+
+Whoever submits may be interrupted (Ctrl-C, an alarm) between any two lines: each step here leaves
+a queue that the next add, or the next flush, goes on with."""
 
 from __future__ import annotations
 
@@ -35,8 +38,6 @@ class SubmitQueue:
         self._room = threading.Condition(self._lock)
         self._runs: deque[WaitingRun] = deque()
         self._open: RunState | None = None
-        self._open_kind: object = None
-        self._bytes = 0
         self._taker_sleeps = True
         self._waits_for_room = 0  # threads
         self._closed: Error | None = None
@@ -47,29 +48,29 @@ class SubmitQueue:
         make: Callable[[], RunState],
         kind: object = None,
         lazy: bool = False,
+        may_block: bool = True,
     ) -> tuple[RunState, int]:
         """Adds one task to the open run, if that is of the same `kind` (what reads its results), or
-        to a new one; blocks while the queue is full. `lazy` never blocks, and leaves a run that may
-        grow until push()."""
+        to a new one; blocks while the queue is full. `lazy` leaves a run that may grow until
+        push()."""
         size = len(data) + _ELEMENT_HEAD_BYTES
         with self._lock:
             run = self._open
             if (
                 run is None
-                or run.count >= RUN_TASKS_MAX
+                or len(run.inputs) >= RUN_TASKS_MAX
                 or run.bytes + size > RUN_BYTES_MAX
-                or self._open_kind is not kind
+                or run.kind is not kind
             ):
                 if self._full or self._closed is not None:
-                    self._wait_for_room(not lazy)
-                run, self._open_kind = make(), kind
-                self._open = run
+                    self._wait_for_room(may_block)
+                run = make()
+                run.kind = kind
                 self._runs.append(WaitingRun(run, None))
-            index = run.count
-            run.inputs.append(data)
-            run.count = index + 1
+                self._open = run  # not before it is in the queue
             run.bytes += size
-            self._bytes += size
+            index = len(run.inputs)
+            run.inputs.append(data)
             wake = self._taker_sleeps and not (lazy and len(self._runs) == 1)
             if wake:
                 self._taker_sleeps = False
@@ -92,9 +93,8 @@ class SubmitQueue:
             if self._full or self._closed is not None:
                 self._wait_for_room(may_block)
             self._open = None
-            self._runs.append(WaitingRun(state, payload))
-            self._bytes += len(payload)
             state.bytes = len(payload)
+            self._runs.append(WaitingRun(state, payload))
             wake, self._taker_sleeps = self._taker_sleeps, False
         if wake:
             self._wake()
@@ -112,7 +112,8 @@ class SubmitQueue:
 
     @property
     def _full(self) -> bool:
-        return len(self._runs) >= _RUNS_MAX or self._bytes >= _BYTES_MAX
+        runs = self._runs
+        return len(runs) >= _RUNS_MAX or sum(run.state.bytes for run in runs) >= _BYTES_MAX
 
     @property
     def wakes(self) -> bool:
@@ -122,14 +123,16 @@ class SubmitQueue:
     def take(self) -> tuple[RunState, bytes] | None:
         """The I/O thread takes the oldest. After the last, the next add wakes it."""
         with self._lock:
-            if not self._runs:
+            while self._runs:
+                state, payload = self._runs.popleft()
+                if state is self._open:
+                    self._open = None
+                if payload is not None or state.inputs:
+                    break  # else who opened it was interrupted before there was a task
+            else:
                 self._taker_sleeps = True
                 return None
-            state, payload = self._runs.popleft()
             self._taker_sleeps = not self._runs
-            if state is self._open:
-                self._open = None
-            self._bytes -= state.bytes
             if self._waits_for_room:
                 self._room.notify_all()
         inputs = state.seal()
@@ -145,7 +148,6 @@ class SubmitQueue:
             runs: list[WaitingRun] = list(self._runs)
             self._runs.clear()
             self._open = None
-            self._bytes = 0
             self._room.notify_all()
         for run in runs:
             run.state.fail(error, refused=True)

@@ -82,7 +82,9 @@ class Session(SessionView):
             attached = self._ready()
         if type(input_data) is not bytes or len(input_data) > PAYLOAD_BYTES_MAX:
             input_data = checked(input_data)
-        run, index = attached.queue.add(input_data, self._make_run, self, lazy=True)
+        run, index = attached.queue.add(
+            input_data, self._make_run, self, lazy=True, may_block=False
+        )
         latest = self._latest
         assert latest is not None and latest.run is run
         return latest.add(index)
