@@ -75,7 +75,13 @@ class Session(SessionView):
 
     def invoke(self, input_data: bytes, timeout: float | None = None) -> bytes:
         """Submits one task and waits for its output."""
-        output: bytes = self.run(input_data).result(timeout)
+        attached = self._ready()
+        data = checked(input_data)
+        run, index = attached.queue.add(data, self._make_run, self._decode, lazy=True)
+        # The I/O thread is woken last of all: it wants the interpreter, which this thread has until
+        # it sleeps.
+        run.wait(index, timeout, attached.queue.push)
+        output: bytes = Future(run, index).result(0)
         return output
 
     def create_task(self, input_data: bytes) -> Task:

@@ -199,13 +199,16 @@ class ClientCore:
             if not session.synced:
                 continue
             if session.submits.due_at_us <= now_us:
-                for submit in session.submits.due(now_us):
-                    self._send(submit)
+                self._send_due(session)
             if session.results.ack_at_us <= now_us:
                 self._send(m.ResultsAck(uid, session.results.take_ack()))
         if now_us >= self._beat_at_us:
             self._beat_at_us = now_us + self._beat_us
             self._send(m.Beat(0, 0, self._link.received))
+
+    def _send_due(self, session: _Session) -> None:
+        for submit in session.submits.due(self._now_us):
+            self._send(submit)
 
     def _say_hello(self) -> None:
         if not self._socket_open or self._hellos_unanswered >= _HELLOS_PER_SOCKET:
@@ -407,13 +410,16 @@ class ClientCore:
         self._requests.answer(session.open_request)
         self._requests.answer(session.watch_request)
 
-    def _on_submit_run(self, event: SubmitRun) -> None:
+    def _on_submit_run(self, event: SubmitRun) -> bool:
         session = self._sessions.get(event.uid)
-        if session is not None:
-            session.submits.add(event)
-            return
-        error = Error(Code.GONE, "the session is not open in this client")
-        self._actions.append(SubmitFailed(event.uid, event.ticket, error))
+        if session is None:
+            error = Error(Code.GONE, "the session is not open in this client")
+            self._actions.append(SubmitFailed(event.uid, event.ticket, error))
+            return True
+        session.submits.add(event)
+        if session.synced and self._phase is _Phase.UP:
+            self._send_due(session)
+        return True
 
     def _on_watch_from(self, event: WatchFrom) -> None:
         session = self._sessions.get(event.uid)

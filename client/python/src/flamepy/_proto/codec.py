@@ -92,14 +92,10 @@ def _unpack_header(header: bytes) -> Any:
     if size > limits.HEADER_BYTES_MAX:
         raise BadFrame(f"a header of {size} bytes; at most {limits.HEADER_BYTES_MAX}")
     try:
-        # Every item takes a byte at least, so what is there bounds every count.
+        # Counts are bounded by msgpack itself: every item takes a byte at least.
         return msgpack.unpackb(
             header,
             unicode_errors="surrogateescape",
-            max_str_len=size,
-            max_bin_len=size,
-            max_array_len=size,
-            max_map_len=size,
             max_ext_len=0,
         )
     except Exception as error:  # msgpack raises many kinds
