@@ -46,12 +46,14 @@ struct SessionSpec {
   /// Outputs are dropped: "ttl" results_ttl_ms after close, "read" as soon as every reader
   /// acknowledged them.
   std::string retention = "ttl";
-  uint64_t results_ttl_ms = 0;  ///< 0: the application's
-  std::string resources;        ///< kept and shown, not acting yet
+  uint64_t results_ttl_ms = 0;             ///< 0: the application's
+  std::string resources;                   ///< kept and shown, not acting yet
+  uint64_t batch_size = 1;                 ///< kept and shown, not acting yet
+  static constexpr size_t kFieldsMin = 8;  ///< an older peer's end with resources
   template <class F>
   auto fields(F&& f) {
     return f(application, min_instances, max_instances, priority, durability, retention,
-             results_ttl_ms, resources);
+             results_ttl_ms, resources, batch_size);
   }
   friend bool operator==(const SessionSpec&, const SessionSpec&) = default;
 };

@@ -190,13 +190,24 @@ bool get_value(const Object& object, Value& out) {
   }
 }
 
-// More fields than known are a newer minor's and ignored; fewer are an error.
+// Those that every peer sends: all, unless some were added later.
+template <class T>
+constexpr size_t fields_needed(size_t all) {
+  if constexpr (requires { T::kFieldsMin; }) {
+    return T::kFieldsMin;
+  } else {
+    return all;
+  }
+}
+
+// More fields than known are a newer minor's and ignored. What an older one does not have keeps its
+// default; fewer than that are an error.
 template <class T>
 bool get_fields(const Object* objects, size_t count, T& out) {
   return out.fields([objects, count](auto&... field) {
-    if (count < sizeof...(field)) return false;
-    const Object* next = objects;
-    return (get(*next++, field) && ...);
+    if (count < fields_needed<T>(sizeof...(field))) return false;
+    size_t at = 0;
+    return ((at == count || get(objects[at++], field)) && ...);
   });
 }
 

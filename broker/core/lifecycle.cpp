@@ -55,6 +55,8 @@ proto::Status check_spec(const State& state, const proto::SessionSpec& spec) {
   if (spec.max_instances > proto::kInstancesMax)
     return too_many("max_instances", spec.max_instances, proto::kInstancesMax);
   if (spec.priority > UINT32_MAX) return too_many("priority", spec.priority, UINT32_MAX);
+  if (spec.batch_size == 0) return Error{Code::kBadRequest, "batch_size is 0; at least 1"};
+  if (spec.batch_size > UINT32_MAX) return too_many("batch_size", spec.batch_size, UINT32_MAX);
   if (spec.results_ttl_ms > kTtlMsMax)
     return too_many("results_ttl_ms", spec.results_ttl_ms, kTtlMsMax);
   if (spec.resources.size() > proto::kResourcesBytesMax)
@@ -74,6 +76,7 @@ std::string difference(const proto::SessionSpec& a, const proto::SessionSpec& b)
   if (a.min_instances != b.min_instances) return "min_instances " + std::to_string(a.min_instances);
   if (a.max_instances != b.max_instances) return "max_instances " + std::to_string(a.max_instances);
   if (a.priority != b.priority) return "priority " + std::to_string(a.priority);
+  if (a.batch_size != b.batch_size) return "batch_size " + std::to_string(a.batch_size);
   if (a.durability != b.durability)
     return "durability " + std::string(proto::name_of(a.durability));
   if (a.retention != b.retention) return "retention " + a.retention;
@@ -301,6 +304,7 @@ TextFields fields_of(const Session& session, bool all) {
   add("application", session.spec.application);
   add("owner", session.owner);
   add("priority", text(session.spec.priority));
+  add("batch_size", text(session.spec.batch_size));
   add("min_instances", text(session.spec.min_instances));
   add("max_instances", text(session.spec.max_instances));
   add("durability", std::string(proto::name_of(session.spec.durability)));

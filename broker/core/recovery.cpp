@@ -37,6 +37,7 @@ void read_fields(Session& session, const RecoveredSession& from) {
   session.owner = text(fields, "owner");
   session.spec.application = text(fields, "application");
   session.spec.priority = number(fields, "priority");
+  session.spec.batch_size = std::max<uint64_t>(1, number(fields, "batch_size"));
   session.spec.min_instances = number(fields, "min_instances");
   session.spec.max_instances = number(fields, "max_instances");
   session.spec.durability =

@@ -35,10 +35,12 @@ proto::Result<proto::CreateSession> message_of(const runtime::Options& options,
   auto min = options.number("min-instances", 0, 1'000'000);
   auto max = options.number("max-instances", 0, 1'000'000);
   auto priority = options.number("priority", 0, UINT32_MAX);
-  for (auto* number : {&min, &max, &priority}) {
+  auto batch = options.number("batch-size", 1, UINT32_MAX);
+  for (auto* number : {&min, &max, &priority, &batch}) {
     if (!*number) return number->error();
   }
-  spec.min_instances = *min, spec.max_instances = *max, spec.priority = *priority;
+  spec.min_instances = *min, spec.max_instances = *max;
+  spec.priority = *priority, spec.batch_size = *batch;
   auto ttl = options.duration_ms("results-ttl");
   if (!ttl) return ttl.error();
   spec.results_ttl_ms = *ttl;

@@ -26,6 +26,7 @@ const std::vector<Column>& columns_of(Kind kind) {
                                                 {"Min", "min_instances", nullptr, true},
                                                 {"Max", "max_instances", nullptr, true},
                                                 {"Priority", "priority", nullptr, true},
+                                                {"Batch", "batch_size", nullptr, true},
                                                 {"Durability", "durability", nullptr, true},
                                                 {"Retention", "retention", nullptr, true},
                                                 {"Owner", "owner", nullptr, true},

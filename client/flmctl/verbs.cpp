@@ -64,6 +64,7 @@ std::vector<OptionRow> create_options() {
           {"min-instances", 0, "N", "0", "instances kept while the session is open"},
           {"max-instances", 0, "N", "0", "instances at most; 0: as many as there are"},
           {"priority", 'P', "N", "0", "kept and shown, not acting yet"},
+          {"batch-size", 0, "N", "1", "kept and shown, not acting yet"},
           {"resreq", 'r', "TEXT", "", "resources per instance; kept and shown, not acting yet"},
           {"durability", 0, "LEVEL", "stored", "memory, stored, synced or replicated"},
           {"retention", 0, "HOW", "ttl",

@@ -106,6 +106,15 @@ def test_fields_of_a_newer_minor_are_ignored():
     assert codec.decode([header(3, 0, 0, "new", [1])]).message == m.Beat(3)
 
 
+def test_what_an_older_peer_does_not_have_gets_its_default():
+    *fields, spec = msgpack.unpackb(frames_of("create_session")[0])
+    older = codec.decode([msgpack.packb([*fields, spec[:8]]), b""]).message.spec
+    assert older == m.SessionSpec(*codec.decode(frames_of("create_session")).message.spec[:8])
+    assert older.batch_size == 1
+    with pytest.raises(codec.BadFrame):
+        codec.decode([msgpack.packb([*fields, spec[:7]]), b""])
+
+
 @pytest.mark.parametrize(
     "frames",
     [

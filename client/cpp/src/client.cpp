@@ -28,6 +28,7 @@ proto::CreateSession message_of(const SessionOptions& options, bool open_or_crea
   message.spec.min_instances = options.min_instances;
   message.spec.max_instances = options.max_instances;
   message.spec.priority = options.priority;
+  message.spec.batch_size = options.batch_size;
   message.spec.durability = static_cast<proto::Durability>(options.durability);
   message.spec.retention = options.retention;
   message.spec.results_ttl_ms =

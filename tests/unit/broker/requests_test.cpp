@@ -9,6 +9,7 @@
 
 #include "broker/core/core.hpp"
 #include "broker/core/durability.hpp"
+#include "broker/core/lifecycle.hpp"
 #include "broker/core/scheduler.hpp"
 #include "proto/codec.hpp"
 #include "proto/rows.hpp"
@@ -162,6 +163,10 @@ TEST_F(RequestsTest, AbsurdAttributesAreRefusedByName) {
               ElementsAre(HasSubstr("max_instances")));
   EXPECT_THAT(refused([](auto& spec) { spec.priority = UINT64_MAX; }),
               ElementsAre(HasSubstr("priority")));
+  EXPECT_THAT(refused([](auto& spec) { spec.batch_size = UINT64_MAX; }),
+              ElementsAre(HasSubstr("batch_size")));
+  EXPECT_THAT(refused([](auto& spec) { spec.batch_size = 0; }),
+              ElementsAre(HasSubstr("bad_request: batch_size is 0; at least 1")));
   EXPECT_THAT(refused([](auto& spec) { spec.results_ttl_ms = UINT64_MAX; }),
               ElementsAre(HasSubstr("results_ttl_ms")));
   EXPECT_THAT(refused([](auto& spec) { spec.resources = std::string(200'000, 'r'); }),
@@ -169,6 +174,29 @@ TEST_F(RequestsTest, AbsurdAttributesAreRefusedByName) {
   auto last = create(Durability::kStored);
   last.session = "last";
   EXPECT_THAT(hear(std::move(last)), ElementsAre(HasSubstr("bad_name: a session cannot be")));
+}
+
+TEST_F(RequestsTest, ASessionIsReadFromRedisAsItWasStored) {
+  start();
+  hello();
+  const proto::SessionSpec spec{"echo", 1, 8, 5, Durability::kStored, "read", 60'000, "cpu=2", 4};
+  auto message = create();
+  message.spec = spec;
+  EXPECT_THAT(hear(message), ElementsAre("session_info"));
+  auto session = [&]() -> const Session& { return *core.state().sessions.begin()->second; };
+  Recovered recovered = first_start();
+  recovered.sessions = {{.session = "s", .fields = fields_of(session(), /*all=*/true)}};
+  on(recovered);
+  EXPECT_TRUE(session().spec == spec);
+  hello();
+  message.spec.batch_size = 3;
+  EXPECT_THAT(hear(message), ElementsAre("already_exists: session 's' exists with batch_size 4"));
+
+  // One that a broker stored which did not know this field.
+  std::erase_if(recovered.sessions[0].fields,
+                [](const auto& field) { return field.first == "batch_size"; });
+  on(recovered);
+  EXPECT_EQ(session().spec.batch_size, 1u);
 }
 
 TEST_F(RequestsTest, NearItsLimitTheStoreKeepsTheRoomForResults) {

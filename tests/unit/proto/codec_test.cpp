@@ -147,6 +147,20 @@ TEST(Codec, FieldsOfANewerMinorAreIgnored) {
   EXPECT_EQ(std::get<Beat>(decoded->message).status, 5u);
 }
 
+TEST(Codec, WhatAnOlderPeerDoesNotHaveKeepsItsDefault) {
+  // The golden bytes of create_session before spec had batch_size.
+  auto older = from_hex(
+      "98011129cd03ed01ab6563686f2d61384b783032c398a46563686f01080502a472656164cdea60a56370753d32");
+  auto decoded = decode(older, {});
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  const auto& spec = std::get<CreateSession>(decoded->message).spec;
+  EXPECT_EQ(spec.resources, "cpu=2");
+  EXPECT_EQ(spec.batch_size, 1u);
+  older.resize(older.size() - 6);  // without the resources, which all have
+  older[older.find('\x98', 1)] = '\x97';
+  refusal(older);
+}
+
 TEST(Codec, MissingFieldsNameTheMessage) {
   auto text = refusal(header({kV1, type(MessageType::kResultsAck), kZero, kZero, "\x05"}));
   EXPECT_NE(text.find("results_ack"), std::string::npos) << text;

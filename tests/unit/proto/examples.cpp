@@ -23,7 +23,7 @@ constexpr std::string_view kLineage = "1b8d6e0f44c2a973";
 Ticket ticket() {
   return {{1025, 64}, 2, std::string(kEpoch), std::string("\x80\xff\x00\x1f token bytes", 16)};
 }
-SessionSpec spec() { return {"echo", 1, 8, 5, Durability::kSynced, "read", 60'000, "cpu=2"}; }
+SessionSpec spec() { return {"echo", 1, 8, 5, Durability::kSynced, "read", 60'000, "cpu=2", 4}; }
 Counters counters() { return {100, 40, 10, 45, 3, 2}; }
 Value application() {
   return Map{

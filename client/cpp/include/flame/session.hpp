@@ -47,6 +47,7 @@ struct SessionOptions {
   uint64_t min_instances = 0;
   uint64_t max_instances = 0;  ///< 0: no limit of its own
   uint64_t priority = 0;       ///< kept and shown, not acting yet
+  uint64_t batch_size = 1;     ///< kept and shown, not acting yet
   Durability durability = Durability::kStored;
   /// "ttl": outputs are dropped results_ttl after close. "read": as soon as every named reader has
   /// read them.

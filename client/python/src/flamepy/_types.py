@@ -110,8 +110,8 @@ class ResourceRequirement:
 
 @dataclass
 class SessionAttributes:
-    """What a session is created with. `batch_size`, `priority` and `resreq` are accepted and do not
-    act yet."""
+    """What a session is created with. `batch_size`, `priority` and `resreq` are kept and shown, and
+    do not act yet."""
 
     application: str
     id: str | None = None

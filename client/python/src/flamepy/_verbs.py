@@ -87,6 +87,7 @@ def _spec_of(attributes: SessionAttributes) -> m.SessionSpec:
         min_instances=attributes.min_instances,
         max_instances=attributes.max_instances or 0,
         priority=attributes.priority,
+        batch_size=attributes.batch_size or 1,
         durability=attributes.durability,
         retention=attributes.retention,
         results_ttl_ms=int((attributes.results_ttl or 0) * 1000),
@@ -232,9 +233,10 @@ def _run_of(tasks: int | range) -> m.Run:
 
 def _info_of_row(row: dict[str, Any]) -> m.SessionInfo:
     counters = m.Counters(*(int(row.get(name, 0)) for name in m.Counters._fields))
+    shown = ("application", "min_instances", "max_instances", "priority", "resources", "batch_size")
     return m.SessionInfo(
         session=row["id"],
-        spec=m.SessionSpec(application=row.get("application", "")),
+        spec=m.SessionSpec(**{name: row[name] for name in shown if name in row}),
         state=m.SessionState[str(row.get("state", "Open")).upper()],
         counters=counters,
         created_ms=int(row.get("created", 0)),

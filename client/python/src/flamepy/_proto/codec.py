@@ -22,6 +22,7 @@ import msgpack
 from flamepy._proto import limits
 from flamepy._proto.errors import Code, code_from
 from flamepy._proto.messages import (
+    FIELDS_MIN,
     MESSAGES,
     PROTOCOL_MAJOR,
     TYPE_OF,
@@ -179,7 +180,7 @@ def _list_reader(read_item: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
     """Of an array whose items from `begin` on are the fields. More than known are a newer minor's
-    and ignored; fewer are an error.
+    and ignored. What an older one does not have gets its default; fewer than that are an error.
 
     Made as source, for what is proper is then told without a call for each field, which halves the
     time of a message:
@@ -193,11 +194,14 @@ def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
     hints = get_type_hints(kind)
     names = [name for name in _field_names(kind) if name != "payload"]
     payload = ["payload"] if "payload" in hints else []
-    end = begin + len(names)
-    fields = [_field_source(hints[name], at) for at, name in enumerate(names, begin)] + payload
+    needed = FIELDS_MIN.get(kind, len(names))
+    fields = [_field_source(hints[name], at) for at, name in enumerate(names, begin)]
+    for at, name in enumerate(names[needed:], needed):
+        fields[at] = f"({fields[at]}) if len(items) > {begin + at} else defaults[{name!r}]"
+    fields += payload
     source = (
         f"lambda {', '.join(['items', *payload])}: new(kind, ({', '.join(fields)},))"
-        f" if type(items) is list and len(items) >= {end} else too_few()"
+        f" if type(items) is list and len(items) >= {begin + needed} else too_few()"
     )
 
     def too_few() -> NoReturn:
@@ -205,6 +209,7 @@ def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
 
     # Not kind(...), which is one more step in Python.
     known: dict[str, Any] = {"new": tuple.__new__, "kind": kind, "too_few": too_few}
+    known["defaults"] = kind._field_defaults  # type: ignore[attr-defined]
     for at, name in enumerate(names, begin):
         known[f"read_{at}"] = _reader_of(hints[name])
     return cast(Callable[..., Any], eval(source, known))

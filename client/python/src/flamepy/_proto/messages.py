@@ -113,6 +113,11 @@ class SessionSpec(NamedTuple):
     retention: str = "ttl"
     results_ttl_ms: int = 0
     resources: str = ""
+    batch_size: int = 1
+
+
+FIELDS_MIN: dict[type[Any], int] = {SessionSpec: 8}
+"""How many of its fields every peer sends; the others were added later and may be missing."""
 
 
 class CreateSession(NamedTuple):
