@@ -198,6 +198,31 @@ def test_a_cursor_of_nowhere_is_refused(session):
 # ---- sessions and applications -------------------------------------------------------------------
 
 
+def test_attributes_that_do_not_act_yet_are_stored_and_shown(running, client):
+    name = register(client, "echo")
+    asked = {"batch_size": 4, "priority": 7, "resreq": "cpu=2"}
+    made = client.create_session(name, session_id="made", min_instances=1, max_instances=3, **asked)
+    client.create_session(name, session_id="plain", batch_size=0)
+    done = running.flmctl("create", "-a", name, "--name", "tool", "--batch-size", 2)
+    assert done.code == 0, done
+    before = running.process("broker")["restarts"]
+    running.kill("broker")
+    wait_until(lambda: running.process("broker")["restarts"] > before, "it was restarted")
+    wanted = {**asked, "min_instances": 1, "max_instances": 3}
+    listed = client.list_sessions()
+    for found in (made, client.get_session("made"), listed[0]):
+        assert {field: getattr(found, field) for field in wanted} == wanted
+    plain, tool = listed[1:]
+    assert (plain.batch_size, plain.priority, plain.resreq, tool.batch_size) == (1, 0, None, 2)
+    row = running.flmctl("view", "session", "made", "-o", "json").json
+    assert (row["batch_size"], row["priority"], row["resources"]) == (4, 7, "cpu=2")
+    assert running.redis("HGET", "flame:{made}:session", "batch_size") == "4"
+    other = flamepy.SessionAttributes(name, min_instances=1, max_instances=3, **asked)
+    other.batch_size = 1
+    with pytest.raises(flamepy.FlameError, match="exists with batch_size 4"):
+        client.open_session("made", other)
+
+
 def test_sessions_are_opened_listed_closed_and_deleted(shared):
     name = register(shared, "echo")
     made = shared.create_session(name, session_id="named")

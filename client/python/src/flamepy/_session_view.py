@@ -20,9 +20,14 @@ class SessionView(StaysHere):
         self._take(info)
 
     def _take(self, info: m.SessionInfo) -> None:
-        counters = info.counters
+        counters, spec = info.counters, info.spec
         self.id = info.session
-        self.application = info.spec.application
+        self.application = spec.application
+        self.min_instances = spec.min_instances
+        self.max_instances = spec.max_instances or None
+        self.batch_size = spec.batch_size
+        self.resreq = spec.resources or None
+        self.priority = spec.priority
         self.state = SessionState[info.state.name]
         self.creation_time = time_of(info.created_ms)
         self.completion_time = time_of(info.closed_ms) if info.closed_ms else None
