@@ -82,6 +82,9 @@ void adopt_contexts(State& state, Executor& executor, const std::vector<proto::H
 }
 
 void renew_context(State& state, Session& session) {
+  session.start_after_us = 0;  // perhaps it starts now
+  session.start_backoff.reset();
+  state.plan_due = true;
   auto application = application_of(state, session);
   bool can_send = application != nullptr && !needs_read(session);
   proto::SessionContext context;

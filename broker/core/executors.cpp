@@ -105,7 +105,7 @@ bool may_have_slot(const Session& session) {
 // running.
 void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello& hello,
                     const proto::Now& now) {
-  for (auto& slot : executor.slots) slot.bound = slot.bound_generation = 0;
+  for (auto& slot : executor.slots) slot.bound = slot.bound_generation = 0, slot.failed = false;
   for (auto& [uid, share] : executor.shares) share.slots_bound = 0;
   for (const auto& binding : hello.bindings) {
     Slot& slot = executor.slots[binding.slot];
@@ -286,6 +286,35 @@ void on(State& state, Executor& executor, const proto::Returned& message, const 
   requeue(state, *session, back, charged ? Charge::kYes : Charge::kNo, message.code, reason, now);
 }
 
+// It serves there, or is being started for the first time.
+bool may_serve(const Executor& executor, proto::SessionUid uid) {
+  return std::any_of(executor.slots.begin(), executor.slots.end(),
+                     [uid](const Slot& slot) { return slot.wanted == uid && !slot.failed; });
+}
+
+// Others that wait have its slots until its next try, and for no shorter time than it had this one.
+// Where nobody waits they stay, and the executors try again.
+void start_failed(State& state, Executor& executor, Slot& slot, Session& session,
+                  const proto::Now& now) {
+  if (slot.bound_generation == slot.generation) {  // it served, and does not start again
+    auto& bound = executor.shares[session.uid].slots_bound;
+    bound -= std::min<uint64_t>(bound, 1);
+    slot.bound = slot.bound_generation = 0;
+    slot.tried_us = now.mono_us;
+    executor.dirty = true;
+  }
+  slot.failed = true;
+  int64_t had_us = now.mono_us - std::exchange(slot.tried_us, now.mono_us);
+  had_us = std::min(had_us, int64_t{proto::kStartTimeoutMs} * proto::kUsPerMs);
+  if (now.mono_us < session.start_after_us) return;
+  for (const auto& id : session.at) {
+    auto other = state.executors.find(id);
+    if (other != state.executors.end() && may_serve(other->second, session.uid)) return;
+  }
+  session.start_after_us = now.mono_us + std::max(had_us, session.start_backoff.next_us());
+  state.plan_due = true;
+}
+
 void on(State& state, Executor& executor, const proto::Bound& message, const proto::Now& now) {
   const auto& said = message.binding;
   if (said.slot >= executor.slots.size()) return;
@@ -303,15 +332,20 @@ void on(State& state, Executor& executor, const proto::Bound& message, const pro
     if (session->reason != reason) add_event(state, *session, now, "bind_failed", reason);
     session->reason = reason;
     note(state, true, "session " + session->name + ": the service does not start: " + reason);
+    if (said.generation == slot.generation && said.uid == slot.wanted)
+      start_failed(state, executor, slot, *session, now);
     return;
   }
   if (said.generation != slot.generation || said.uid != slot.wanted) return;  // an older wish
   if (slot.bound_generation == said.generation && slot.bound == said.uid) return;
   slot.bound = said.uid;
   slot.bound_generation = said.generation;
+  slot.failed = false;
   executor.dirty = true;
   if (session == nullptr) return;
   session->reason.clear();  // whatever kept its service from starting is over
+  session->start_after_us = 0;
+  session->start_backoff.reset();
   Share& share = executor.shares[said.uid];
   share.slots_bound++;
   share.window_tasks = std::max(share.window_tasks, share.slots_bound);

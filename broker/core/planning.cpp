@@ -15,8 +15,8 @@ namespace flame::broker {
 
 namespace {
 
-uint64_t wanted_slots(const Session& session, uint64_t slots) {
-  if (!session.dispatches()) return 0;
+uint64_t wanted_slots(const Session& session, uint64_t slots, int64_t now_us) {
+  if (!session.dispatches() || now_us < session.start_after_us) return 0;
   uint64_t wanted = session.counters.unfinished();
   if (session.state == proto::SessionState::kOpen) {
     wanted = std::max(wanted, session.spec.min_instances);
@@ -64,13 +64,15 @@ PlanSession plan_session(const State& state, const Session& session, uint64_t wa
     int64_t since = session.counters.unfinished() > 0 ? now_us : session.idle_since_us;
     plan.linger_until_us = since + static_cast<int64_t>(delay_ms) * proto::kUsPerMs;
   }
+  if (session.slots_bound > 0)
+    plan.linger_until_us = std::max(plan.linger_until_us, session.start_after_us);
   return plan;
 }
 
 std::vector<PlanSession> plan_sessions(State& state, uint64_t slots, int64_t now_us) {
   std::vector<PlanSession> sessions;
   for (auto& [uid, session] : state.sessions) {
-    uint64_t wanted = wanted_slots(*session, slots);
+    uint64_t wanted = wanted_slots(*session, slots, now_us);
     if (session->counters.unfinished() > 0) session->idle_since_us = now_us;
     bool joins = wanted > 0 && (session->plan_wanted == 0 || session->plan_wanted == UINT64_MAX);
     if (joins) join_the_queue(state, *session);
@@ -97,6 +99,8 @@ void apply(State& state, Executor& executor, size_t index, proto::SessionUid wan
   if (slot.wanted != 0) release_share(executor, slot.wanted);
   slot.wanted = wanted;
   slot.generation++;
+  slot.tried_us = now.mono_us;
+  slot.failed = false;
   executor.bind_due = executor.dirty = true;
   if (wanted == 0) return;
   Session& session = *state.session(wanted);
@@ -118,7 +122,8 @@ void plan(State& state, const proto::Now& now) {
   for (auto uid : state.touched) {
     Session* session = state.session(uid);
     if (session == nullptr) continue;
-    if (wanted_slots(*session, state.slots) != session->plan_wanted) state.plan_due = true;
+    if (wanted_slots(*session, state.slots, now.mono_us) != session->plan_wanted)
+      state.plan_due = true;
   }
   bool again = state.plan_again_us != 0 && now.mono_us >= state.plan_again_us;
   if (!state.serving || (!state.plan_due && !again)) return;
@@ -144,6 +149,11 @@ void plan(State& state, const proto::Now& now) {
   }
   Plan planned = plan_slots(sessions, slots, now.mono_us);
   state.plan_again_us = planned.look_again_us;
+  for (const auto& [uid, session] : state.sessions) {
+    int64_t at = session->start_after_us;
+    if (at > now.mono_us && (state.plan_again_us == 0 || at < state.plan_again_us))
+      state.plan_again_us = at;
+  }
   for (size_t i = 0; i < places.size(); i++) {
     auto& [executor, index] = places[i];
     apply(state, *executor, index, planned.wanted[i], now);

@@ -25,6 +25,7 @@
 #include "proto/link.hpp"
 #include "proto/messages.hpp"
 #include "proto/time.hpp"
+#include "runtime/backoff.hpp"
 
 namespace flame::broker {
 
@@ -177,9 +178,12 @@ struct Session {
   uint64_t common_version = 1;  ///< one more with every update
 
   int64_t served_us = 0;
-  int64_t bound_us = 0;         ///< first current slot since (mono)
-  int64_t idle_since_us = 0;    ///< last moment with tasks (mono)
-  uint64_t slots_bound = 0;     ///< wanted slots
+  int64_t bound_us = 0;       ///< first current slot since (mono)
+  int64_t idle_since_us = 0;  ///< last moment with tasks (mono)
+  uint64_t slots_bound = 0;   ///< wanted slots
+  /// Its service starts nowhere: until then (mono) only slots that nobody else wants are tried.
+  int64_t start_after_us = 0;
+  runtime::Backoff start_backoff{100 * proto::kUsPerMs, 5 * proto::kUsPerSecond};
   std::vector<std::string> at;  ///< executors that have, or may have, a share of it
   uint64_t memory_counted = 0;
   uint64_t plan_wanted = UINT64_MAX;  ///< what the last plan was told
@@ -237,7 +241,9 @@ struct Slot {
   uint64_t bound_generation = 0;
   std::string warm;  ///< application of the process that may still be in it
   int64_t told_us = 0;
-  bool spare = false;  ///< as the last plan said
+  int64_t tried_us = 0;  ///< when the service of `wanted` was asked for, or last did not start
+  bool failed = false;   ///< ... it did not
+  bool spare = false;    ///< as the last plan said
 };
 
 struct Executor {

@@ -106,7 +106,8 @@ void ExecutorNode::perform(executor::Action& action) {
     wire_->open();
   } else if (auto start = std::get_if<Start>(&action)) {
     services_[start->instance].with.application = serial_of(start->application);
-    if (cluster_.world.rng().chance(plan_.start_failure))
+    bool dead = start->application.name == dead_application_;
+    if (dead || cluster_.world.rng().chance(plan_.start_failure))
       exit(start->instance, "no such file", 100);
   } else if (auto entered = std::get_if<Enter>(&action)) {
     services_[entered->instance].with.common = serial_of(entered->session.common.view());

@@ -31,6 +31,8 @@ class ExecutorNode : public Dialer {
  public:
   ExecutorNode(Cluster cluster, ExecutorPlan plan);
 
+  /// Services of this application do not start from now on; "": all do.
+  void cannot_start(const std::string& application) { dead_application_ = application; }
   void start();
   void crash();
   void drain();
@@ -72,6 +74,7 @@ class ExecutorNode : public Dialer {
   int64_t next_turn_us_ = INT64_MAX;
   uint64_t turn_number_ = 0;
   uint64_t executed_ = 0;
+  std::string dead_application_;
 };
 
 }  // namespace flame::sim

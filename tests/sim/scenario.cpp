@@ -216,6 +216,25 @@ void Scenario::draw_long(Rng rng) {
   }
 }
 
+void Scenario::draw_dead(Rng rng) {
+  if (!rng.chance(0.15)) return;
+  dead_application = "flmping";
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) job.spec.application = "echo";
+  }
+  dead_client = clients.size();
+  auto& jobs = clients.emplace_back();
+  uint64_t slots = 0;
+  for (const auto& executor : executors) slots += executor.slots;
+  for (uint64_t i = 0; i < slots; i++) {
+    JobPlan job;
+    job.session = "dead-" + std::to_string(i);
+    job.spec.application = dead_application;
+    job.tasks = 1 + rng.below(3);
+    jobs.push_back(job);
+  }
+}
+
 uint64_t Scenario::reserved() const {
   uint64_t sum = 0;
   for (const auto& jobs : clients) {

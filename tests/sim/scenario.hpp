@@ -7,6 +7,7 @@
 // happens without it.
 
 #include <array>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -53,6 +54,10 @@ struct Scenario {
   /// Redis has a replica, and some sessions ask for more than `stored`.
   bool levels = false;
 
+  /// Its services do not start, until they are mended; "": there is none.
+  std::string dead_application;
+  size_t dead_client = 0;
+
   static Scenario draw(Rng& rng);
   /// With chance of its own: seeds from before there were levels mean what they meant.
   void draw_levels(Rng rng);
@@ -68,6 +73,9 @@ struct Scenario {
   void draw_changes(Rng rng);
   /// As draw_levels: which session has so many tasks that letters of the first ones are dropped.
   void draw_long(Rng rng);
+  /// As draw_levels: which clients' sessions have a service that starts only when all others are
+  /// done. There are as many as slots.
+  void draw_dead(Rng rng);
   bool has(Fault fault) const;
   /// The min_instances of all sessions.
   uint64_t reserved() const;

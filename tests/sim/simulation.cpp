@@ -21,6 +21,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
       network_(world_),
       redis_(seed),
       checker_(world_) {
+  scenario_.draw_dead(Rng(seed ^ 0xdeadu));
   scenario_.draw_levels(Rng(seed ^ 0x1e7e15u));
   scenario_.draw_cancels(Rng(seed ^ 0xcace1u));
   scenario_.draw_follows(Rng(seed ^ 0xf0110u));
@@ -52,7 +53,10 @@ Outcome Simulation::run() {
     if (scenario_.has(fault)) checker_.expect_loss_of(proto::Durability::kReplicated);
   }
   start_broker(false);
-  for (auto& executor : executors_) executor->start();
+  for (auto& executor : executors_) {
+    executor->cannot_start(scenario_.dead_application);
+    executor->start();
+  }
   for (auto& client : clients_) client->start();
   for (const auto& [fault, mean_us] : scenario_.faults) schedule(fault, mean_us);
   operate();
@@ -61,6 +65,7 @@ Outcome Simulation::run() {
   while (world_.step()) {
     if (!peace_ || world_.now_us() < look_us) continue;
     look_us = world_.now_us() + kLookUs;
+    mend();
     if (done()) break;
     if (world_.now_us() > deadline_us)
       world_.fail("not done after " + std::to_string(kPeaceUs / 1'000'000) +
@@ -257,6 +262,14 @@ void Simulation::make_peace() {
     if (a_broker() == nullptr) start_broker(false);
     for (auto& executor : executors_) executor->start();
   });
+}
+
+// Those whose service does not start must not have kept the others from anything.
+void Simulation::mend() {
+  for (size_t i = 0; i < clients_.size(); i++) {
+    if (i != scenario_.dead_client && !clients_[i]->done()) return;
+  }
+  for (auto& executor : executors_) executor->cannot_start("");
 }
 
 bool Simulation::done() const {

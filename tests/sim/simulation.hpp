@@ -36,6 +36,7 @@ class Simulation {
   void strike_executor(Fault fault);
   void strike_wire(Fault fault);
   void make_peace();
+  void mend();
   bool quiet() const;
   bool done() const;
   std::string unfinished() const;
