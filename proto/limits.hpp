@@ -41,6 +41,7 @@ inline constexpr uint64_t kResourcesBytesMax = 1 * KiB;
 inline constexpr uint64_t kReadersMax = 1000;
 inline constexpr uint64_t kUnreadAnswerBytesMax = 64 * MiB;
 inline constexpr uint64_t kTaskWatchesMax = 100'000;
+inline constexpr uint64_t kTaskWatchesEachMax = 8;
 inline constexpr uint64_t kEventsKept = 256;
 inline constexpr uint64_t kBeatMs = 1000;
 inline constexpr uint64_t kLeaseMs = 3000;
@@ -149,6 +150,9 @@ inline constexpr std::array kLimits = {
              "who asks and never reads must not fill the broker"},
     LimitRow{"task_watches_max", kTaskWatchesMax, "tasks", "a further watch_task is answered busy",
              "some 20 MiB of the broker"},
+    LimitRow{"task_watches_each_max", kTaskWatchesEachMax, "requests",
+             "of one client and task the oldest is answered busy",
+             "the client may have given it up, which the broker is not told"},
     LimitRow{"events_kept", kEventsKept, "events", "older ones are trimmed", "a session's history"},
     LimitRow{"beat_ms", kBeatMs, "ms", "a beat is sent", "three fit in a lease"},
     LimitRow{"idle_beats_max", kIdleBeatsMax, "beats/s",

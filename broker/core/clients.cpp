@@ -62,15 +62,10 @@ Error busy(const State& state) {
   return error;
 }
 
-// The answers to what this client asked wait for a level, or for the end of a session: more of them
-// than it has use for would fill the broker.
-proto::Status has_room(const Client& client, const Session* session) {
+// The answers to what this client asked wait for a level: more of them than it has use for would
+// fill the broker.
+proto::Status has_room(const Client& client) {
   uint64_t waiting = client.requests_waiting;
-  if (session != nullptr && session->waiting.size() >= proto::kRequestsWaitingMax) {
-    waiting += static_cast<uint64_t>(
-        std::count_if(session->waiting.begin(), session->waiting.end(),
-                      [&](const WaitingRequest& w) { return w.peer == client.peer; }));
-  }
   if (waiting < proto::kRequestsWaitingMax) return {};
   return Error{Code::kBusy,
                std::to_string(waiting) +
@@ -329,14 +324,31 @@ void on(State& state, Client& client, const proto::DeleteSession& message, const
   send_acknowledgement(state, level, client.peer, proto::Ok{message.request, text});
 }
 
+// A wait that its client has given up looks like any other, so the oldest goes; one that somebody
+// does wait for is asked again.
+void drop_oldest_wait(State& state, Client& client, std::vector<WaitingRequest>& waiting) {
+  if (waiting.size() < proto::kRequestsWaitingMax) return;
+  auto own = [&](const WaitingRequest& w) { return w.peer == client.peer; };
+  auto count = std::count_if(waiting.begin(), waiting.end(), own);
+  if (static_cast<uint64_t>(count) < proto::kRequestsWaitingMax) return;
+  auto oldest = std::find_if(waiting.begin(), waiting.end(), own);
+  refuse(state, client, oldest->request,
+         {Code::kBusy,
+          std::to_string(count) +
+              " later requests of this client wait for the session (requests_waiting_max)",
+          1000});
+  waiting.erase(oldest);
+}
+
 void on(State& state, Client& client, const proto::WaitSession& message, const proto::Now&) {
   auto session = find_session(state, message.session);
   if (!session) return refuse(state, client, message.request, session.error());
-  if (auto status = has_room(client, *session); !status) {
+  if (auto status = has_room(client); !status) {
     return refuse(state, client, message.request, status.error());
   }
   bool done = message.closed ? (*session)->finished() : (*session)->counters.unfinished() == 0;
   if (done) return answer_later(state, client, **session, message.request);
+  drop_oldest_wait(state, client, (*session)->waiting);
   (*session)->waiting.push_back({client.peer, message.request, message.closed});
 }
 
@@ -468,7 +480,7 @@ void ask_resync(State& state, const Peer& peer, const proto::Envelope& envelope,
 }  // namespace
 
 proto::Status may_ask(const State& state, const Client& client) {
-  auto room = has_room(client, nullptr);
+  auto room = has_room(client);
   return room ? can_record(state) : room;
 }
 
@@ -478,7 +490,7 @@ proto::Status may_add(const State& state, const Client& client) {
 }
 
 proto::Status may_free(const State& state, const Client& client) {
-  auto room = has_room(client, nullptr);
+  auto room = has_room(client);
   bool full = state.serving && !state.waits_for_recover && state.health.full;
   return !room || full ? room : can_record(state);
 }

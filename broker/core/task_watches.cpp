@@ -44,6 +44,25 @@ void ask_all(State& state, Session& session, TaskId task) {
   }
 }
 
+// Watches that their client has given up look like any other: the oldest goes, and one that
+// somebody still wants is asked again.
+void drop_oldest_watch(State& state, Session& session, Client& client, TaskId task) {
+  uint64_t count = 0;
+  auto oldest = session.task_watches.end();
+  for (auto at = session.task_watches.lower_bound({task, 0});
+       at != session.task_watches.end() && at->first.first == task; ++at) {
+    if (at->second.peer == client.peer && count++ == 0) oldest = at;
+  }
+  if (count < proto::kTaskWatchesEachMax) return;
+  refuse(state, client, oldest->second.request,
+         {Code::kBusy,
+          std::to_string(count) +
+              " later requests of this client watch the task (task_watches_each_max)",
+          1000});
+  session.task_watches.erase(oldest);
+  state.task_watches--;
+}
+
 }  // namespace
 
 void on_watch_task(State& state, Client& client, const proto::WatchTask& message) {
@@ -58,6 +77,7 @@ void on_watch_task(State& state, Client& client, const proto::WatchTask& message
   if (message.task < session.first_recorded()) {
     return refuse(state, client, message.request, no_letters(session, message.task));
   }
+  drop_oldest_watch(state, session, client, message.task);
   if (state.task_watches >= proto::kTaskWatchesMax) {
     return refuse(state, client, message.request,
                   {Code::kBusy,

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "broker/core/core.hpp"
 #include "broker/core/durability.hpp"
 #include "broker/core/lifecycle.hpp"
@@ -56,6 +58,7 @@ class RequestsTest : public testing::Test {
       auto send = std::get_if<Send>(&action);
       if (send == nullptr) continue;
       auto error = std::get_if<proto::ErrorReply>(&send->message);
+      if (error != nullptr) refused = error->request;
       words.push_back(error == nullptr
                           ? std::string(proto::name_of(proto::type_of(send->message)))
                           : std::string(proto::name_of(error->code)) + ": " + error->message);
@@ -83,6 +86,7 @@ class RequestsTest : public testing::Test {
   std::map<Peer, proto::Link> links;
   uint32_t last_link = 0;
   uint64_t request = 0;
+  uint64_t refused = 0;  ///< what the last error was the answer to
 };
 
 TEST_F(RequestsTest, RepeatedOnesThatWaitForADiskAreBounded) {
@@ -115,16 +119,26 @@ TEST_F(RequestsTest, WhatWaitsForAClientThatIsGoneIsForgotten) {
   EXPECT_EQ(waiting(), 0u);
 }
 
-TEST_F(RequestsTest, WaitsForTheEndOfASessionAreBounded) {
+// Its client may have given it up: nobody says so.
+TEST_F(RequestsTest, OfTooManyWaitsForTheEndOfASessionTheOldestGoes) {
   start();
   hello();
   hear(create(Durability::kStored));
   proto::SessionUid uid = core.state().sessions.begin()->first;
   hear(proto::Submit{uid, 1, 1, 0, proto::Bytes::own(std::string("\xc4\x01x", 3))});
+  hello("another");
+  ASSERT_THAT(hear(proto::WaitSession{++request, "s", true}, "another"), IsEmpty());
+  uint64_t first = request + 1;
   for (uint64_t i = 0; i < kRequestsWaitingMax; i++)
-    ASSERT_THAT(hear(proto::WaitSession{++request, "s", true}), IsEmpty()) << i;
-  EXPECT_THAT(hear(proto::WaitSession{++request, "s", true}), ElementsAre(HasSubstr("busy")));
-  EXPECT_THAT(hear(proto::CloseSession{++request, "s"}), Contains("session_info"));
+    ASSERT_THAT(hear(proto::WaitSession{++request, "s", false}), IsEmpty()) << i;
+  EXPECT_THAT(hear(proto::WaitSession{++request, "s", false}), ElementsAre(HasSubstr("busy")));
+  EXPECT_EQ(refused, first);
+  EXPECT_THAT(hear(proto::WaitSession{++request, "s", false}), ElementsAre(HasSubstr("busy")));
+  EXPECT_EQ(refused, first + 1);
+  auto answers = hear(proto::CloseSession{++request, "s"});
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), "session_info"),
+            int64_t{kRequestsWaitingMax} + 2)
+      << "the close, all that wait, and the other client's";
 }
 
 TEST_F(RequestsTest, WhatWasTakenBeforeRedisRefusedIsGivenTheReason) {

@@ -66,5 +66,21 @@ TEST_F(ProgressTest, WhatIsKnownOfATaskIsNotToldAgainWhileItsResultIsStored) {
             (std::vector<proto::Run>{{1, 1}}));
 }
 
+TEST_F(ProgressTest, OfTooManyWatchesOfATaskTheOldestGoes) {
+  session(2);
+  auto watch = [&](proto::TaskId task) {
+    say(proto::WatchTask{++request, "s", task, "P.0.0", false});
+    return answer;
+  };
+  EXPECT_EQ(watch(2), "");
+  for (uint64_t i = 0; i < proto::kTaskWatchesEachMax; i++) EXPECT_EQ(watch(1), "") << i;
+  EXPECT_THAT(watch(1), testing::HasSubstr("8 later requests of this client watch the task"));
+  EXPECT_EQ(core.state().task_watches, proto::kTaskWatchesEachMax + 1);
+  uint64_t first = UINT64_MAX;
+  for (const auto& [key, each] : core.state().sessions.begin()->second->task_watches)
+    if (key.first == 1) first = std::min(first, each.request);
+  EXPECT_EQ(first, request - proto::kTaskWatchesEachMax + 1);
+}
+
 }  // namespace
 }  // namespace flame::broker
