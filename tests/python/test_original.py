@@ -6,13 +6,14 @@ published, against a real cluster of ours; and a service in plain grpcio for wha
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
 import flamepy
 from flamepy import service
 
-from conftest import PATIENCE, ROOT, SERVICES, system, wait_until
+from conftest import ORIGINAL_RUNS_HERE, PATIENCE, ROOT, SERVICES, system, wait_until
 
 
 @pytest.fixture
@@ -39,6 +40,14 @@ def notes(path):
         return []
     lines = (line.split() for line in path.read_text().splitlines())
     return [(int(pid), words) for pid, *words in lines]
+
+
+def test_the_original_runs_under_this_python(original):
+    if not ORIGINAL_RUNS_HERE:
+        here = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+        pytest.skip(f"flamepy 0.6.0 cannot be imported by {here}; Debian's runs it instead")
+    asked = "import flamepy, sys; print(sys.version)"
+    assert subprocess.check_output([original, "-c", asked], text=True).strip() == sys.version
 
 
 def test_the_contract_is_the_originals(original, tmp_path):
