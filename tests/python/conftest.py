@@ -27,6 +27,7 @@ PATIENCE = system.PATIENCE
 wait_until = system.wait_until
 make_cluster, cluster, running = system.make_cluster, system.cluster, system.running
 running_once = system.running_once
+needs_grpc = system.needs_grpc
 pytest_runtest_makereport = system.pytest_runtest_makereport
 
 # Enough to cross every limit of a run and of a window; a million by hand.

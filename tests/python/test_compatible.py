@@ -15,7 +15,7 @@ import flamepy.aio
 import flamepy.service
 from flamepy import core
 
-from conftest import PATIENCE, ROOT, SERVICES
+from conftest import PATIENCE, ROOT, SERVICES, needs_grpc
 
 PAGE = (ROOT / "docs/python.md").read_text()
 
@@ -107,7 +107,7 @@ def unlike_calls(name, wanted, found):
 # ---- what runs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shim", ["host", "default"])
+@pytest.mark.parametrize("shim", [pytest.param("host", marks=needs_grpc), "default"])
 def test_a_program_of_the_original_and_its_service_run_unchanged(running_once, shim):
     program = SERVICES / "original_program.py"
     done = running_once.run(sys.executable, program, f"counting-{shim}", shim, timeout=PATIENCE)
@@ -134,6 +134,7 @@ def hosted(connection, program, *arguments, **attributes):
     return connection.create_session(name, common_data=b"common", max_instances=1)
 
 
+@needs_grpc
 def test_our_services_run_behind_the_grpc_shim_too(shared):
     with hosted(shared, "echo") as session:
         assert session.invoke(b"hello") == b"hello" and session.invoke(b"common") == b"common"
@@ -154,6 +155,7 @@ def test_our_services_run_behind_the_grpc_shim_too(shared):
         assert str(failed).startswith("-1 is negative")
 
 
+@needs_grpc
 def test_coroutines_behind_the_grpc_shim_share_their_loop(shared):
     with hosted(shared, "coroutines", concurrency=5) as session:
         futures = [session.run(b"meet:5") for _ in range(5)]
@@ -163,6 +165,7 @@ def test_coroutines_behind_the_grpc_shim_share_their_loop(shared):
         assert session.invoke(b"still there") == b"still there"
 
 
+@needs_grpc
 def test_a_service_of_one_function_behind_the_grpc_shim(shared, monkeypatch):
     monkeypatch.setattr("flamepy._client._default", shared)
     hosted(shared, "instance", "async").close()

@@ -17,7 +17,13 @@ from conftest import ORIGINAL_RUNS_HERE, PATIENCE, ROOT, SERVICES, system, wait_
 
 
 @pytest.fixture
-def application(running_once, original, tmp_path):
+def grpc():
+    if system.WITHOUT_GRPC:
+        pytest.skip("this Flame was built without gRPC")
+
+
+@pytest.fixture
+def application(grpc, running_once, original, tmp_path):
     """Registers a manifest as a user of the original has it."""
 
     def make(name, *arguments, program="original", more=""):
@@ -144,7 +150,7 @@ def test_services_that_are_killed_under_load_lose_nothing(application, shared, t
 
 
 @pytest.fixture
-def odd(shared):
+def odd(grpc, shared):
     def make(name, **attributes):
         shared.register_application(
             name,

@@ -16,6 +16,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/kube"))
 BIN = pathlib.Path(os.environ.get("FLAME_BIN", ROOT / "build/release/bin"))
+# How BIN was built; an installed one does not say.
+CACHE = BIN.parent / "CMakeCache.txt"
+WITHOUT_GRPC = CACHE.exists() and "FLAME_GRPC:BOOL=OFF" in CACHE.read_text()
+needs_grpc = pytest.mark.skipif(WITHOUT_GRPC, reason="this Flame was built without gRPC")
 # A real control plane, as tools/kube built it; without one, tests of Kubernetes use a fake one.
 KUBE = os.environ.get("FLAME_KUBE")
 # The sanitizers and a busy machine are slow; a passing test never waits for this.
@@ -39,10 +43,8 @@ def wait_until(condition, what, seconds=PATIENCE):
 
 def sanitized():
     """Whether BIN was built with a sanitizer: then a program is another one than users get."""
-    cache = (BIN.parent / "CMakeCache.txt").read_text()
-    return any(
-        line.startswith("FLAME_SANITIZE:") and not line.endswith("=") for line in cache.splitlines()
-    )
+    lines = CACHE.read_text().splitlines()
+    return any(line.startswith("FLAME_SANITIZE:") and not line.endswith("=") for line in lines)
 
 
 def alive(pid):

@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 import yaml
-from conftest import BIN, ROOT, sanitized, wait_until
+from conftest import BIN, ROOT, needs_grpc, sanitized, wait_until
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -74,7 +74,10 @@ def packages_of(target):
     "target, programs",
     [
         ("broker", ["flame-broker"]),
-        ("executor", ["flame-executor", "flame-service", "flame-grpc-service"]),
+        pytest.param(
+            *("executor", ["flame-executor", "flame-service", "flame-grpc-service"]),
+            marks=needs_grpc,
+        ),
         ("autoscaler", ["flame-autoscaler"]),
         ("console", ["flmctl", "flmping", "flmexec", "flame-broker", "flame-autoscaler"]),
     ],

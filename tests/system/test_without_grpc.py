@@ -11,13 +11,9 @@ import subprocess
 
 import pytest
 
-from conftest import BIN, wait_until
+from conftest import BIN, WITHOUT_GRPC, wait_until
 
-CACHE = BIN.parent / "CMakeCache.txt"
-pytestmark = pytest.mark.skipif(
-    not CACHE.exists() or "FLAME_GRPC:BOOL=OFF" not in CACHE.read_text(),
-    reason="this Flame was built with gRPC",
-)
+pytestmark = pytest.mark.skipif(not WITHOUT_GRPC, reason="this Flame was built with gRPC")
 WITHOUT = "built without gRPC"
 
 
