@@ -29,7 +29,7 @@ void SessionImpl::answered(uint64_t ticket, const proto::Run& run, const proto::
   if (plain && error != nullptr) {
     if (!refusal_) refusal_ = *error;
   } else if (plain) {
-    acknowledged_[run.first] = run.count;
+    acknowledged_.add(run);
   }
   tell_flush();
 }
@@ -166,14 +166,7 @@ std::vector<TaskRange> SessionImpl::acknowledged() {
 
 std::vector<TaskRange> SessionImpl::take_acknowledged() {
   std::vector<TaskRange> ranges;
-  for (const auto& [first, count] : acknowledged_) {
-    if (!ranges.empty() && ranges.back().first + ranges.back().count == first) {
-      ranges.back().count += count;
-    } else {
-      ranges.push_back({first, count});
-    }
-  }
-  acknowledged_.clear();
+  for (const auto& [first, count] : acknowledged_.take()) ranges.push_back({first, count});
   return ranges;
 }
 

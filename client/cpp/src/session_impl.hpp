@@ -5,13 +5,13 @@
 // What stands behind flame::Session: hears the connection for one session, gives it runs, and hands
 // results to futures and to the stream.
 
-#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 
 #include "client/cpp/src/connection.hpp"
+#include "client/cpp/src/core/acknowledged_runs.hpp"
 #include "client/cpp/src/future_table.hpp"
 #include "client/cpp/src/result_queue.hpp"
 #include "client/cpp/src/submit_queue.hpp"
@@ -80,9 +80,9 @@ class SessionImpl : public client::SessionListener {
 
   std::mutex flush_mutex_;
   std::condition_variable flushed_;
-  uint64_t oldest_unanswered_ = 1;  ///< ticket of a run, perhaps one that is still to come
-  std::map<uint64_t, uint64_t> acknowledged_;  ///< first id -> count, of runs without futures
-  std::optional<proto::Error> refusal_;        ///< the first of a run without futures
+  uint64_t oldest_unanswered_ = 1;         ///< ticket of a run, perhaps one that is still to come
+  client::AcknowledgedRuns acknowledged_;  ///< without futures
+  std::optional<proto::Error> refusal_;    ///< the first of a run without futures
 };
 
 }  // namespace flame::detail

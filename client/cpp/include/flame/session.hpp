@@ -242,7 +242,8 @@ class Session {
   /// Waits until everything submitted so far is acknowledged or refused, with futures or without.
   /// A future tells its own id and its own refusal. Of what was submitted by submit_run this
   /// returns the ids since the last flush, in ascending order, and throws the first refusal. Throws
-  /// timeout after `time`. Where it throws, acknowledged() has the ids of the rest.
+  /// timeout after `time`. Where it throws, acknowledged() has the ids of the rest. Of ids that are
+  /// never asked for the newest 2^20 ranges are kept.
   std::vector<TaskRange> flush(std::chrono::milliseconds time = std::chrono::milliseconds::max());
   /// Of the same ids those that are acknowledged by now, without waiting. They are told once, here
   /// or by flush().
