@@ -57,7 +57,7 @@ App::App(AppConfig config)
                   },
               .lost = [this](const proto::Error& error) { on_lost(error); }}),
       reconnect_(kReconnectFirstUs, kReconnectMostUs),
-      broker_(loop_, config_.broker),
+      broker_(loop_, config_.broker, config_.cluster),
       provider_(provider_for(config_, loop_)),
       scaler_(config_.policy, loop_.now()),
       journal_(config_.dry_run) {}
@@ -105,11 +105,22 @@ void App::begin_round() {
   phase_ = Phase::kReading;
   redis_.send(read_request(provider_->reads_applications(), !recalled_), kRedisPatienceUs,
               [this](runtime::RedisReplies&& replies) {
-                auto stored = stored_from(replies);
+                auto stored = stored_from(replies, config_.cluster);
+                if (!stored && stored.error().code == proto::Code::kCluster)
+                  return refuse(stored.error());
                 if (stored && !std::exchange(recalled_, true))
                   scaler_.recall(cold_starts_from(replies.front()));
                 list(std::move(stored));
               });
+}
+
+// What is decided is written into Redis: nothing of ours belongs into another cluster's.
+void App::refuse(const proto::Error& error) {
+  if (runtime::log::once_a_second("cluster")) {
+    runtime::log::warn("this is another cluster's Redis, nothing is scaled",
+                       {{"error", error.message}});
+  }
+  end_round();
 }
 
 void App::list(proto::Result<Stored> stored) {

@@ -28,6 +28,7 @@ struct AppConfig {
   Policy policy;
   runtime::RedisAddress redis;
   std::string broker;                              ///< its endpoint for clients
+  std::string cluster;                             ///< broker and Redis must be of it; "" for any
   std::string control_socket;                      ///< of a local cluster
   std::optional<kubernetes::Settings> kubernetes;  ///< else
   bool dry_run = false;
@@ -45,6 +46,7 @@ class App {
   void open_redis();
   void on_lost(const proto::Error& error);
   void begin_round();
+  void refuse(const proto::Error& error);
   void list(proto::Result<Stored> stored);
   void decide(const proto::Result<Stored>& stored,
               const proto::Result<std::vector<Provided>>& provided);

@@ -20,10 +20,10 @@ constexpr int64_t kPatienceUs = 3 * proto::kUsPerSecond;
 constexpr uint64_t kIdleMs = 1000;
 constexpr int kMessagesPerTurn = 64;
 
-client::ClientConfig config_for(const std::string& endpoint) {
+client::ClientConfig config_for(const std::string& endpoint, const std::string& cluster) {
   return {.client = runtime::random_hex(16),
           .endpoint = endpoint,
-          .cluster = "",
+          .cluster = cluster,
           .version = FLAME_VERSION,
           .first_link = static_cast<uint32_t>(runtime::random_u64()) | 1u};
 }
@@ -45,8 +45,8 @@ Result<std::vector<std::string>> names_in(Result<proto::Message> answer) {
 
 }  // namespace
 
-Broker::Broker(runtime::EventLoop& loop, std::string endpoint)
-    : loop_(loop), endpoint_(std::move(endpoint)), core_(config_for(endpoint_)) {}
+Broker::Broker(runtime::EventLoop& loop, std::string endpoint, const std::string& cluster)
+    : loop_(loop), endpoint_(std::move(endpoint)), core_(config_for(endpoint_, cluster)) {}
 
 Broker::~Broker() {
   if (socket_) loop_.remove_socket(*socket_);

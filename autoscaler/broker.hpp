@@ -22,8 +22,8 @@ class Broker {
   using Victims = std::function<void(proto::Result<std::vector<std::string>>)>;
   using Done = std::function<void(proto::Status)>;
 
-  /// `endpoint`: that for clients.
-  Broker(runtime::EventLoop& loop, std::string endpoint);
+  /// `endpoint`: that for clients. `cluster`: the one it must be of; "" for any.
+  Broker(runtime::EventLoop& loop, std::string endpoint, const std::string& cluster);
   ~Broker();
 
   /// Drains those of `executors` that are idle and names them. Answered once, from the loop, within

@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   flame::autoscaler::AppConfig config{.policy = *policy,
                                       .redis = *redis,
                                       .broker = flame::autoscaler::broker_from(*options),
+                                      .cluster = options->text("cluster"),
                                       .control_socket = options->text("control"),
                                       .dry_run = options->flag("dry-run")};
   if (*pods) {

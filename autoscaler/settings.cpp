@@ -114,7 +114,8 @@ proto::Result<kubernetes::Settings> kubernetes_from(const runtime::Options& opti
   kubernetes::Place place{.space = options.text("namespace"),
                           .instance = options.text("instance"),
                           .broker = options.text("broker"),
-                          .slots = policy.slots};
+                          .slots = policy.slots,
+                          .cluster = options.text("cluster")};
   if (place.broker.empty())
     return Error{Code::kBadRequest,
                  "--broker is missing: the endpoint under which pods reach the broker, like "
@@ -153,6 +154,7 @@ const std::vector<OptionRow>& option_rows() {
       {"broker", 0, "ENDPOINT", "", "The broker's endpoint for executors, as pods reach it"},
       {"endpoint", 0, "ENDPOINT", "",
        "That for clients, where we ask who is idle; default: one port below --broker"},
+      {"cluster", 0, "NAME", "", "What the broker's cluster must be called; default: any"},
       {"pod-defaults", 0, "FILE", "", "What pods are made of, and what applications may say of it"},
       {"redis-url", 0, "URL", "redis://127.0.0.1:6379/0",
        "Redis of the broker: redis://host:port/db or unix:///path; not a flag", true},

@@ -42,6 +42,7 @@ runtime::RedisRequest read_request(bool applications, bool recall) {
   request.add({"HGETALL", proto::kDemandKey});
   request.add({"HGETALL", proto::kExecutorsKey});
   request.add({"PTTL", proto::kOwnerKey});
+  request.add({"HGET", proto::kMetaKey, "cluster"});
   if (applications) request.add({"HGETALL", proto::kAppsKey});
   request.add({"EXEC"});
   return request;
@@ -57,19 +58,25 @@ std::map<std::string, int64_t> cold_starts_from(const RedisReply& reply) {
   return found;
 }
 
-proto::Result<Stored> stored_from(const runtime::RedisReplies& replies) {
+proto::Result<Stored> stored_from(const runtime::RedisReplies& replies, std::string_view cluster) {
   const RedisReply& all = replies.back();
-  if (all.is_error() || all.items.size() < 3) {
+  if (all.is_error() || all.items.size() < 4) {
     return Error{Code::kStoreDown, "Redis does not tell the figures: " +
                                        (all.is_error() ? all.text : "an unexpected answer")};
+  }
+  // No text: no broker has written into it yet.
+  const std::string& writer = all.items[3].text;
+  if (!cluster.empty() && !writer.empty() && writer != cluster) {
+    return Error{Code::kCluster, "this Redis belongs to cluster '" + proto::printable(writer, 128) +
+                                     "', not to '" + std::string(cluster) + "'"};
   }
   auto demand = rows_from(all.items[0], proto::kDemandKey);
   if (!demand) return demand.error();
   auto executors = rows_from(all.items[1], proto::kExecutorsKey);
   if (!executors) return executors.error();
   Stored stored{std::move(*demand), std::move(*executors), all.items[2].integer};
-  if (all.items.size() == 3) return stored;
-  auto applications = rows_from(all.items[3], proto::kAppsKey);
+  if (all.items.size() == 4) return stored;
+  auto applications = rows_from(all.items[4], proto::kAppsKey);
   if (!applications) return applications.error();
   stored.applications = std::move(*applications);
   return stored;

@@ -37,16 +37,13 @@ proto::Result<std::unique_ptr<client::Connection>> connect_to_broker(std::string
                                                                      std::string endpoint,
                                                                      std::string cluster,
                                                                      uint64_t timeout_ms) {
-  if (endpoint.empty()) {
-    auto found = client::default_endpoint();
-    if (!found) return found.error();
-    endpoint = *std::move(found);
-  }
-  if (client::refuses_connections(endpoint)) {
+  auto broker = client::find_broker({std::move(endpoint), std::move(cluster)});
+  if (!broker) return broker.error();
+  if (client::refuses_connections(broker->endpoint)) {
     return proto::Error{proto::Code::kNoBroker,
-                        "No broker at " + endpoint + ". Start one: flmctl up"};
+                        "No broker at " + broker->endpoint + ". Start one: flmctl up"};
   }
-  auto connection = std::make_unique<client::Connection>(endpoint, std::move(cluster));
+  auto connection = std::make_unique<client::Connection>(broker->endpoint, broker->cluster);
   connection->on_waiting([name = std::string(tool)](const auto& why) { say_waiting(name, why); });
   if (auto up = connection->wait_until_up(timeout_ms); !up) return up.error();
   return connection;

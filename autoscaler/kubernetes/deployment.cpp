@@ -221,10 +221,10 @@ Value container_of(const proto::Application& application, const Map& fields, con
   }
   const Value* own_slots = all.find("slots");
   uint64_t slots = own_slots == nullptr ? place.slots : static_cast<uint64_t>(own_slots->number());
-  Map container = {{"name", "executor"},
-                   {"args", List{"--broker=" + place.broker, "--slots=" + std::to_string(slots),
-                                 "--application=" + application.name}},
-                   {"env", variables}};
+  List arguments = {"--broker=" + place.broker, "--slots=" + std::to_string(slots),
+                    "--application=" + application.name};
+  if (!place.cluster.empty()) arguments.emplace_back("--cluster=" + place.cluster);
+  Map container = {{"name", "executor"}, {"args", std::move(arguments)}, {"env", variables}};
   if (all.find("command") == nullptr) container.emplace_back("command", List{"flame-executor"});
   for (const auto& field : kFields) {
     const Value* value = all.find(field.name);

@@ -45,6 +45,7 @@ struct Place {
   std::string instance;  ///< tells clusters in one namespace apart
   std::string broker;    ///< the endpoint for executors, as pods reach it
   uint64_t slots = 1;    ///< where an application says nothing
+  std::string cluster;   ///< the one that executors ask for; "" for any
 };
 
 /// The body for server-side apply. Without replicas, so that the hash in its annotation says

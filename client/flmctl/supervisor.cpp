@@ -251,6 +251,8 @@ std::vector<std::string> Supervisor::autoscaler_command() const {
           folder_.control_socket(),
           "--endpoint",
           ports_of(plan_.settings.port).clients_endpoint(),
+          "--cluster",
+          kCluster,
           "--slots",
           std::to_string(plan_.settings.slots),
           "--max-executors",

@@ -3,6 +3,7 @@
 """Names, signatures and values of the original's package (flamepy 0.6.0, asked for in its own
 environment) and of ours; and programs and services written for it that run here."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -249,6 +250,8 @@ def test_what_are_no_resources(text):
 CONTEXT = """
 current-context: {current}
 contexts:
+  - name: green
+    cluster: {{endpoint: "{endpoint}", name: green}}
   - name: other
     cluster: {{endpoint: "tcp://127.0.0.1:1"}}
   - name: here
@@ -261,7 +264,7 @@ contexts:
 def context(tmp_path, monkeypatch):
     """Writes ~/.flame/flame.yaml of a home of its own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("FLAME_ENDPOINT", "XDG_STATE_HOME", "FLAME_CA_FILE"):
+    for name in ("FLAME_ENDPOINT", "FLAME_CLUSTER", "XDG_STATE_HOME", "FLAME_CA_FILE"):
         monkeypatch.delenv(name, raising=False)
 
     def write(text):
@@ -289,6 +292,23 @@ def test_the_address_comes_from_the_context_file(running_once, context, monkeypa
     flamepy.connect(endpoint).close()
 
 
+def test_the_name_of_the_cluster_comes_from_the_context_file(running_once, context, monkeypatch):
+    endpoint = running_once.env["FLAME_ENDPOINT"]
+    context(CONTEXT.format(current="green", endpoint=endpoint))
+    with pytest.raises(flamepy.FlameError, match="cluster 'local', not 'green'"):
+        flamepy.connect()
+
+    async def connect():
+        await flamepy.aio.connect()
+
+    with pytest.raises(flamepy.FlameError, match="cluster 'local', not 'green'"):
+        asyncio.run(connect())
+    flamepy.connect(cluster="local").close()
+    flamepy.connect(endpoint).close()  # who gives the address did not ask the context
+    monkeypatch.setenv("FLAME_CLUSTER", "local")
+    flamepy.connect().close()
+
+
 def test_without_a_context_file_it_is_the_local_cluster(context):
     assert flamepy.FlameContext().endpoint == core.DEFAULT_FLAME_ENDPOINT
     with pytest.raises(flamepy.NoBrokerError, match="7700"):
@@ -305,6 +325,7 @@ def test_without_a_context_file_it_is_the_local_cluster(context):
         ("- 1", "is not a map"),
         (CONTEXT.format(current="here", endpoint="http://h:8080"), r"flame.yaml\) is no address"),
         ("current-context: a\ncontexts: [{name: a, cluster: 1}]", "a cluster that is no map"),
+        ("current-context: a\ncontexts: [{name: a, cluster: {name: 7}}]", "put it in quotes"),
         ("current-context: a\ncontexts: [{name: a, cluster: {tls: {}}}]", "there is no TLS yet"),
     ],
 )

@@ -224,6 +224,26 @@ def test_without_redis_nothing_is_done_and_it_is_said(cluster):
     wait_until(lambda: not scaled(cluster), "they go when the figures are good again", 60)
 
 
+def test_it_serves_the_cluster_that_it_is_told(cluster):
+    autoscaled(cluster, **SOON, FLAME_CLUSTER="green")  # that of `up` has its own name all the same
+    assert cluster.run("flmping", "-t", 4, "-d", 100).code == 0
+    wait_until(lambda: not scaled(cluster), "the broker let them go", 60)
+
+
+def test_another_clusters_redis_is_neither_believed_nor_written(cluster):
+    cluster.up("--executors", 0, "--slots", 2)
+    words = ["flame-autoscaler", "--control", cluster.data / "control.sock", "--cluster", "green"]
+    env = cluster.env | {"FLAME_REDIS_URL": cluster.file["redis"]}
+    autoscaler = subprocess.Popen(words, env=env, text=True, stderr=subprocess.PIPE)
+    try:
+        said = next(line for line in autoscaler.stderr if "another cluster's Redis" in line)
+        assert "cluster 'local', not to 'green'" in said, said
+        assert rows(cluster) == {}
+    finally:
+        autoscaler.kill()
+        autoscaler.communicate()
+
+
 def now_after(cluster, seconds, begun={}):
     """True when so many seconds have passed by the cluster's own clock since the first call."""
     now = cluster.status["now_ms"]

@@ -195,26 +195,39 @@ def test_no_broker_is_exit_5_and_says_what_to_do(running):
         assert "No broker at tcp://127.0.0.1:1. Start one: flmctl up" in done.err, done
 
 
-CONTEXTS = """current-context: {}
+CONTEXTS = """current-context: {0}
 contexts:
   - {{name: elsewhere, cluster: {{endpoint: "tcp://127.0.0.1:1"}}}}
-  - {{name: here, cluster: {{endpoint: "{}"}}}}
+  - {{name: here, cluster: {{endpoint: "{1}"}}}}
+  - {{name: blue, cluster: {{endpoint: "{1}", name: local}}}}
+  - {{name: green, cluster: {{endpoint: "{1}", name: green}}}}
+  - {{name: list, cluster: {{endpoint: "{1}", name: [green]}}}}
   - {{name: original, cluster: {{endpoint: "http://127.0.0.1:8080"}}}}
   - {{name: safe, cluster: {{tls: {{ca_file: ca.pem}}}}}}
   - {{name: empty}}
 """
 
 
-def test_the_broker_of_the_context_file(running, tmp_path):
-    endpoint, home = running.env["FLAME_ENDPOINT"], tmp_path / "context-home"
-    (home / ".flame").mkdir(parents=True)
-    file = home / ".flame/flame.yaml"
+TOOLS = (("flmctl", "list"), ("flmping", "-t", 1), ("flmexec", "-c", "true"))
 
-    def ask(current, tool=("flmctl", "list"), **env):
-        file.write_text(CONTEXTS.format(current, endpoint))
+
+@pytest.fixture
+def ask(running, tmp_path):
+    """Runs a tool of somebody whose context file has CONTEXTS and says which is current."""
+    home = tmp_path / "context-home"
+    (home / ".flame").mkdir(parents=True)
+
+    def run(current, tool=TOOLS[0], **env):
+        text = CONTEXTS.format(current, running.env["FLAME_ENDPOINT"])
+        (home / ".flame/flame.yaml").write_text(text)
         return running.run(*tool, **({"HOME": str(home), "FLAME_ENDPOINT": ""} | env))
 
-    for tool in (("flmctl", "list"), ("flmping", "-t", 1), ("flmexec", "-c", "true")):
+    return run
+
+
+def test_the_broker_of_the_context_file(running, ask):
+    endpoint = running.env["FLAME_ENDPOINT"]
+    for tool in TOOLS:
         assert ask("here", tool).code == 0
         assert "No broker at tcp://127.0.0.1:1" in ask("elsewhere", tool).err
     assert ask("elsewhere", FLAME_ENDPOINT=endpoint).code == 0
@@ -224,12 +237,28 @@ def test_the_broker_of_the_context_file(running, tmp_path):
     for current, why in (
         ("original", "'http://127.0.0.1:8080', which is no address of one"),
         ("safe", "asks for TLS, which is not there yet"),
+        ("list", "has a cluster whose name is no text"),
         ("missing", "has no context 'missing', which current-context names"),
         ("[", "is no YAML"),
     ):
         done = ask(current)
-        assert done.code == 1 and why in done.err and str(file) in done.err, done
+        assert done.code == 1 and why in done.err and "/.flame/flame.yaml " in done.err, done
         assert "set FLAME_ENDPOINT" in done.err
+
+
+def test_the_cluster_of_the_context_file(running, ask):
+    endpoint = running.env["FLAME_ENDPOINT"]
+    for tool in TOOLS:
+        assert ask("blue", tool).code == 0
+        done = ask("green", tool)
+        said = f"{tool[0]}: this broker serves cluster 'local', not 'green'\n"
+        assert (done.code, done.err) == (1, said), done
+        assert ask("green", (*tool, "--cluster", "local")).code == 0
+    assert ask("green", FLAME_CLUSTER="local").code == 0
+    assert ask("blue", FLAME_CLUSTER="green").code == 1
+    # It is what the context's address leads to; one that is given may lead elsewhere.
+    assert ask("green", FLAME_ENDPOINT=endpoint).code == 0
+    assert ask("green", ("flmctl", "list", "--endpoint", endpoint)).code == 0
 
 
 PING_KEYS = {

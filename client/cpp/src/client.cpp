@@ -130,9 +130,8 @@ proto::List rows_of(ClientImpl& client, const std::string& kind) {
 }  // namespace
 
 Client Client::connect(const std::string& endpoint, const ClientOptions& options) {
-  auto connection = std::make_unique<client::Connection>(
-      endpoint.empty() ? detail::value_or_raise(client::default_endpoint()) : endpoint,
-      options.cluster.empty() ? client::default_cluster() : options.cluster);
+  auto broker = detail::value_or_raise(client::find_broker({endpoint, options.cluster}));
+  auto connection = std::make_unique<client::Connection>(broker.endpoint, broker.cluster);
   auto timeout_ms = static_cast<uint64_t>(std::max<int64_t>(0, options.connect_timeout.count()));
   detail::value_or_raise(connection->wait_until_up(timeout_ms));
   return Client(std::make_shared<ClientImpl>(std::move(connection), options.request_timeout));

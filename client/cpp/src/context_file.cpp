@@ -20,8 +20,22 @@ namespace {
 // yaml-cpp expands aliases while it loads; a file of contexts is far below.
 constexpr std::streamsize kFileBytesMax = 1 << 20;
 
-/// The cluster's node of the current context; throws what yaml-cpp throws.
-Result<std::string> endpoint_in(const YAML::Node& root) {
+Result<Target> target_in(const YAML::Node& cluster) {
+  if (!cluster || cluster.IsNull()) return Target();
+  if (!cluster.IsMap()) return Error{Code::kBadRequest, "has a cluster that is no map"};
+  if (cluster["tls"] && !cluster["tls"].IsNull()) {
+    return Error{Code::kUnsupported, "asks for TLS, which is not there yet"};
+  }
+  auto endpoint = cluster["endpoint"], name = cluster["name"];
+  if (name && !name.IsNull() && !name.IsScalar()) {
+    return Error{Code::kBadRequest, "has a cluster whose name is no text"};
+  }
+  return Target{endpoint && endpoint.IsScalar() ? endpoint.Scalar() : "",
+                name && name.IsScalar() ? name.Scalar() : ""};
+}
+
+/// Of the current context; throws what yaml-cpp throws.
+Result<Target> current_in(const YAML::Node& root) {
   if (!root.IsMap()) return Error{Code::kBadRequest, "is not a map with current-context"};
   auto current = root["current-context"];
   if (!current || !current.IsScalar()) {
@@ -32,14 +46,7 @@ Result<std::string> endpoint_in(const YAML::Node& root) {
   for (const auto& context : contexts&& contexts.IsSequence() ? contexts : YAML::Node()) {
     auto found = context.IsMap() ? context["name"] : YAML::Node();
     if (!found || !found.IsScalar() || found.Scalar() != name) continue;
-    auto cluster = context["cluster"];
-    if (!cluster || cluster.IsNull()) return std::string();
-    if (!cluster.IsMap()) return Error{Code::kBadRequest, "has a cluster that is no map"};
-    if (cluster["tls"] && !cluster["tls"].IsNull()) {
-      return Error{Code::kUnsupported, "asks for TLS, which is not there yet"};
-    }
-    auto endpoint = cluster["endpoint"];
-    return endpoint && endpoint.IsScalar() ? endpoint.Scalar() : std::string();
+    return target_in(context["cluster"]);
   }
   return Error{Code::kBadRequest, "has no context '" + name + "', which current-context names"};
 }
@@ -55,11 +62,11 @@ Result<std::string> read(const std::string& path) {
   return text;
 }
 
-Result<std::string> endpoint_in_file(const std::string& path) {
+Result<Target> target_in_file(const std::string& path) {
   auto text = read(path);
-  if (!text) return text;
+  if (!text) return text.error();
   try {
-    return endpoint_in(YAML::Load(*text));
+    return current_in(YAML::Load(*text));
   } catch (const YAML::Exception& error) {
     return Error{Code::kBadRequest, std::string("is no YAML: ") + error.what()};
   }
@@ -72,12 +79,12 @@ bool is_address(const std::string& endpoint) {
 
 }  // namespace
 
-Result<std::string> endpoint_of_context(const std::string& home) {
+Result<Target> target_of_context(const std::string& home) {
   std::string path = home + "/.flame/flame.yaml";
-  if (home.empty() || (!std::ifstream(path) && errno == ENOENT)) return std::string();
-  auto found = endpoint_in_file(path);
-  if (found && !found->empty() && !is_address(*found)) {
-    found = Error{Code::kBadRequest, "says the broker is at '" + *found +
+  if (home.empty() || (!std::ifstream(path) && errno == ENOENT)) return Target();
+  auto found = target_in_file(path);
+  if (found && !found->endpoint.empty() && !is_address(found->endpoint)) {
+    found = Error{Code::kBadRequest, "says the broker is at '" + found->endpoint +
                                          "', which is no address of one; it looks like "
                                          "tcp://HOST:PORT"};
   }

@@ -8,9 +8,15 @@
 
 namespace flame::client {
 
+/// "" where nothing is said.
+struct Target {
+  std::string endpoint;
+  std::string cluster;  ///< what the broker's must be called
+};
+
 /// The broker of the current context in ~/.flame/flame.yaml, a file that the original Flame's users
-/// have; "" where there is no such file. One that is there and cannot be used is an error: whoever
-/// wrote it does not mean the local cluster.
-proto::Result<std::string> endpoint_of_context(const std::string& home);
+/// have; nothing where there is no such file. One that is there and cannot be used is an error:
+/// whoever wrote it does not mean the local cluster.
+proto::Result<Target> target_of_context(const std::string& home);
 
 }  // namespace flame::client

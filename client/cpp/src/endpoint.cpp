@@ -13,8 +13,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "client/cpp/src/context_file.hpp"
-
 namespace flame::client {
 
 namespace {
@@ -50,20 +48,23 @@ bool refused(const sockaddr* address, socklen_t size) {
 
 }  // namespace
 
-std::string default_cluster() { return environment("FLAME_CLUSTER"); }
-
 std::string default_cluster_folder() {
   std::string state = environment("XDG_STATE_HOME");
   if (state.empty() || state[0] != '/') state = environment("HOME") + "/.local/state";
   return state + "/flame/default";
 }
 
-proto::Result<std::string> default_endpoint() {
-  if (auto given = environment("FLAME_ENDPOINT"); !given.empty()) return given;
-  auto context = endpoint_of_context(environment("HOME"));
-  if (!context || !context->empty()) return context;
-  auto local = endpoint_of_cluster(default_cluster_folder());
-  return local.empty() ? std::string(kFallback) : local;
+proto::Result<Target> find_broker(Target told) {
+  if (told.cluster.empty()) told.cluster = environment("FLAME_CLUSTER");
+  if (told.endpoint.empty()) told.endpoint = environment("FLAME_ENDPOINT");
+  if (!told.endpoint.empty()) return told;
+  auto context = target_of_context(environment("HOME"));
+  if (!context) return context;
+  if (told.cluster.empty()) told.cluster = context->cluster;
+  told.endpoint = context->endpoint;
+  if (told.endpoint.empty()) told.endpoint = endpoint_of_cluster(default_cluster_folder());
+  if (told.endpoint.empty()) told.endpoint = kFallback;
+  return told;
 }
 
 bool refuses_connections(const std::string& endpoint) {

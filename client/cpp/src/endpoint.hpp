@@ -4,17 +4,17 @@
 
 #include <string>
 
+#include "client/cpp/src/context_file.hpp"
 #include "proto/error.hpp"
 
 namespace flame::client {
 
-/// Where a client connects if it is not told: FLAME_ENDPOINT, else the current context of
-/// ~/.flame/flame.yaml (context_file.hpp), else the default local cluster (its cluster.json under
-/// $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700.
-proto::Result<std::string> default_endpoint();
-
-/// The cluster that a client asks for if it is not told: FLAME_CLUSTER, else "": any.
-std::string default_cluster();
+/// Where a client connects, with what it was not told. The endpoint: FLAME_ENDPOINT, else the
+/// current context of ~/.flame/flame.yaml (context_file.hpp), else the default local cluster (its
+/// cluster.json under $XDG_STATE_HOME or ~/.local/state), else tcp://127.0.0.1:7700. The cluster:
+/// FLAME_CLUSTER, else that context's name for it if the context was asked for the endpoint, else
+/// "": any.
+proto::Result<Target> find_broker(Target told);
 
 /// The folder of the default local cluster.
 std::string default_cluster_folder();

@@ -39,7 +39,27 @@ TEST(StoredRows, HowLongStartsTookIsReadWhereARowSaysIt) {
 TEST(StoredRows, TheScaleIsReadOnceAndTheRestTogether) {
   EXPECT_THAT(read_request(false, true).bytes(), HasSubstr("flame:scale"));
   EXPECT_EQ(read_request(false, false).commands() + 1, read_request(false, true).commands());
-  EXPECT_EQ(read_request(true, false).commands(), 6u);
+  EXPECT_EQ(read_request(true, false).commands(), 7u);
+}
+
+runtime::RedisReplies figures_of(const std::string& cluster) {
+  RedisReply all = hash({});
+  all.items = {hash({}), hash({}), {.kind = RedisReply::Kind::kInteger, .integer = 3000}};
+  all.items.push_back(cluster.empty()
+                          ? RedisReply()
+                          : RedisReply{.kind = RedisReply::Kind::kText, .text = cluster});
+  return {all};
+}
+
+TEST(StoredRows, WhatAnotherClusterWroteIsRefusedWithBothNames) {
+  for (const auto* wanted : {"", "blue"}) {
+    EXPECT_TRUE(stored_from(figures_of("blue"), wanted)) << wanted;
+    EXPECT_TRUE(stored_from(figures_of(""), wanted)) << "no broker has been there yet";
+  }
+  auto refused = stored_from(figures_of("green"), "blue");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, proto::Code::kCluster);
+  EXPECT_THAT(refused.error().message, HasSubstr("cluster 'green', not to 'blue'"));
 }
 
 }  // namespace

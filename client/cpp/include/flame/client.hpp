@@ -32,7 +32,8 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   /// How long requests wait for their answer, restarts of the broker included.
   std::chrono::milliseconds request_timeout{30'000};
-  /// The cluster that the broker must be of; "": FLAME_CLUSTER, else any.
+  /// The cluster that the broker must be of; "": FLAME_CLUSTER, else what the context that has the
+  /// endpoint calls it, else any.
   std::string cluster = {};
 };
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._context import FlameClientTls, refuse_tls
-from flamepy._endpoint import find_cluster, find_endpoint
+from flamepy._endpoint import find_broker
 from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._proto.errors import Error
@@ -43,13 +43,15 @@ def connect(
     """Connects to the broker at `addr`, else at FLAME_ENDPOINT, else at that of the current context
     in ~/.flame/flame.yaml, else at that of the default local cluster (`flmctl up`). Raises
     NoBrokerError where none answers within `timeout` seconds. There is no TLS yet. A broker whose
-    cluster is not called `cluster` (else FLAME_CLUSTER, else anything) is a FlameError.
+    cluster is not called `cluster` (else FLAME_CLUSTER, else as the context that has the address
+    says, else anything) is a FlameError.
 
     The connection then repairs itself: while a broker restarts, calls wait (requests at most
     `request_timeout` seconds), and what was submitted is not lost.
     """
     refuse_tls(tls_config)
-    return Connection(find_endpoint(addr), timeout, request_timeout, find_cluster(cluster))
+    addr, cluster = find_broker(addr, cluster)
+    return Connection(addr, timeout, request_timeout, cluster)
 
 
 class Connection(StaysHere):

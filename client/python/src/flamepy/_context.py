@@ -7,6 +7,7 @@
       - name: work
         cluster:
           endpoint: tcp://flame.example.com:7700
+          name: blue  # not the original's: what the broker's cluster must be called
 
 What it says of the object cache, packages and runners is read and shown, and does not act yet. YAML
 is read by PyYAML, which is no dependency: without it, a file that is there is an error, for the
@@ -84,12 +85,15 @@ def refuse_tls(tls: FlameClientTls | None) -> None:
         raise no_tls("leave tls_config, and tls in the context file, out")
 
 
-def endpoint_of_context() -> str:
-    """Of the current one; nothing where there is no file."""
+def target_of_context() -> tuple[str, str]:
+    """Endpoint and name of the current one's cluster; "" for what is not said."""
     current = _current(context_file())
     cluster = _map_in(current, "cluster")
     refuse_tls(_tls_of(cluster))
-    return str(cluster.get("endpoint") or "")
+    name = cluster.get("name") or ""
+    if not isinstance(name, str):
+        raise _invalid(context_file(), "has a cluster whose name is no text; put it in quotes")
+    return str(cluster.get("endpoint") or ""), name
 
 
 class FlameContext:

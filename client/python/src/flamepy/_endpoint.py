@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """Where the broker is: argument, FLAME_ENDPOINT, the current context of ~/.flame/flame.yaml, the
-default local cluster's cluster.json; as flmctl."""
+default local cluster's cluster.json; and of which cluster; as flmctl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 
-from flamepy._context import context_file, endpoint_of_context, no_tls
+from flamepy._context import context_file, no_tls, target_of_context
 from flamepy.errors import Code, FlameError
 
 _FALLBACK = "tcp://127.0.0.1:7700"
@@ -35,17 +35,16 @@ def local_endpoint() -> str:
     return _endpoint_of_cluster(default_cluster_folder()) or _FALLBACK
 
 
-def find_endpoint(address: str | None = None) -> str:
-    found = address or os.environ.get("FLAME_ENDPOINT")
-    if found:
-        return checked(found)
-    found = endpoint_of_context()
-    return checked(found, f" (from {context_file()})") if found else checked(local_endpoint())
-
-
-def find_cluster(name: str | None = None) -> str:
-    """What the broker's cluster must be called; "" for any."""
-    return name or os.environ.get("FLAME_CLUSTER", "")
+def find_broker(address: str | None, cluster: str | None) -> tuple[str, str]:
+    """Its address, and what its cluster must be called: "" for any. A context's name counts where
+    the context was asked for the address."""
+    cluster = cluster or os.environ.get("FLAME_CLUSTER", "")
+    address = address or os.environ.get("FLAME_ENDPOINT")
+    if address:
+        return checked(address), cluster
+    found, name = target_of_context()
+    where = checked(found, f" (from {context_file()})") if found else checked(local_endpoint())
+    return where, cluster or name
 
 
 def checked(address: str, source: str = "") -> str:

@@ -14,6 +14,7 @@ using proto::Map;
 using proto::Value;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 
 const Place kPlace{.space = "jobs", .instance = "flame", .broker = "tcp://broker:7701", .slots = 2};
 
@@ -105,6 +106,18 @@ TEST(Deployment, AnApplicationMayHaveItsOwnSlots) {
   EXPECT_THAT(args(application("pi", Map{{"slots", 16}})), HasSubstr("--slots=16"));
   EXPECT_THAT(args(application("pi", Map{{"slots", 0}})), HasSubstr("slots is not from 1 to"));
   EXPECT_THAT(args(application("pi", Map{{"slots", "16"}})), HasSubstr("is not a number"));
+}
+
+TEST(Deployment, ExecutorsAskForTheCluster) {
+  auto args = [](const std::string& cluster) {
+    auto place = kPlace;
+    place.cluster = cluster;
+    auto made = deployment_for(application("pi"), defaults("kubernetes: {image: a}"), place);
+    return write_json(
+        *(*at(*made, {"spec", "template", "spec", "containers"})->list())[0].find("args"));
+  };
+  EXPECT_THAT(args("blue"), HasSubstr(R"("--application=pi","--cluster=blue"])"));
+  EXPECT_THAT(args(""), Not(HasSubstr("--cluster")));
 }
 
 TEST(Deployment, TheHashSaysWhetherPodsChange) {

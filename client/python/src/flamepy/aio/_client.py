@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from flamepy import _connection
 from flamepy import _verbs as verbs
 from flamepy._context import FlameClientTls, refuse_tls
-from flamepy._endpoint import find_cluster, find_endpoint
+from flamepy._endpoint import find_broker
 from flamepy._html import Rows
 from flamepy._proto import messages as m
 from flamepy._session_state import AttachedSession
@@ -68,8 +68,8 @@ def connect(
     at `addr`, else where flamepy.connect looks, and of `cluster`; NoBrokerError where none answers
     within `timeout` seconds. The connection then repairs itself."""
     refuse_tls(tls_config)
-    where = find_endpoint(addr), request_timeout, find_cluster(cluster)
-    return Opening(_connect(*where, timeout))
+    addr, cluster = find_broker(addr, cluster)
+    return Opening(_connect(addr, request_timeout, cluster, timeout))
 
 
 async def _connect(
