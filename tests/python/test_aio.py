@@ -211,6 +211,22 @@ def test_map_gives_outputs_in_order_also_of_inputs_without_end(endpoint):
     run_with(endpoint, main)
 
 
+def test_a_map_gives_what_is_there_while_other_tasks_run(endpoint, tmp_path):
+    release = tmp_path / "release"
+    wait = b"until:%s" % bytes(release)
+    # A service gives what it has once it is at a frame for 5 ms.
+    first = b"sleep:0.02"
+    inputs = [first, *[wait] * 20, b"last"]
+
+    async def main(session):
+        outputs = session.map(inputs, timeout=PATIENCE)
+        assert await anext_of(outputs) == first
+        release.touch()
+        assert [output async for output in outputs] == inputs[1:]
+
+    run_with(endpoint, main)
+
+
 async def anext_of(generator):
     return await generator.__anext__()
 

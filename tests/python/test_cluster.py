@@ -76,6 +76,18 @@ def test_map_cuts_large_inputs_into_runs(session):
     assert list(session.map(inputs)) == inputs
 
 
+def test_a_map_gives_what_is_there_while_other_tasks_run(session, tmp_path):
+    release = tmp_path / "release"
+    wait = b"until:%s" % bytes(release)
+    # A service gives what it has once it is at a frame for 5 ms.
+    first = b"sleep:0.02"
+    inputs = [first, *[wait] * 20, b"last"]
+    outputs = session.map(inputs, timeout=PATIENCE)
+    assert next(outputs) == first
+    release.touch()
+    assert list(outputs) == inputs[1:]
+
+
 def test_the_first_failed_task_of_a_map_raises(session):
     outputs = session.map([b"a", b"fail:no luck", b"b"])
     assert next(outputs) == b"a"

@@ -176,6 +176,24 @@ def test_a_map_that_is_left_cancels_what_is_pending(held, client):
     assert executor.submit(abs, -1).result(PATIENCE) == 1
 
 
+def test_a_call_of_a_map_that_raises_is_heard_while_others_run(client, tmp_path):
+    release, end = tmp_path / "release", time.monotonic() + PATIENCE
+
+    def call(i):
+        time.sleep(0.02)  # a service gives what it has once it is at a frame for 5 ms
+        while i > 1 and not release.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return 1 // i
+
+    with flamepy.Executor(2, connection=client) as executor:
+        outputs = executor.map(call, [1, 0, *[2] * 100])
+        assert next(outputs) == 1
+        with pytest.raises(ZeroDivisionError):
+            next(outputs)
+        wait_until(lambda: counts(client).cancelled > 50, "what was pending is cancelled")
+        release.touch()
+
+
 def test_the_connection_of_an_executor_is_a_synchronous_one(shared):
     async def main():
         async with flamepy.aio.connect(shared.addr) as connection:

@@ -20,6 +20,9 @@ class Echo(flamepy.FlameService):
             raise ValueError(rest.decode())
         if word == b"sleep":
             time.sleep(float(rest))
+        if word == b"until":  # there is such a file
+            while not os.path.exists(rest):
+                time.sleep(0.01)
         if word == b"hold":  # until it is cancelled; the file says that it began
             self.cancelled = b"no"
             try:

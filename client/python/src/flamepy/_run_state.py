@@ -238,7 +238,18 @@ class RunState:
         return self.is_done(index) or self._wait(lambda: self.is_done(index), timeout, start=start)
 
     def wait_all(self, timeout: float | None) -> bool:
-        return self._all_done() or self._wait(self._all_done, timeout)
+        return self.all_done() or self._wait(self.all_done, timeout)
+
+    def end_of_done(self, begin: int) -> int:
+        """The first task from `begin` on that has no output; the count where all have one."""
+        with self._lock:
+            outputs = self.outputs
+            if outputs is None:
+                return begin
+            if self.left == 0:
+                return self.count
+            missing = (index for index in range(begin, self.count) if outputs[index] is None)
+            return next(missing, self.count)
 
     @property
     def done(self) -> int:
@@ -248,7 +259,7 @@ class RunState:
     def wait_for_id(self, timeout: float | None) -> bool:
         return self._wait(lambda: self.first != 0 or self.refusal is not None, timeout, for_id=True)
 
-    def _all_done(self) -> bool:
+    def all_done(self) -> bool:
         return self.outputs is not None and self.left == 0
 
     def _wait(

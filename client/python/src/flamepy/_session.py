@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -19,7 +20,7 @@ from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
 from flamepy._results import Cursor, ResultQueue, ResultStream, cursor_in
-from flamepy._run_outputs import outputs_of_run, outputs_so_far
+from flamepy._run_outputs import SOON_SECONDS, outputs_of_run
 from flamepy._run_state import Decode, Rebuild, RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
@@ -368,16 +369,22 @@ def _outputs(
         def look() -> None:
             bar.show(taken + sum(run.done for run in ahead))
 
+        shown = look if bar.wanted else None
         try:
             while ahead:
-                if not wait_and_show(ahead[0].wait_all, deadline, look if bar.wanted else None):
-                    yield from outputs_so_far(ahead[0])
-                    raise concurrent.futures.TimeoutError
-                run = ahead.popleft()
-                taken += run.count
-                if bar.due():
-                    look()
-                yield from outputs_of_run(run)
+                run, at = ahead[0], 0
+                soon = time.monotonic() + SOON_SECONDS
+                wait_and_show(run.wait_all, min(soon, deadline or soon), shown)
+                while at < run.count:
+                    if not wait_and_show(partial(run.wait, at), deadline, shown):
+                        raise concurrent.futures.TimeoutError
+                    begin, at = at, run.end_of_done(at)
+                    if at == run.count:
+                        taken += run.count
+                        ahead.popleft()
+                    if bar.due():
+                        look()
+                    yield from outputs_of_run(run, begin, at)
                 ahead.extend(islice(more, 1))
         finally:
             _give_up(ahead, owner)

@@ -49,9 +49,9 @@ async def as_completed(
 
 async def wait_and_show(
     future: asyncio.Future[Any], until: float | None, look: Callable[[], None] | None
-) -> None:
-    """Until the future is done; `look` is called now and again meanwhile. asyncio.TimeoutError at
-    `until`, by the loop's clock. A cancelled wait leaves the future alone."""
+) -> bool:
+    """Until the future is done; `look` is called now and again meanwhile. False: it is `until`, by
+    the loop's clock. A cancelled wait leaves the future alone."""
     loop = asyncio.get_running_loop()
     while True:
         left = None if until is None else max(0.0, until - loop.time())
@@ -60,8 +60,8 @@ async def wait_and_show(
             step = STEP_SECONDS if left is None else min(left, STEP_SECONDS)
         done, _ = await asyncio.wait([future], timeout=step)
         if done:
-            return
+            return True
         if left is not None and step == left:
-            raise asyncio.TimeoutError
+            return False
         if look is not None:
             look()

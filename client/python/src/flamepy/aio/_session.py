@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sized
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -17,7 +18,7 @@ from flamepy._progress import STEP_SECONDS, progress_of
 from flamepy._proto import messages as m
 from flamepy._proto.limits import PAYLOAD_BYTES_MAX, RUN_TASKS_MAX
 from flamepy._results import Cursor, ResultQueue, cursor_in
-from flamepy._run_outputs import outputs_of_run
+from flamepy._run_outputs import SOON_SECONDS, outputs_of_run
 from flamepy._run_state import RunState
 from flamepy._session_state import AttachedSession
 from flamepy._session_view import SessionView
@@ -25,7 +26,7 @@ from flamepy._types import InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
 from flamepy.aio._completed import wait_and_show
 from flamepy.aio._results import ResultStream
-from flamepy.aio._tasks import Cancels, RunTasks, TaskFuture, run_done
+from flamepy.aio._tasks import Cancels, RunTasks, TaskFuture, run_ready
 from flamepy.errors import Code, FlameError, FlameTimeoutError
 
 if TYPE_CHECKING:
@@ -122,35 +123,40 @@ class Session(SessionView):
             raise ValueError("buffersize must be at least 1")
         attached, delivery = self._ready(), self.connection._delivery
         until = None if timeout is None else delivery.loop.time() + timeout
-        waits: deque[asyncio.Future[None]] = deque()
-
-        def make() -> RunState:
-            run = RunState(attached)
-            waits.append(run_done(run, delivery))
-            return run
-
         size = min(buffersize, RUN_TASKS_MAX)
         total = len(inputs) if isinstance(inputs, Sized) else None
-        runs = submit_runs(iter(inputs), size, attached.queue, make, may_block=False)
+        runs = submit_runs(
+            iter(inputs), size, attached.queue, lambda: RunState(attached), may_block=False
+        )
         ahead: deque[RunState] = deque()
         taken, bar = 0, progress_of(progress, total)
 
         def look() -> None:
             bar.show(taken + sum(run.done for run in ahead))
 
+        shown = look if bar.wanted else None
         try:
             for run in islice(runs, -(-buffersize // size)):
                 ahead.append(run)
                 await asyncio.sleep(0)  # others have a turn while inputs are made
             while ahead:
-                await wait_and_show(waits[0], until, look if bar.wanted else None)
-                waits.popleft()
-                run = ahead.popleft()
-                taken += run.count
-                if bar.due():
-                    look()
-                for output in outputs_of_run(run):
-                    yield output
+                run, at = ahead[0], 0
+                soon = delivery.loop.time() + SOON_SECONDS
+                whole = run_ready(run, delivery, run.all_done)
+                await wait_and_show(whole, min(soon, until or soon), shown)
+                while at < run.count:
+                    if not run.is_done(at):
+                        some = run_ready(run, delivery, partial(run.is_done, at))
+                        if not await wait_and_show(some, until, shown):
+                            raise asyncio.TimeoutError
+                    begin, at = at, run.end_of_done(at)
+                    if at == run.count:
+                        taken += run.count
+                        ahead.popleft().sink = None  # no cycle
+                    if bar.due():
+                        look()
+                    for output in outputs_of_run(run, begin, at):
+                        yield output
                 ahead.extend(islice(runs, 1))
             bar.show(taken)
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import Any
+from typing import Any, Callable
 
 from flamepy import _verbs as verbs
 from flamepy._future import failure_of
@@ -147,14 +147,15 @@ def _ignore(_: Any) -> None:
     return None
 
 
-def run_done(run: RunState, delivery: Delivery) -> asyncio.Future[None]:
-    """Done when the whole run is; asked for before the run is submitted."""
+def run_ready(run: RunState, delivery: Delivery, ready: Callable[[], bool]) -> asyncio.Future[None]:
+    """Done when `ready` says so, which is asked for each slice; of a run one at a time."""
     done, tell = delivery.answer()
 
     def on_slice(_: int, __: int) -> None:
-        if run.outputs is not None and run.left == 0:
-            run.sink = None
+        if ready():
             tell(None)
 
     run.sink = on_slice
+    if ready():  # it came before
+        done.set_result(None)
     return done
