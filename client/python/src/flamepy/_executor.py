@@ -22,6 +22,7 @@ from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Kn
 from flamepy._future import Future
 from flamepy._proto.limits import RUN_TASKS_MAX
 from flamepy._session import Session
+from flamepy._signature import P, R
 from flamepy._stays_here import StaysHere
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
@@ -74,26 +75,27 @@ class Executor(StaysHere, concurrent.futures.Executor):
 
     # ---- the interface ---------------------------------------------------------------------------
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         known = self._functions.find(fn)
         if known is None or self._shutdown:
             known = self._place_of(fn, once=True)
         assert self._session is not None
+        run: Callable[[bytes], Future[Any]] = self._session.run
         if known is None:
-            return self._session.run(_whole(fn, args, kwargs))
+            return run(_whole(fn, args, kwargs))
         if kwargs:
-            return self._session.run(_dumps((args, kwargs)) + tail(known.number, KEYWORDS))
-        return self._session.run(_dumps(args) + known.plain)
+            return run(_dumps((args, kwargs)) + tail(known.number, KEYWORDS))
+        return run(_dumps(args) + known.plain)
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., R],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
         progress: bool | str = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[R]:
         """Each item is a task of its own, whatever the chunksize: they travel in runs anyway.
         `progress` is True, or a label, for a bar of what is done. Where the iteration ends early
         (a call raised, the time is over, the iterator was closed), what is pending is cancelled."""

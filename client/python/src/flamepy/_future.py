@@ -12,7 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from flamepy._proto.errors import Error
 from flamepy._run_state import Decoded, Raised, RunState, Watch
@@ -23,8 +23,10 @@ _log = logging.getLogger("flamepy")
 
 _CANCEL_SECONDS = 30.0
 
+T = TypeVar("T")
 
-class Future(StaysHere, concurrent.futures.Future):  # type: ignore[type-arg]
+
+class Future(StaysHere, concurrent.futures.Future[T]):
     """The result of one task: bytes, or what the session's decoder makes of them.
 
     A callback runs on the connection's own thread and must return quickly; it must not wait for
@@ -111,17 +113,17 @@ class Future(StaysHere, concurrent.futures.Future):  # type: ignore[type-arg]
             run.wait(self._index, _CANCEL_SECONDS)  # its result is on the way
         return self.cancelled()
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         run = self._run
         outputs = run.outputs
-        output = None if outputs is None else outputs[self._index]
+        output: Any = None if outputs is None else outputs[self._index]
         if output is None:
             if not run.wait(self._index, timeout):
                 raise concurrent.futures.TimeoutError
             assert run.outputs is not None
             output = run.outputs[self._index]
         if type(output) is bytes and run.decode is None:
-            return output
+            return output  # type: ignore[return-value]  # T is bytes
         return self._read(output)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -141,7 +143,7 @@ class Future(StaysHere, concurrent.futures.Future):  # type: ignore[type-arg]
             raise output.exception  # as the standard futures
         return output.exception
 
-    def _read(self, output: Any) -> Any:
+    def _read(self, output: Any) -> T:
         """Decodes once; later calls get the same object."""
         if type(output) is bytes:
             try:
@@ -158,7 +160,8 @@ class Future(StaysHere, concurrent.futures.Future):  # type: ignore[type-arg]
                 raise output.exception
             finally:
                 self = None  # type: ignore[assignment]  # no cycle through the traceback
-        return output.value
+        value: T = output.value
+        return value
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
         watch = self._watch

@@ -53,7 +53,7 @@ class Session(SessionView):
 
     # ---- submit ----------------------------------------------------------------------------------
 
-    def run(self, input_data: bytes) -> Future:
+    def run(self, input_data: bytes) -> Future[bytes]:
         """Submits one task. Returns at once unless very much is waiting to be sent; tasks that are
         submitted in quick succession travel together."""
         if type(input_data) is not bytes or len(input_data) > limits.PAYLOAD_BYTES_MAX:
@@ -82,8 +82,8 @@ class Session(SessionView):
         # The I/O thread is woken last of all: it wants the interpreter, which this thread has until
         # it sleeps.
         run.wait(index, timeout, attached.queue.push)
-        output: bytes = Future(run, index).result(0)
-        return output
+        future: Future[bytes] = Future(run, index)
+        return future.result(0)
 
     def create_task(self, input_data: bytes) -> Task:
         """Submits one task and waits until the broker has it."""
@@ -100,7 +100,7 @@ class Session(SessionView):
         buffersize: int | None = None,
         progress: bool | str = False,
         total: int | None = None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[bytes]:
         """A task for each input; the outputs in their order. The first failed task raises.
 
         As with the standard executors all tasks are submitted before this returns, unless

@@ -10,35 +10,34 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable, Generic, TypeVar, overload
+from typing import Any, Callable, Generic, overload
 
 from flamepy._executor import Executor
 from flamepy._future import Future
-
-R = TypeVar("R")
+from flamepy._signature import P, R
 
 _lock = threading.Lock()
 _shared: tuple[int, Executor] | None = None
 """Of this process: a child of fork() begins with one of its own."""
 
 
-class RemoteFunction(Generic[R]):
+class RemoteFunction(Generic[P, R]):
     """What @flamepy.task makes of a function. Called, it runs here, as ever; `submit` and `map` run
     it on the cluster, through the executor it was given, else one that all of them share, which is
     connected at the first use and ends with the program, after what was submitted."""
 
-    __wrapped__: Callable[..., R]
+    __wrapped__: Callable[P, R]
 
-    def __init__(self, function: Callable[..., R], executor: Executor | None = None) -> None:
+    def __init__(self, function: Callable[P, R], executor: Executor | None = None) -> None:
         if not callable(function):
             raise TypeError(f"@flamepy.task is for functions, not for {type(function).__name__}")
         functools.update_wrapper(self, function)
         self._executor = executor
 
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.__wrapped__(*args, **kwargs)
 
-    def submit(self, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """The result comes with the future."""
         return self.executor.submit(self.__wrapped__, *args, **kwargs)
 
@@ -76,13 +75,13 @@ class RemoteFunction(Generic[R]):
 
 
 @overload
-def task(function: Callable[..., R], /) -> RemoteFunction[R]: ...
+def task(function: Callable[P, R], /) -> RemoteFunction[P, R]: ...
 
 
 @overload
 def task(
     *, executor: Executor | None = None
-) -> Callable[[Callable[..., R]], RemoteFunction[R]]: ...
+) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
 
 
 def task(function: Callable[..., Any] | None = None, /, *, executor: Executor | None = None) -> Any:

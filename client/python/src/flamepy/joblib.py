@@ -59,7 +59,7 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def submit(
         self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None
-    ) -> Future:
+    ) -> Future[Any]:
         assert self._executor is not None
         future = self._executor.submit(_call, func)
         if callback is not None:
@@ -68,7 +68,7 @@ class FlameBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     apply_async = submit  # its name before joblib 1.4
 
-    def retrieve_result_callback(self, out: Future) -> Any:
+    def retrieve_result_callback(self, out: Future[Any]) -> Any:
         return out.result()
 
     def terminate(self) -> None:

@@ -104,8 +104,7 @@ class Session(SessionView):
     async def invoke(self, input_data: bytes, timeout: float | None = None) -> bytes:
         """Submits one task and waits for its output. After `timeout` seconds the task is
         cancelled."""
-        output: bytes = await asyncio.wait_for(self.run(input_data), timeout)
-        return output
+        return await asyncio.wait_for(self.run(input_data), timeout)
 
     async def map(
         self,

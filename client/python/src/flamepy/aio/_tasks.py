@@ -22,7 +22,7 @@ from flamepy.errors import FlameError
 _QUIET = (Code.TASK_CANCELLED, Code.INTERRUPTED)
 
 
-class TaskFuture(asyncio.Future):  # type: ignore[type-arg]
+class TaskFuture(asyncio.Future[bytes]):
     """The output of one task, to await. To cancel it, or the asyncio task that awaits it, cancels
     the task: one that is pending never runs, one that runs is told, and killed 5 s later.
     asyncio.shield keeps it."""
