@@ -12,7 +12,6 @@ import sys
 import pytest
 
 import flamepy
-import flamepy.service
 
 from conftest import PATIENCE, ROOT
 
@@ -21,7 +20,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
 
 
 @pytest.fixture
-def paste(running_once, tmp_path):
+def paste(running_once, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     def run(code):
         program = tmp_path / "pasted.py"
         program.write_text(code)
@@ -58,23 +59,17 @@ def test_the_block_of_executor_and_asyncio_works_when_pasted(paste):
     assert paste(block) == "[1, 2, 4, 8, 16, 32, 64, 128]\n"
 
 
-def test_the_service_block_is_a_service(running_once, shared, tmp_path):
-    block = next(block for block in BLOCKS if "flamepy.run(" in block)
-    program = tmp_path / "square.py"
-    program.write_text(block)
-    shared.register_application("square", {"command": sys.executable, "arguments": [str(program)]})
-    with shared.create_session("square") as session:
-        assert list(session.map([b"3", b"12"])) == [b"9", b"144"]
-
-
-def test_the_instance_block_is_a_service_of_one_function(shared, tmp_path, monkeypatch):
-    monkeypatch.setattr("flamepy._client._default", shared)
-    program = tmp_path / "instance.py"
-    program.write_text(next(block for block in BLOCKS if "FlameInstance()" in block))
-    command = {"command": sys.executable, "arguments": [str(program)]}
-    shared.register_application("page-instance", command)
-    with flamepy.service.Session("page-instance", {"name": "Ada"}) as session:
-        assert session.invoke("hello") == "Ada says: HELLO!"
+@pytest.mark.parametrize(
+    ("name", "begin", "said"),
+    [
+        ("square", "flamepy.run(", "[b'9', b'144']"),
+        ("answer", "FlameInstance()", "Ada says: HELLO!"),
+    ],
+)
+def test_a_service_block_works_with_the_one_that_uses_it(paste, tmp_path, name, begin, said):
+    service = next(block for block in BLOCKS if begin in block)
+    (tmp_path / f"{name}.py").write_text(service)
+    assert paste(next(block for block in BLOCKS if f'"{name}.py"' in block)) == f"{said}\n"
 
 
 def test_every_exception_of_the_page_exists():
