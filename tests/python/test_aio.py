@@ -167,6 +167,30 @@ async def cancelled(session, count):
     return (await session.refresh()).cancelled == count
 
 
+def test_a_time_out_says_why_the_service_does_not_start(shared, endpoint):
+    shared.register_application("broken", {"command": "/nonexistent"})
+
+    async def main(other):
+        async with other.connection.create_session("broken") as session:
+            pending = session.run(b"a")
+            await until(lambda: failed_to_start(shared, session))
+            why = f"session '{session.id}': no executable /nonexistent"
+            with pytest.raises(asyncio.TimeoutError, match=why):
+                await session.invoke(b"b", 0.1)
+            with pytest.raises(asyncio.TimeoutError, match=why):
+                await anext_of(session.map([b"c"], timeout=0.1))
+            with pytest.raises(flamepy.FlameTimeoutError, match=why):
+                await session.wait(0.1)
+            await until(lambda: cancelled(session, 2))
+            assert not pending.done()
+
+    run_with(endpoint, main)
+
+
+async def failed_to_start(connection, session):
+    return "bind_failed" in connection.get_session(session.id).events[-1].message
+
+
 def test_a_time_out_cancels_the_task_and_shield_keeps_it(endpoint):
     async def main(session):
         kept = session.run(b"sleep:0.2")

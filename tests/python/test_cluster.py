@@ -101,6 +101,30 @@ def test_a_map_that_takes_too_long_times_out(session):
         list(session.map([b"sleep:0.3"], timeout=0.01))
 
 
+def test_a_time_out_says_why_the_service_does_not_start(shared):
+    shared.register_application("broken", {"command": "/nonexistent"})
+    with shared.create_session("broken") as session:
+        future = session.run(b"a")
+        wait_until(lambda: "bind_failed" in session.events[-1].message, "it did not start")
+        why = f"session '{session.id}': no executable /nonexistent"
+        for late, kind in (
+            (lambda: future.result(0.1), standard.TimeoutError),
+            (lambda: session.invoke(b"b", 0.1), standard.TimeoutError),
+            (lambda: list(session.map([b"c"], timeout=0.1)), standard.TimeoutError),
+            (lambda: session.drain(0.1), standard.TimeoutError),
+            (lambda: session.wait(0.1), flamepy.FlameTimeoutError),
+            (lambda: session.wait(0.1, progress=True), flamepy.FlameTimeoutError),
+        ):
+            with pytest.raises(kind, match=why):
+                late()
+
+        async def in_a_loop():  # which the question would hold up
+            with pytest.raises(standard.TimeoutError, match="^no result in time$"):
+                future.result(0.1)
+
+        asyncio.run(in_a_loop())
+
+
 def test_common_data_reaches_the_service(shared):
     register(shared, "echo")
     with shared.create_session("echo", common_data=b"for all") as session:

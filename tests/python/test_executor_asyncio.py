@@ -93,7 +93,7 @@ def test_what_asyncio_cancels_is_cancelled_and_nobody_waits_for_it(held, client,
         requests.extend(found)
         return found
 
-    monkeypatch.setattr("flamepy._session_state.cancel_together", counted)
+    monkeypatch.setattr("flamepy._verbs.cancel_together", counted)
 
     async def main():
         loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ from flamepy.errors import Code, FlameError, TaskCancelledError, TaskError, exce
 _log = logging.getLogger("flamepy")
 
 _CANCEL_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ class Future(StaysHere, concurrent.futures.Future[T]):
         output: Any = None if outputs is None else outputs[self._index]
         if output is None:
             if not run.wait(self._index, timeout):
-                raise concurrent.futures.TimeoutError
+                raise time_out_of(run, timeout)
             assert run.outputs is not None
             output = run.outputs[self._index]
         if type(output) is bytes and run.decode is None:
@@ -193,6 +194,14 @@ class Future(StaysHere, concurrent.futures.Future[T]):
         first = self._run.first
         task = f"task {first + self._index}" if first else "task not acknowledged yet"
         return f"<flamepy.Future {task}, {self._state.lower()}>"
+
+
+def time_out_of(run: RunState, timeout: float | None) -> concurrent.futures.TimeoutError:
+    """It says why the session waits, unless the wait was so short that somebody only looks."""
+    why = ""
+    if run.owner is not None and (timeout is None or timeout >= _LOOK_SECONDS):
+        why = run.owner.why_it_waits()
+    return concurrent.futures.TimeoutError("no result in time" + why)
 
 
 def failure_of(run: RunState, index: int, error: Error) -> BaseException:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
-from flamepy._future import Future
+from flamepy._future import Future, time_out_of
 from flamepy._inputs import checked, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
@@ -22,7 +22,7 @@ from flamepy._proto import messages as m
 from flamepy._results import Cursor, ResultQueue, ResultStream, cursor_in
 from flamepy._run_outputs import SOON_SECONDS, outputs_of_run
 from flamepy._run_state import Decode, Rebuild, RunState
-from flamepy._session_state import AttachedSession
+from flamepy._session_state import AttachedSession, why_it_waits
 from flamepy._session_view import SessionView
 from flamepy._types import Event, InstanceLog, Task, TaskProgress, TaskState
 from flamepy._verbs import CancelledTasks
@@ -81,7 +81,8 @@ class Session(SessionView):
         run, index = attached.queue.add(data, self._make_run, self._decode, lazy=True)
         # The I/O thread is woken last of all: it wants the interpreter, which this thread has until
         # it sleeps.
-        run.wait(index, timeout, attached.queue.push)
+        if not run.wait(index, timeout, attached.queue.push):
+            raise time_out_of(run, timeout)
         future: Future[bytes] = Future(run, index)
         return future.result(0)
 
@@ -173,7 +174,8 @@ class Session(SessionView):
         """Waits until every future of this client's has its result."""
         attached = self._attached
         if attached is not None and not attached.wait_until_idle(timeout):
-            raise concurrent.futures.TimeoutError("not every result has come in time")
+            why = attached.why_it_waits()
+            raise concurrent.futures.TimeoutError("not every result has come in time" + why)
 
     def decoded(self, decode: Decode, rebuild: Rebuild | None = None) -> Session:
         """The same session; its futures and maps give what `decode` makes of an output, and raise
@@ -280,6 +282,13 @@ class Session(SessionView):
         """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
         `progress` is True, or a label, for a bar of what is done."""
         self._submitted(timeout)
+        try:
+            return self._wait(timeout, progress)
+        except FlameTimeoutError as error:
+            error.message += why_it_waits(self.connection._io, self.id)
+            raise
+
+    def _wait(self, timeout: float | None, progress: bool | str) -> Session:
         if not progress:
             self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
             return self
@@ -377,7 +386,7 @@ def _outputs(
                 wait_and_show(run.wait_all, min(soon, deadline or soon), shown)
                 while at < run.count:
                     if not wait_and_show(partial(run.wait, at), deadline, shown):
-                        raise concurrent.futures.TimeoutError
+                        raise time_out_of(run, None)
                     begin, at = at, run.end_of_done(at)
                     if at == run.count:
                         taken += run.count

@@ -14,6 +14,7 @@ from collections import deque
 from functools import partial
 from typing import Callable
 
+from flamepy import _verbs as verbs
 from flamepy._connection import Connection, SessionListener
 from flamepy._core.events import SubmitRun
 from flamepy._future_table import FutureTable
@@ -32,10 +33,20 @@ from flamepy._proto.messages import (
 from flamepy._results import ResultQueue
 from flamepy._run_state import RunState
 from flamepy._submit_queue import SubmitQueue
-from flamepy._verbs import cancel_together
 from flamepy.errors import FlameError
 
 _CANCEL_SECONDS = 30.0
+
+
+def why_it_waits(connection: Connection, session: str) -> str:
+    """For the text of a time-out; nothing where the broker is away, or this thread has others to
+    serve."""
+    if not (connection.on_own_thread() or _in_event_loop()):
+        with contextlib.suppress(FlameError):
+            connection.wait_until_up(0)
+            ask = verbs.why_it_waits(session)
+            return ask.meaning(connection.request(ask.message, verbs.WHY_SECONDS))
+    return ""
 
 
 def _in_event_loop() -> bool:
@@ -111,6 +122,9 @@ class AttachedSession(SessionListener):
         message = CancelTasks(0, self.info.session, [Run(task, 1)], False)
         return bool(self.connection.request(message, timeout).pending)
 
+    def why_it_waits(self) -> str:
+        return why_it_waits(self.connection, self.info.session)
+
     def must_not_wait(self) -> bool:
         """Whether this thread has others to serve: the connection, or an event loop."""
         return self.connection.on_own_thread() or _in_event_loop()
@@ -164,7 +178,7 @@ class AttachedSession(SessionListener):
             elif state.refusal is None:
                 later.append(waiting)  # until the broker has it
         self._to_cancel.extend(later)
-        for message in cancel_together(self.info.session, tasks, running=False):
+        for message in verbs.cancel_together(self.info.session, tasks, running=False):
             # Where the session or the connection is gone, so are its tasks.
             with contextlib.suppress(FlameError):
                 self.connection.ask(message, _CANCEL_SECONDS, lambda _: None)

@@ -32,6 +32,8 @@ from flamepy.errors import Code, FlameError, FlameErrorCode, TooLargeError
 T = TypeVar("T")
 FOR_EVER = 10.0 * 365 * 86_400
 """The time-out of a request that has none."""
+WHY_SECONDS = 0.5
+"""The time-out of `why_it_waits`."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,16 @@ def session_info(session_id: str) -> Ask[m.SessionInfo]:
 def session_events(session_id: str) -> Ask[list[Event]]:
     def meaning(found: m.Listing) -> list[Event]:
         return [Event.from_row(row) for row in decode_rows(found.payload)[0].get("events", [])]
+
+    return Ask(m.View(0, "session", session_id), meaning)
+
+
+def why_it_waits(session_id: str) -> Ask[str]:
+    """Behind the text of a time-out: the last failed start of its service, else what keeps it."""
+
+    def meaning(found: m.Listing) -> str:
+        row = decode_rows(found.payload)[0]
+        return f"; session '{session_id}': {row['reason'] or row['why']}"
 
     return Ask(m.View(0, "session", session_id), meaning)
 

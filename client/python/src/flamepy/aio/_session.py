@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sized
@@ -104,7 +105,13 @@ class Session(SessionView):
     async def invoke(self, input_data: bytes, timeout: float | None = None) -> bytes:
         """Submits one task and waits for its output. After `timeout` seconds the task is
         cancelled."""
-        return await asyncio.wait_for(self.run(input_data), timeout)
+        future = self.run(input_data)
+        try:
+            if not (await asyncio.wait([future], timeout=timeout))[0]:
+                raise asyncio.TimeoutError("no result in time" + await self._why())
+            return future.result()
+        finally:
+            future.cancel()
 
     async def map(
         self,
@@ -147,7 +154,7 @@ class Session(SessionView):
                     if not run.is_done(at):
                         some = run_ready(run, delivery, partial(run.is_done, at))
                         if not await wait_and_show(some, until, shown):
-                            raise asyncio.TimeoutError
+                            raise asyncio.TimeoutError("no result in time" + await self._why())
                     begin, at = at, run.end_of_done(at)
                     if at == run.count:
                         taken += run.count
@@ -283,6 +290,19 @@ class Session(SessionView):
         """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
         `progress` is True, or a label, for a bar of what is done."""
         await self._submitted(timeout)
+        try:
+            return await self._wait(timeout, progress)
+        except FlameTimeoutError as error:
+            error.message += await self._why()
+            raise
+
+    async def _why(self) -> str:
+        """For the text of a time-out."""
+        with contextlib.suppress(FlameError):
+            return await self.connection._ask(verbs.why_it_waits(self.id), verbs.WHY_SECONDS)
+        return ""
+
+    async def _wait(self, timeout: float | None, progress: bool | str) -> Session:
         ask = self.connection._ask(verbs.wait_session(self.id), timeout)
         if not progress:
             self._take(await ask)
