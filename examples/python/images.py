@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Flame Authors
 """An image service: makes pictures grey and half as large, a task each. With Pillow where it is
-installed, else with a small reader of PNG. Without files it draws some.
+installed, else with a small reader of PNG. Without files it draws some; without a folder it makes
+one.
 
 flmctl up --detach
-examples/python/images.py FOLDER [FILE...]      writes FOLDER/small-*.png
+examples/python/images.py [FOLDER [FILE...]]    writes FOLDER/small-*.png
 """
 
 import io
 import os
 import pathlib
 import sys
+import tempfile
 
 import tiny_png
 
@@ -61,11 +63,11 @@ def drawn(number, width=64, height=48):
     return tiny_png.write(width, height, pixels)
 
 
-def main(folder, *files):
+def main(folder="", *files):
     pictures = {f"drawn-{i}.png": drawn(i) for i in range(12)}
     if files:
         pictures = {pathlib.Path(file).name: pathlib.Path(file).read_bytes() for file in files}
-    target = pathlib.Path(folder)
+    target = pathlib.Path(folder or tempfile.mkdtemp(prefix="flame-images-"))
     target.mkdir(parents=True, exist_ok=True)
     failed = 0
     with flamepy.connect() as connection:
@@ -88,7 +90,5 @@ def main(folder, *files):
 if __name__ == "__main__":
     if "FLAME_INSTANCE_FD" in os.environ:  # an executor started us
         flamepy.run(Images())
-    elif len(sys.argv) < 2:
-        sys.exit("Usage: images.py FOLDER [FILE...]")
     else:
         sys.exit(main(*sys.argv[1:]))
