@@ -46,13 +46,18 @@ from flamepy._core.events import (
     Submitted,
     Tick,
     Trimmed,
+    Unsendable,
     WatchFailed,
     WatchFrom,
 )
 from flamepy._proto import limits
-from flamepy._proto.codec import BadFrame, Encoder, decode
+from flamepy._proto.codec import BadFrame, Encoder, check, decode
 from flamepy._proto.errors import Code, Error
 from flamepy._proto.messages import (
+    MESSAGES,
+    TYPE_OF,
+    Beat,
+    ClientHello,
     Durability,
     Progress,
     Results,
@@ -134,6 +139,7 @@ class Connection:
 
     def __init__(self, endpoint: str, cluster: str = "") -> None:
         """`cluster`: the one that the broker must be of."""
+        check_message(ClientHello(cluster=cluster))
         self.endpoint = endpoint
         self._core = ClientCore(
             ClientConfig(
@@ -261,6 +267,7 @@ class Connection:
 
     def ask(self, message: Any, timeout: float, reply: Callable[[Any], None]) -> None:
         self.check()
+        check_message(message)
         event = Request(0, message, int(timeout * 1e6))
         self.post(lambda: self._request(event, reply))
 
@@ -273,6 +280,7 @@ class Connection:
         drawn_name: bool = False,
     ) -> None:
         self.check()
+        check_message(message)
         event = Request(0, message, int(timeout * 1e6), True, drawn_name)
 
         def opened(answer: Any) -> None:
@@ -542,7 +550,7 @@ class Connection:
     def _send(self, send: Send) -> None:
         if send.envelope.link == self._failed_link:
             return
-        frames = self._encoder.encode(*send)
+        frames = self._encoded(send)
         self._look = True
         try:
             if len(frames) == 2:
@@ -551,6 +559,14 @@ class Connection:
         except zmq.ZMQError:
             self._failed_link = send.envelope.link
             self._feed(SendFailed())
+
+    def _encoded(self, send: Send) -> list[bytes]:
+        try:
+            return self._encoder.encode(*send)
+        except Exception as error:  # what check_message let through; msgpack raises many kinds
+            self._feed(Unsendable(send.message, str(error)))
+            # In its place, for the broker counts what comes.
+            return self._encoder.encode(send.envelope, Beat())
 
     def _answer(self, answer: Answer) -> None:
         reply = self._replies.pop(answer.ticket, None)
@@ -668,6 +684,16 @@ def _value_or_raise(value: Any) -> Any:
     if isinstance(value, Error):
         raise exception_of(value)
     return value
+
+
+def check_message(message: Any) -> None:
+    """Raises FlameError, and names the field, where the broker could not read it. On the caller's
+    thread: a wrong argument is one caller's."""
+    try:
+        check(message)
+    except BadFrame as error:
+        name = MESSAGES[TYPE_OF[type(message)]][0]
+        raise FlameError(Code.BAD_REQUEST, f"{name}: {error}") from None
 
 
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()

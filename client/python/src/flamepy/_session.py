@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
+from flamepy._connection import check_message
 from flamepy._future import Future, time_out_of
 from flamepy._inputs import checked, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
@@ -207,6 +208,7 @@ class Session(SessionView):
         info = self.connection._ask(verbs.session_info(self.id))
         cursor = cursor_in(info, cursor, welcome.lineage)
         uid, io = attached.uid, attached.connection
+        check_message(m.Watch(0, uid, cursor.index, reader=reader, lineage=cursor.lineage))
         queue = ResultQueue(cursor, follow, lambda index: io.consumed(uid, index))
         queue.set_end(info.done_end, info.state is m.SessionState.CLOSED)
         known = attached

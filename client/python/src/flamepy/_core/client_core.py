@@ -43,6 +43,7 @@ from flamepy._core.events import (
     Submitted,
     Tick,
     Trimmed,
+    Unsendable,
     WatchFailed,
     WatchFrom,
 )
@@ -238,6 +239,13 @@ class ClientCore:
         self._not_yet = NO_ERROR
         self._hello_wait_us = self._longer_wait()
         self._hello_at_us = self._now_us + self._hello_wait_us
+
+    def _on_unsendable(self, event: Unsendable) -> None:
+        """As if the broker had refused it."""
+        uid, submit, request = (
+            getattr(event.message, name, 0) for name in ("uid", "number", "request")
+        )
+        self._receive_error(m.ErrorReply(request, Code.BAD_REQUEST, event.reason, 0, uid, submit))
 
     def _longer_wait(self) -> int:
         return min(max(self._hello_wait_us * 2, _HELLO_WAIT_FIRST_US), _HELLO_WAIT_MOST_US)
@@ -555,6 +563,7 @@ class ClientCore:
             Tick: _on_tick,
             Received: _on_received,
             SendFailed: _on_send_failed,
+            Unsendable: _on_unsendable,
             Request: _on_request,
             Attach: _on_attach,
             Detach: _on_detach,

@@ -39,6 +39,13 @@ class SendFailed(NamedTuple):
     """The socket took no message: nothing is connected. Later sends of the batch are dropped."""
 
 
+class Unsendable(NamedTuple):
+    """This message cannot be encoded. What was sent in its place means nothing."""
+
+    message: Message
+    reason: str
+
+
 class Request(NamedTuple):
     """A message with a `request` field, which the core fills in."""
 
@@ -93,7 +100,17 @@ class Leave(NamedTuple):
 
 
 Event = Union[
-    Tick, Received, SendFailed, Request, Attach, Detach, SubmitRun, WatchFrom, Consumed, Leave
+    Tick,
+    Received,
+    SendFailed,
+    Unsendable,
+    Request,
+    Attach,
+    Detach,
+    SubmitRun,
+    WatchFrom,
+    Consumed,
+    Leave,
 ]
 
 # ---- actions -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import cache
 from typing import (
     Any,
     Callable,
@@ -32,7 +33,10 @@ from flamepy._proto.messages import (
 )
 
 _ENVELOPE_FIELDS = 4
+_HEAD_BYTES = 32
+"""What a header has at most in front of a message's fields."""
 _UINT64_MAX = 2**64 - 1
+_INT64_MAX = 2**63 - 1
 # So that first + count cannot wrap where integers have 64 bits.
 _RUN_NUMBER_MAX = _UINT64_MAX // 4
 
@@ -66,6 +70,32 @@ class Encoder:
             *fields, payload = message
             return [self._pack((PROTOCOL_MAJOR, number, *envelope, *fields)), payload]
         return [self._pack((PROTOCOL_MAJOR, number, *envelope, *message))]
+
+
+def check(message: Message) -> int:
+    """The bytes of its fields. Raises BadFrame, and names the field, where the broker could not
+    read them: there it would count as lost, and here end whoever sends."""
+    size = 0
+    for (name, read), value in zip(_fields_of(type(message)), message):
+        try:
+            if read is None:
+                size += check(value)
+                continue
+            packed = _packed(value)
+            size += len(packed)
+            read(_unpack_header(packed))
+        except BadFrame as error:
+            raise BadFrame(f"{name}: {error}") from None
+    if size > limits.HEADER_BYTES_MAX - _HEAD_BYTES:
+        raise BadFrame(f"a header of {size} bytes; at most {limits.HEADER_BYTES_MAX}")
+    return size
+
+
+def _packed(value: Any) -> bytes:
+    try:
+        return cast(bytes, msgpack.packb(value, unicode_errors="surrogateescape"))
+    except Exception as error:  # msgpack raises many kinds
+        raise BadFrame(f"{_shown(value)} cannot be sent: {error}") from None
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
@@ -108,7 +138,7 @@ def _unpack_header(header: bytes) -> Any:
 
 def _read_uint(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _UINT64_MAX:
-        raise BadFrame(f"{_shown(value)} where a number belongs")
+        raise BadFrame(f"{_shown(value)} where a number from 0 on belongs")
     return value
 
 
@@ -126,7 +156,15 @@ def _read_text(value: Any) -> str:
     return value
 
 
-def _read_value(value: Any) -> Any:
+def _read_value(value: Any, level: int = 2) -> Any:
+    """`level`: how many arrays and maps of the message it stands in, with itself."""
+    if type(value) is int and value > _INT64_MAX:
+        raise BadFrame(f"{_shown(value)} is too large a number")
+    if type(value) in (list, dict):
+        if level > limits.HEADER_DEPTH_MAX:
+            raise BadFrame(f"more than {limits.HEADER_DEPTH_MAX} levels")
+        for item in value if type(value) is list else value.values():
+            _read_value(item, level + 1)
     return value
 
 
@@ -149,7 +187,7 @@ def _read_uints(value: Any) -> list[int]:
         raise BadFrame(f"{_shown(value)} where a list belongs")
     for item in value:
         if type(item) is not int or item < 0:  # no integer of msgpack is too large
-            raise BadFrame(f"{_shown(item)} where a number belongs")
+            raise BadFrame(f"{_shown(item)} where a number from 0 on belongs")
     return value
 
 
@@ -161,9 +199,10 @@ def _enum_reader(kind: type[IntEnum]) -> Callable[[Any], Any]:
     members = {int(member): member for member in kind}
 
     def read(value: Any) -> IntEnum:
-        member = members.get(_read_uint(value))
+        member = members.get(value) if type(value) is int else None
         if member is None:
-            raise BadFrame(f"{_shown(value)} is no {kind.__name__}")
+            names = ", ".join(kind.__members__)
+            raise BadFrame(f"{_shown(value)} is no {kind.__name__} ({names})")
         return member
 
     return read
@@ -221,6 +260,17 @@ def _field_source(hint: Any, at: int) -> str:
     # No integer of msgpack is too large.
     positive = " and item >= 0" if hint is int else ""
     return f"item if type(item := items[{at}]) is {hint.__name__}{positive} else read_{at}(item)"
+
+
+@cache
+def _fields_of(kind: type[Message]) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    """With what reads each; nothing for a struct, which has fields of its own."""
+    hints = get_type_hints(kind)
+    names = [name for name in _field_names(kind) if name != "payload"]
+    return [
+        (name, None if hasattr(hints[name], "_fields") else _reader_of(hints[name]))
+        for name in names
+    ]
 
 
 def _field_names(kind: type[Message]) -> tuple[str, ...]:

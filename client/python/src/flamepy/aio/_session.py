@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
+from flamepy._connection import check_message
 from flamepy._inputs import checked, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of
 from flamepy._proto import messages as m
@@ -204,6 +205,7 @@ class Session(SessionView):
         info = await self.connection._ask(verbs.session_info(self.id))
         cursor = cursor_in(info, cursor, welcome.lineage)
         uid, io, known = attached.uid, attached.connection, attached
+        check_message(m.Watch(0, uid, cursor.index, reader=reader, lineage=cursor.lineage))
         post = self.connection._delivery.post
         queue = ResultQueue(
             cursor, follow, lambda index: io.consumed(uid, index), lambda: post(some.set)
