@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 import sys
+from functools import partial
 
 import pytest
 
@@ -209,6 +210,23 @@ def test_a_time_out_cancels_the_task_and_shield_keeps_it(endpoint):
         assert await session.cancel([]) == (0, 0)
         found = await asyncio.gather(*futures, return_exceptions=True)
         assert {type(one) for one in found} == {flamepy.TaskCancelledError}
+
+    run_with(endpoint, main)
+
+
+def test_a_wait_that_is_given_up_leaves_nothing_in_the_client(endpoint):
+    async def main(session):
+        io, future = session.connection._io, session.run(b"sleep:60")
+        for call in (session.wait, session.drain, partial(session.wait, progress="bar")) * 10:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(call(), 0.002)
+
+        async def nothing_is_left():
+            return not (io._replies or io._core._requests or session._attached._calls)
+
+        await until(nothing_is_left)
+        assert not future.done()
+        await session.cancel(running=True)
 
     run_with(endpoint, main)
 

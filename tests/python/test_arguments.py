@@ -96,8 +96,9 @@ def test_what_cannot_be_encoded_fails_its_request_and_not_the_connection(shared)
     with shared.create_session("echo") as session:
         io, told = shared._io, []
         running = session.run(b"sleep:0.1")
-        for message in (m.ListKind(0, "\ud800"), m.GetTasks(0, session.id, HUGE)):
-            io.post(lambda message=message: io._request(Request(0, message), told.append))
+        for ticket, message in enumerate((m.ListKind(0, "\ud800"), m.GetTasks(0, "s", HUGE)), 1000):
+            event = Request(ticket, message)
+            io.post(lambda event=event: io._request(event, told.append))
         io.post(lambda: io.watch(session._attached.uid, 0, HUGE, ""))
         assert shared.get_session(session.id).id == session.id
         assert [error.code for error in told] == [flamepy.Code.BAD_REQUEST] * 2

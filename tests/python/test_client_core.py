@@ -225,6 +225,16 @@ def test_requests_wait_for_the_link_and_are_answered_once(world):
     assert world.hear(m.Listing(world.request)) == []
 
 
+def test_a_forgotten_request_leaves_nothing_behind(world):
+    world.connect()
+    assert world.on(e.Request(1, SESSIONS)) == ["list"]
+    assert world.on(e.Forget(1)) == world.on(e.Forget(1)) == []
+    assert not world.core._requests
+    assert world.hear(m.Listing(world.request)) == []
+    world.break_link()
+    assert world.hear(world.welcome()) == ["up"]
+
+
 def test_requests_give_up_at_their_deadline_and_say_why(world):
     world.on(e.Request(1, SESSIONS, 1_000_000))
     assert world.after_ms(1_000) == ["answer 1 no_broker"]

@@ -5,7 +5,9 @@
 import asyncio
 import concurrent.futures as standard
 import itertools
+import os
 import signal
+import threading
 import time
 
 import pytest
@@ -123,6 +125,26 @@ def test_a_time_out_says_why_the_service_does_not_start(shared):
                 future.result(0.1)
 
         asyncio.run(in_a_loop())
+
+
+def test_a_wait_that_is_over_or_interrupted_leaves_nothing_in_the_client(session):
+    io, future = session.connection._io, session.run(b"sleep:60")
+
+    def interrupt():
+        wait_until(lambda: io._core._requests, "it waits")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for progress in (False, "bar"):
+        with pytest.raises(flamepy.FlameTimeoutError):
+            session.wait(0.01, progress=progress)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            session.wait(progress=progress)
+        thread.join()
+        wait_until(lambda: not (io._replies or io._core._requests), "nothing is left")
+    assert not future.done()
+    session.cancel(running=True)
 
 
 def test_common_data_reaches_the_service(shared):

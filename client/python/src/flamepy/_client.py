@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from flamepy import _connection
@@ -227,8 +229,11 @@ class Connection(StaysHere):
         seconds = self.request_timeout if timeout < 0 else timeout
         return ask.meaning(self._io.request(ask.message, seconds))
 
-    def _begin(self, ask: verbs.Ask[T], timeout: float | None) -> concurrent.futures.Future[T]:
-        """The same, to wait for later."""
+    @contextlib.contextmanager
+    def _begun(
+        self, ask: verbs.Ask[T], timeout: float | None
+    ) -> Iterator[concurrent.futures.Future[T]]:
+        """The same, to wait for inside; what is not answered at the end is forgotten."""
         self._io.check_wait()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -238,8 +243,12 @@ class Connection(StaysHere):
             else:
                 future.set_result(ask.meaning(answer))
 
-        self._io.ask(ask.message, verbs.FOR_EVER if timeout is None else timeout, reply)
-        return future
+        seconds = verbs.FOR_EVER if timeout is None else timeout
+        ticket = self._io.ask(ask.message, seconds, reply)
+        try:
+            yield future
+        finally:
+            self._io.forget(ticket)
 
 
 # ---- one connection for the functions of the module ----------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import itertools
 import os
 import secrets
 import select
@@ -31,6 +32,7 @@ from flamepy._core.events import (
     Deliver,
     Detach,
     Event,
+    Forget,
     Leave,
     LinkDown,
     LinkUp,
@@ -163,6 +165,7 @@ class Connection:
         self._rejection: Error | None = None
         self._why_not = self._core.not_connected()
         self.closed = False
+        self._tickets = itertools.count(1)
 
         # Of the I/O thread.
         self._context: Any = None
@@ -184,7 +187,6 @@ class Connection:
         self._actions: list[Action] = []
         self._failed_link = 0  # the rest of what was to go over it is dropped
         self._stopping = False
-        self._last_ticket = 0
         self._replies: dict[int, Callable[[Any], None]] = {}
         self._up_waits: list[Callable[[Any], None]] = []
         self._sessions: dict[int, _Attached] = {}
@@ -244,8 +246,7 @@ class Connection:
         self.check()
         self.check_wait()
         box = _Box()
-        self.ask(message, timeout, box.put)
-        return _value_or_raise(box.get())
+        return self._wait_in(box, self.ask(message, timeout, box.put))
 
     def open(
         self,
@@ -259,17 +260,27 @@ class Connection:
         self.check()
         self.check_wait()
         box = _Box()
-        self.ask_open(message, make_listener, timeout, box.put, drawn_name)
-        found: tuple[SessionInfo, SessionListener] = _value_or_raise(box.get())
+        ticket = self.ask_open(message, make_listener, timeout, box.put, drawn_name)
+        found: tuple[SessionInfo, SessionListener] = self._wait_in(box, ticket)
         return found
 
-    # The same without waiting: `reply` hears the answer, or an Error, on the I/O thread.
+    def _wait_in(self, box: _Box, ticket: int) -> Any:
+        try:
+            answer = box.get()
+        except BaseException:  # an interrupt
+            self.forget(ticket)
+            raise
+        return _value_or_raise(answer)
 
-    def ask(self, message: Any, timeout: float, reply: Callable[[Any], None]) -> None:
+    # The same without waiting: `reply` hears the answer, or an Error, on the I/O thread, unless the
+    # ticket is forgotten before.
+
+    def ask(self, message: Any, timeout: float, reply: Callable[[Any], None]) -> int:
         self.check()
         check_message(message)
-        event = Request(0, message, int(timeout * 1e6))
+        event = Request(next(self._tickets), message, int(timeout * 1e6))
         self.post(lambda: self._request(event, reply))
+        return event.ticket
 
     def ask_open(
         self,
@@ -278,10 +289,10 @@ class Connection:
         timeout: float,
         reply: Callable[[Any], None],
         drawn_name: bool = False,
-    ) -> None:
+    ) -> int:
         self.check()
         check_message(message)
-        event = Request(0, message, int(timeout * 1e6), True, drawn_name)
+        event = Request(next(self._tickets), message, int(timeout * 1e6), True, drawn_name)
 
         def opened(answer: Any) -> None:
             if isinstance(answer, SessionInfo):
@@ -294,6 +305,10 @@ class Connection:
                 reply(answer)
 
         self.post(lambda: self._request(event, opened))
+        return event.ticket
+
+    def forget(self, ticket: int) -> None:
+        self.post(lambda: self._forget(ticket))
 
     def ask_up(self, reply: Callable[[Any], None]) -> None:
         """The broker's welcome, or why it refuses us, as soon as either is there."""
@@ -451,9 +466,12 @@ class Connection:
         self._core.on(event, self._now_us, self._actions)
 
     def _request(self, event: Request, reply: Callable[[Any], None]) -> None:
-        self._last_ticket += 1
-        self._replies[self._last_ticket] = reply
-        self._feed(event._replace(ticket=self._last_ticket))
+        self._replies[event.ticket] = reply
+        self._feed(event)
+
+    def _forget(self, ticket: int) -> None:
+        if self._replies.pop(ticket, None) is not None:
+            self._feed(Forget(ticket))
 
     def _note_why_not_up(self) -> None:
         with self._state:

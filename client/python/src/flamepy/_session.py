@@ -294,8 +294,8 @@ class Session(SessionView):
         if not progress:
             self._take(self.connection._ask(verbs.wait_session(self.id), timeout))
             return self
-        answer = self.connection._begin(verbs.wait_session(self.id), timeout)
-        with progress_of(progress, self.refresh().tasks) as bar:
+        ask, tasks = verbs.wait_session(self.id), self.refresh().tasks
+        with self.connection._begun(ask, timeout) as answer, progress_of(progress, tasks) as bar:
             bar.show(self.done)
             while not concurrent.futures.wait([answer], STEP_SECONDS).done:
                 bar.show(self.refresh().done)

@@ -117,6 +117,14 @@ class AttachedSession(SessionListener):
     def call_when_idle(self, call: Callable[[], None]) -> None:
         self.connection.post(lambda: self._call_when(self._is_idle, call))
 
+    def forget_call(self, call: Callable[[], None]) -> None:
+        """It need not come any more."""
+
+        def work() -> None:
+            self._calls = [wait for wait in self._calls if wait[1] is not call]
+
+        self.connection.post(work)
+
     def cancel(self, task: int, timeout: float) -> bool:
         """True if the task was pending, and is cancelled now."""
         message = CancelTasks(0, self.info.session, [Run(task, 1)], False)

@@ -27,6 +27,7 @@ from flamepy._core.events import (
     Deliver,
     Detach,
     Event,
+    Forget,
     Leave,
     LinkDown,
     LinkUp,
@@ -353,6 +354,9 @@ class ClientCore:
         else:
             self._requests.add(event, self._now_us)
 
+    def _on_forget(self, event: Forget) -> None:
+        self._requests.forget(event.ticket)
+
     def _ask(self, message: m.Message) -> int:
         return self._requests.add(Request(0, message), self._now_us)
 
@@ -565,6 +569,7 @@ class ClientCore:
             SendFailed: _on_send_failed,
             Unsendable: _on_unsendable,
             Request: _on_request,
+            Forget: _on_forget,
             Attach: _on_attach,
             Detach: _on_detach,
             SubmitRun: _on_submit_run,

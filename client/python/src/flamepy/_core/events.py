@@ -60,6 +60,12 @@ class Request(NamedTuple):
     it is ours."""
 
 
+class Forget(NamedTuple):
+    """Nobody waits for the answer to this request any more."""
+
+    ticket: int
+
+
 class Attach(NamedTuple):
     """From now on submits and results of this session are handled."""
 
@@ -105,6 +111,7 @@ Event = Union[
     SendFailed,
     Unsendable,
     Request,
+    Forget,
     Attach,
     Detach,
     SubmitRun,

@@ -79,6 +79,13 @@ class RequestTable:
         pending = self._pending.pop(number, None)
         return None if pending is None else pending.request.ticket
 
+    def forget(self, ticket: int) -> None:
+        """What was sent is not taken back; its answer will be of no request that is known."""
+        for number, pending in self._pending.items():
+            if pending.request.ticket == ticket:
+                del self._pending[number]
+                return
+
     def retry_later(self, reply: ErrorReply, now_us: int) -> bool:
         """True if the request was kept and is repeated later; else the caller answers it."""
         pending = self._pending.get(reply.request)

@@ -128,22 +128,30 @@ class Connection(StaysHere):
         if timeout is None:
             timeout = verbs.FOR_EVER
         answer, tell = self._delivery.answer()
-        self._io.ask(ask.message, self.request_timeout if timeout < 0 else timeout, tell)
-        return ask.meaning(await answer)
+        seconds = self.request_timeout if timeout < 0 else timeout
+        ticket = self._io.ask(ask.message, seconds, tell)
+        return ask.meaning(await self._answered(answer, ticket))
+
+    async def _answered(self, answer: asyncio.Future[Any], ticket: int) -> Any:
+        try:
+            return await answer
+        except asyncio.CancelledError:  # a time-out of the caller's, for one
+            self._io.forget(ticket)
+            raise
 
     async def _open(
         self, message: Any, drawn_name: bool = False
     ) -> tuple[m.SessionInfo, AttachedSession]:
         self._check()
         answer, tell = self._delivery.answer()
-        self._io.ask_open(
+        ticket = self._io.ask_open(
             message,
             lambda info: AttachedSession(self._io, info),
             self.request_timeout,
             tell,
             drawn_name,
         )
-        found: tuple[m.SessionInfo, AttachedSession] = await answer
+        found: tuple[m.SessionInfo, AttachedSession] = await self._answered(answer, ticket)
         return found
 
     async def _open_session(self, session_id: str) -> tuple[m.SessionInfo, AttachedSession]:

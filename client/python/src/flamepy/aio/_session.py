@@ -275,18 +275,25 @@ class Session(SessionView):
     async def flush(self) -> None:
         """Until the broker has everything that was submitted."""
         if self._attached is not None:
-            await self._heard(self._attached.call_when_acknowledged)
+            await self._heard(self._attached, self._attached.call_when_acknowledged)
 
     async def drain(self) -> None:
         """Until everything that this client submitted has its result."""
         if self._attached is not None:
-            await self._heard(self._attached.call_when_idle)
+            await self._heard(self._attached, self._attached.call_when_idle)
 
-    async def _heard(self, ask: Callable[[Callable[[], None]], None]) -> None:
+    async def _heard(
+        self, attached: AttachedSession, ask: Callable[[Callable[[], None]], None]
+    ) -> None:
         self.connection._check()
         done, tell = self.connection._delivery.answer()
-        ask(lambda: tell(None))
-        await done
+        call = partial(tell, None)
+        ask(call)
+        try:
+            await done
+        except asyncio.CancelledError:
+            attached.forget_call(call)
+            raise
 
     async def wait(self, timeout: float | None = None, *, progress: bool | str = False) -> Session:
         """Until no task is pending or running. FlameTimeoutError after `timeout` seconds.
