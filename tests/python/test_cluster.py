@@ -90,6 +90,23 @@ def test_a_map_gives_what_is_there_while_other_tasks_run(session, tmp_path):
     assert list(outputs) == inputs[1:]
 
 
+def test_a_buffer_of_large_inputs_is_as_many_tasks(session, running_once):
+    async def main():
+        async with flamepy.aio.connect(running_once.env["FLAME_ENDPOINT"]) as connection:
+            other = await connection.create_session("echo")
+            async for output in other.map(inputs, buffersize=8):
+                assert output == inputs[0]
+                break
+            return (await other.close()).tasks
+
+    inputs = [bytes(300_000)] * 20
+    outputs = session.map(inputs, buffersize=8)
+    session.flush()
+    assert session.refresh().tasks == 8
+    assert list(outputs) == inputs
+    assert asyncio.run(main()) == 8
+
+
 def test_the_first_failed_task_of_a_map_raises(session):
     outputs = session.map([b"a", b"fail:no luck", b"b"])
     assert next(outputs) == b"a"

@@ -2,15 +2,17 @@
 # Copyright The Flame Authors
 """Which tasks travel together, and when whoever sends them is woken."""
 
+import itertools
 import select
 
 import pytest
 
 import flamepy
 from flamepy._connection import Connection
+from flamepy._inputs import submit_runs
 from flamepy._proto.elements import unpack_elements
 from flamepy._proto.errors import Code, Error
-from flamepy._proto.limits import RUN_TASKS_MAX
+from flamepy._proto.limits import MIB, RUN_TASKS_MAX
 from flamepy._run_state import RunState
 from flamepy._submit_queue import SubmitQueue
 
@@ -107,3 +109,31 @@ def test_a_wake_in_the_midst_of_work_does_not_swallow_the_next_one():
     connection._turn()
     connection.close(0)
     assert connection.rung
+
+
+@pytest.mark.parametrize(
+    ("sizes", "read", "first_run"),
+    [
+        (itertools.repeat(4 * MIB), 1, 1),
+        (itertools.repeat(100_000), 2, 2),
+        (itertools.repeat(1), RUN_TASKS_MAX, RUN_TASKS_MAX),
+        # Large ones behind small ones: a step too much is read, and kept for the next runs.
+        (itertools.chain([1] * 63, itertools.repeat(4 * MIB)), 127, 63),
+    ],
+)
+def test_inputs_are_read_as_far_as_a_run_has_bytes_for(sizes, read, first_run):
+    counted = CountedReads(map(bytes, sizes))
+    runs = submit_runs(counted, RUN_TASKS_MAX, Story().queue, RunState)
+    assert (next(runs).count, counted.reads) == (first_run, read)
+
+
+class CountedReads:
+    def __init__(self, inputs):
+        self.inputs, self.reads = inputs, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.reads += 1
+        return next(self.inputs)

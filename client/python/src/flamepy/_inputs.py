@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Callable
@@ -15,6 +16,9 @@ from flamepy._submit_queue import SubmitQueue
 from flamepy.errors import Code, FlameError, TooLargeError
 
 _ELEMENT_HEAD_BYTES = 5
+_STEP_MAX = 128
+_BYTES = {bytes}
+_RUNS_AHEAD = 64
 
 
 def checked(data: Any) -> bytes:
@@ -32,16 +36,50 @@ def submit_runs(
     make: Callable[[], RunState],
     may_block: bool = True,
 ) -> Iterator[RunState]:
-    """Submits as it is read, in runs of `size`."""
-    while True:
-        batch = list(islice(inputs, size))
-        if not batch:
-            return
-        for part in _parts_of(batch):
+    """Submits as it is read, in runs of `size` or of as many as a run has bytes for."""
+    for batch, batch_bytes in _batches(inputs, size):
+        for part in _parts_of(batch, batch_bytes):
             run = make()
             run.count = len(part)
             queue.add_run(run, pack_elements(part), may_block)
             yield run
+
+
+def fill(ahead: deque[RunState], runs: Iterator[RunState], buffersize: int) -> Iterator[RunState]:
+    """Takes runs until `buffersize` tasks are ahead; of large inputs, of which a run has few, until
+    so many runs are as those tasks would need, or 64."""
+    tasks = sum(run.count for run in ahead)
+    most = max(_RUNS_AHEAD, -(-buffersize // limits.RUN_TASKS_MAX))
+    while tasks < buffersize and len(ahead) < most:
+        run = next(runs, None)
+        if run is None:
+            return
+        ahead.append(run)
+        tasks += run.count
+        yield run
+
+
+def _batches(inputs: Iterator[Any], size: int) -> Iterator[tuple[list[bytes], int]]:
+    """And the bytes of each: about as many as a run has. Read in steps that run in C, of so many
+    as are expected to fit, and not too many: the next ones may be larger than those before."""
+    step = 1
+    while True:
+        batch: list[bytes] = []
+        batch_bytes = 0
+        while step > 0:
+            part = list(islice(inputs, step))
+            if not part:
+                break
+            if set(map(type, part)) != _BYTES:
+                part = [_bytes_of(data) for data in part]
+            batch += part
+            batch_bytes += sum(map(len, part)) + _ELEMENT_HEAD_BYTES * len(part)
+            fit = (limits.RUN_BYTES_MAX - batch_bytes) * len(batch) // batch_bytes
+            step = min(2 * step, _STEP_MAX, size - len(batch), fit)
+        if not batch:
+            return
+        yield batch, batch_bytes
+        step = min(_STEP_MAX, size, limits.RUN_BYTES_MAX * len(batch) // batch_bytes) or 1
 
 
 def _bytes_of(data: Any) -> bytes:
@@ -62,12 +100,9 @@ def _too_large(size: int) -> TooLargeError:
     )
 
 
-def _parts_of(batch: list[bytes]) -> Iterator[list[bytes]]:
-    """Cut so that no part is above run_bytes_max but a single large input. The checks of a whole
-    batch run in C; only an odd one is looked at input by input."""
-    if set(map(type, batch)) != {bytes}:
-        batch = [_bytes_of(data) for data in batch]
-    if sum(map(len, batch)) + _ELEMENT_HEAD_BYTES * len(batch) <= limits.RUN_BYTES_MAX:
+def _parts_of(batch: list[bytes], batch_bytes: int) -> Iterator[list[bytes]]:
+    """Cut so that no part is above run_bytes_max but a single large input."""
+    if batch_bytes <= limits.RUN_BYTES_MAX:
         yield batch
         return
     part: list[bytes] = []

@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
 from flamepy._connection import check_message
 from flamepy._future import Future, time_out_of
-from flamepy._inputs import checked, submit_runs
+from flamepy._inputs import checked, fill, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of, wait_and_show
 from flamepy._proto import limits
 from flamepy._proto import messages as m
@@ -137,10 +136,10 @@ class Session(SessionView):
             ahead.extend(runs)
             total = sum(run.count for run in ahead)
         else:
-            wanted = -(-buffersize // min(buffersize, limits.RUN_TASKS_MAX))
-            ahead.extend(islice(runs, wanted))
+            deque(fill(ahead, runs, buffersize), 0)
         owner = self._attached if cancels else None
-        return _outputs(ahead, runs, deadline, progress, total, owner)
+        more = partial(fill, ahead, runs, buffersize or 0)
+        return _outputs(ahead, more, deadline, progress, total, owner)
 
     def _submit_runs(self, inputs: Iterator[bytes], buffersize: int | None) -> Iterator[RunState]:
         """Submits as it is read."""
@@ -368,7 +367,7 @@ class TaskWatcher:
 
 def _outputs(
     ahead: deque[RunState],
-    more: Iterator[RunState],
+    more: Callable[[], Iterator[RunState]],
     deadline: float | None,
     progress: bool | str,
     total: int | None,
@@ -396,7 +395,7 @@ def _outputs(
                     if bar.due():
                         look()
                     yield from outputs_of_run(run, begin, at)
-                ahead.extend(islice(more, 1))
+                deque(more(), 0)
         finally:
             _give_up(ahead, owner)
         bar.show(taken)

@@ -10,12 +10,11 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sized
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable
 
 from flamepy import _verbs as verbs
 from flamepy._connection import check_message
-from flamepy._inputs import checked, submit_runs
+from flamepy._inputs import checked, fill, submit_runs
 from flamepy._progress import STEP_SECONDS, progress_of
 from flamepy._proto import messages as m
 from flamepy._proto.limits import PAYLOAD_BYTES_MAX, RUN_TASKS_MAX
@@ -143,8 +142,7 @@ class Session(SessionView):
 
         shown = look if bar.wanted else None
         try:
-            for run in islice(runs, -(-buffersize // size)):
-                ahead.append(run)
+            for _ in fill(ahead, runs, buffersize):
                 await asyncio.sleep(0)  # others have a turn while inputs are made
             while ahead:
                 run, at = ahead[0], 0
@@ -164,7 +162,8 @@ class Session(SessionView):
                         look()
                     for output in outputs_of_run(run, begin, at):
                         yield output
-                ahead.extend(islice(runs, 1))
+                for _ in fill(ahead, runs, buffersize):
+                    await asyncio.sleep(0)
             bar.show(taken)
         finally:
             bar.close()
