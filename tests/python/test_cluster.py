@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures as standard
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -463,6 +464,25 @@ def test_submits_and_requests_wait_while_the_broker_is_away(running, client):
         assert session.refresh().id == session.id
         assert [future.result(2 * PATIENCE) for future in futures] == numbers(500)
     assert session.refresh().succeed == 1500
+
+
+def test_a_broker_that_stays_away_is_told_once_and_that_it_is_back(
+    running, client, caplog, monkeypatch
+):
+    caplog.set_level("INFO", "flamepy")
+    monkeypatch.setattr("flamepy._connection._AWAY_US", 200_000)
+    session = client.create_session(register(client, "echo"))
+    assert session.invoke(b"x") == b"x" and not caplog.records
+    running.down()
+    future, hellos = session.run(b"a"), client._io._core._next_link
+    wait_until(lambda: caplog.records, "the loss is told")
+    wait_until(lambda: client._io._core._next_link > hellos + 10, "some more tries")
+    running.up("--slots", 2, port=int(client.addr.rpartition(":")[2]))
+    assert future.result(PATIENCE) == b"a"
+    lost, back = caplog.records
+    assert (lost.name, lost.levelname, back.levelname) == ("flamepy", "WARNING", "INFO")
+    assert re.search("is lost.* No broker at tcp.*flmctl up", lost.getMessage())
+    assert client.addr in back.getMessage()
 
 
 def test_what_rests_on_submits_says_that_they_are_not_acknowledged(running, client):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import io
 import itertools
+import logging
 import os
 import secrets
 import select
@@ -72,7 +73,10 @@ from flamepy._run_state import release_all
 from flamepy._version import __version__
 from flamepy.errors import FlameError, exception_of
 
+_LOG = logging.getLogger("flamepy")
 _RECEIVE_BURST = 256
+# A broker that is started again is back before.
+_AWAY_US = 5_000_000
 # Payload bytes in the submit window of one session: 64 runs are 16 MiB, single tasks may have 64
 # MiB each.
 _WINDOW_BYTES = 64 * limits.MIB
@@ -192,6 +196,10 @@ class Connection:
         self._sessions: dict[int, _Attached] = {}
         self._ready: set[int] = set()  # sessions whose listener may have a run
         self._now_us = 0
+        self._loss: str | None = None
+        """Why there is no link any more, while that was not told."""
+        self._lost_at_us = 0
+        self._told_loss = False
         self._own_thread = 0
         # A daemon: a program that forgets to close must end; `_close_all` says goodbye for it.
         self._thread = threading.Thread(target=self._run, name="flamepy", daemon=True)
@@ -476,6 +484,15 @@ class Connection:
     def _note_why_not_up(self) -> None:
         with self._state:
             self._why_not = self._core.not_connected()
+        if self._loss is not None and self._now_us >= self._lost_at_us + _AWAY_US:
+            self._tell_loss(self._why_not)
+
+    def _tell_loss(self, why: Error) -> None:
+        """Futures wait for the broker without end, so it is said why; once, until it is back."""
+        if self._loss is not None:
+            text = "the link to the broker is lost, and what was submitted waits for it: %s. %s"
+            _LOG.warning(text, self._loss, why.message)
+            self._loss, self._told_loss = None, True
 
     def _take_commands(self) -> None:
         self._signalled = False
@@ -643,16 +660,22 @@ class Connection:
             self._welcome = link.welcome
             self._state.notify_all()
         self._tell_up(link.welcome)
+        self._loss = None
+        if self._told_loss:
+            self._told_loss = False
+            _LOG.info("the link to the broker at %s is back", self.endpoint)
 
-    def _link_down(self, _: LinkDown) -> None:
+    def _link_down(self, down: LinkDown) -> None:
         with self._state:
             self._welcome = None
+        self._loss, self._lost_at_us = down.reason, self._now_us
 
     def _rejected(self, rejected: Rejected) -> None:
         with self._state:
             self._rejection = rejected.error
             self._state.notify_all()
         self._tell_up(rejected.error)
+        self._tell_loss(rejected.error)
 
     def _tell_up(self, what: Welcome | Error) -> None:
         waits, self._up_waits = self._up_waits, []
