@@ -2,6 +2,7 @@
 # Copyright The Flame Authors
 """What goes wrong around the client: one clear exception each, and nothing hangs."""
 
+import asyncio
 import dis
 import os
 import pickle
@@ -16,6 +17,7 @@ import pytest
 import zmq
 
 import flamepy
+import flamepy.aio
 from flamepy._connection import Connection
 from flamepy._proto import codec, limits
 from flamepy._proto.messages import Envelope, ErrorReply
@@ -39,6 +41,19 @@ def test_no_broker():
 def test_an_address_that_is_none(address):
     with pytest.raises(flamepy.FlameError, match="no address of a broker"):
         flamepy.connect(address)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
+def test_a_host_that_does_not_resolve(host):
+    async def main():
+        await flamepy.aio.connect(f"{host}:7700", timeout=0.1)
+
+    for connect in (
+        lambda: flamepy.connect(f"{host}:7700", timeout=0.1),
+        lambda: asyncio.run(main()),
+    ):
+        with pytest.raises(flamepy.NoBrokerError, match=f"'{host}' .* does not resolve: "):
+            connect()
 
 
 def test_something_else_answers_at_the_address():

@@ -53,6 +53,7 @@ from flamepy._core.events import (
     WatchFailed,
     WatchFrom,
 )
+from flamepy._endpoint import unresolved
 from flamepy._proto import limits
 from flamepy._proto.codec import BadFrame, Encoder, check, decode
 from flamepy._proto.errors import Code, Error
@@ -243,11 +244,10 @@ class Connection:
             self._state.wait_for(
                 lambda: self._welcome is not None or self._rejection is not None, timeout
             )
-            if self._rejection is not None:
-                raise exception_of(self._rejection)
-            if self._welcome is None:
-                raise exception_of(self._why_not)
-            return self._welcome
+            welcome, rejection = self._welcome, self._rejection
+        if rejection is None and welcome is not None:
+            return welcome
+        raise exception_of(rejection or self.why_not_up())
 
     def request(self, message: Any, timeout: float) -> Any:
         """Sends a request and waits for its answer."""
@@ -331,9 +331,11 @@ class Connection:
 
         self.post(work)
 
-    @property
     def why_not_up(self) -> Error:
-        return self._why_not
+        """May take seconds: whether the name is to blame is looked up only now."""
+        why = self._why_not
+        text = unresolved(self.endpoint) if why.code is Code.NO_BROKER else ""
+        return Error(why.code, text) if text else why
 
     def post(self, work: Callable[[], None]) -> None:
         """Runs `work` on the I/O thread."""

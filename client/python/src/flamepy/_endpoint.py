@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import socket
 
 from flamepy._context import context_file, no_tls, target_of_context
 from flamepy.errors import Code, FlameError
@@ -62,3 +63,17 @@ def checked(address: str, source: str = "") -> str:
             "ipc:///PATH. `flmctl status` shows that of the local cluster",
         )
     return f"{scheme}://{rest}"
+
+
+def unresolved(address: str) -> str:
+    """What is wrong with the host's name where it has no address. Asks whom the system asks, which
+    may take seconds."""
+    scheme, _, rest = address.partition("://")
+    host = rest.rpartition(":")[0]
+    try:
+        if scheme == "tcp":
+            socket.getaddrinfo(host, None, socket.AF_INET)  # libzmq asks for no other
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"The host '{host}' of {address} does not resolve: {reason}"
+    return ""

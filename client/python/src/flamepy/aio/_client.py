@@ -119,7 +119,7 @@ class Connection(StaysHere):
         try:
             found: m.Welcome = await asyncio.wait_for(welcome, timeout)
         except asyncio.TimeoutError:
-            raise exception_of(self._io.why_not_up) from None
+            raise exception_of(await asyncio.to_thread(self._io.why_not_up)) from None
         return found
 
     async def _ask(self, ask: verbs.Ask[T], timeout: float | None = -1.0) -> T:
