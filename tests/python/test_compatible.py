@@ -4,7 +4,9 @@
 environment) and of ours; and programs and services written for it that run here."""
 
 import asyncio
+import importlib.util
 import json
+import pydoc
 import re
 import subprocess
 import sys
@@ -208,6 +210,16 @@ def test_a_service_without_grpcio_says_what_to_do(tmp_path):
 
 
 # ---- what comes later, and the address -----------------------------------------------------------
+
+
+def test_dir_has_the_public_names_and_no_other():
+    names = dir(flamepy)
+    modules = {"aio", "cache", "core", "errors", "runner", "service", "tools", "util"}
+    if importlib.util.find_spec("joblib"):
+        modules.add("joblib")
+    assert names == sorted(modules | set(flamepy.__all__))
+    assert [name for name in names if not hasattr(flamepy, name)] == []
+    pydoc.render_doc(flamepy)  # goes through them all
 
 
 def test_what_comes_later_can_be_imported_and_says_so():

@@ -207,3 +207,10 @@ def __getattr__(name: str) -> Any:
     if name in _CACHE:
         return getattr(importlib.import_module("flamepy.core.cache"), name)
     raise AttributeError(f"module 'flamepy' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    import importlib.util
+
+    lacking = set() if importlib.util.find_spec("joblib") else {"joblib"}
+    return sorted({*__all__, *_MODULES, "errors"} - lacking)
