@@ -42,8 +42,14 @@ std::string show_session(const Value& row) {
   out += line("State", text_of(row, "state"));
   out += line("Why", text_of(row, "why"));
   out += line("Slots", text_of(row, "slots"));
+  auto max = text_of(row, "max_instances");
+  out += line("Instances",
+              text_of(row, "min_instances") + " to " + (max == "0" ? "as many as there are" : max));
+  out += line("Priority", text_of(row, "priority"));
+  out += line("Batch Size", text_of(row, "batch_size"));
   out += line("Resources", text_of(row, "resources"));
   out += line("Durability", text_of(row, "durability"));
+  out += line("Retention", text_of(row, "retention"));
   out += line("Creation Time", show_time(created == nullptr ? 0 : created->number(),
                                          runtime::read_clock().wall_ms()));
   out += line("Tasks", text_of(row, "pending") + " pending, " + text_of(row, "running") +

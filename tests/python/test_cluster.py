@@ -299,6 +299,21 @@ def test_attributes_that_do_not_act_yet_are_stored_and_shown(running, client):
         client.open_session("made", other)
 
 
+def test_what_a_session_was_created_with_is_shown_everywhere(shared, running_once):
+    name = register(shared, "echo")
+    asked = {"priority": 7, "batch_size": 4, "retention": "read", "results_ttl": 90.0}
+    asked |= {"min_instances": 1, "max_instances": 3, "durability": flamepy.Durability.MEMORY}
+    with shared.create_session(name, session_id="shown", **asked) as made:
+        listed = next(one for one in shared.list_sessions() if one.id == "shown")
+        for found in (made, listed, shared.get_session("shown")):
+            assert {field: getattr(found, field) for field in asked} == asked
+        view = running_once.flmctl("view", "shown").out
+        for line in ("Instances: 1 to 3", "Priority: 7", "Batch Size: 4", "Retention: read"):
+            assert re.search(line.replace(": ", ": +"), view), view
+    with shared.create_session(name, session_id="shown-too"):
+        assert "as many as there are" in running_once.flmctl("view", "shown-too").out
+
+
 def test_sessions_are_opened_listed_closed_and_deleted(shared):
     name = register(shared, "echo")
     made = shared.create_session(name, session_id="named")

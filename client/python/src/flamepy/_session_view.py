@@ -28,6 +28,9 @@ class SessionView(StaysHere):
         self.batch_size = spec.batch_size
         self.resreq = spec.resources or None
         self.priority = spec.priority
+        self.durability = spec.durability
+        self.retention = spec.retention
+        self.results_ttl = spec.results_ttl_ms / 1000 or None
         self.state = SessionState[info.state.name]
         self.creation_time = time_of(info.created_ms)
         self.completion_time = time_of(info.closed_ms) if info.closed_ms else None

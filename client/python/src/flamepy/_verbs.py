@@ -245,10 +245,12 @@ def _run_of(tasks: int | range) -> m.Run:
 
 def _info_of_row(row: dict[str, Any]) -> m.SessionInfo:
     counters = m.Counters(*(int(row.get(name, 0)) for name in m.Counters._fields))
-    shown = ("application", "min_instances", "max_instances", "priority", "resources", "batch_size")
+    shown = {name: row[name] for name in m.SessionSpec._fields if name in row}
+    if "durability" in shown:
+        shown["durability"] = m.Durability[shown["durability"].upper()]
     return m.SessionInfo(
         session=row["id"],
-        spec=m.SessionSpec(**{name: row[name] for name in shown if name in row}),
+        spec=m.SessionSpec(**shown),
         state=m.SessionState[str(row.get("state", "Open")).upper()],
         counters=counters,
         created_ms=int(row.get("created", 0)),
