@@ -378,3 +378,47 @@ def test_the_main_module_is_never_imported_again(tmp_path, running_once):
         check=False,
     )
     assert (done.stdout, done.stderr) == ("imported\n[2, 4]\n", "")
+
+
+# ---- modules of the client -----------------------------------------------------------------------
+
+IMPORTS = """
+import os, sys, flamepy, helper, tools.text
+
+with flamepy.Executor(1, address=sys.argv[1]) as executor:
+    print(*executor.submit(helper.where).result(), *executor.submit(tools.text.where).result())
+    print(*executor.submit(lambda: __import__("tools.text").text.where()).result())
+"""
+WHERE = "import os\ndef where(): return {!r}, os.getpid()\n"
+
+
+@pytest.fixture
+def project(tmp_path, running_once):
+    """Writes a project's modules, and runs it: what it printed."""
+
+    def run(name, text, *python):
+        folder = tmp_path / name
+        (folder / "tools").mkdir(parents=True, exist_ok=True)
+        (folder / "main.py").write_text(IMPORTS)
+        for module in ("helper", "tools/__init__", "tools/text"):
+            (folder / f"{module}.py").write_text(WHERE.format(text))
+        done = subprocess.run(
+            [sys.executable, *(python or ["main.py"]), running_once.env["FLAME_ENDPOINT"]],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return done.stdout.split()
+
+    return run
+
+
+def test_a_worker_has_each_sessions_modules_and_those_of_today(project):
+    one, other = project("one", "of-one"), project("other", "of-other")
+    edited = project("one", "of-one-as-it-is-now")
+    assert one[0::2] == ["of-one"] * 3 and other[0::2] == ["of-other"] * 3
+    assert edited[0::2] == ["of-one-as-it-is-now"] * 3
+    assert len({*one[1::2], *other[1::2], *edited[1::2]}) == 1  # in one process

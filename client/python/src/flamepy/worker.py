@@ -15,7 +15,6 @@ import itertools
 import operator
 import pickle
 import platform
-import sys
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, cast
 
@@ -26,6 +25,7 @@ from flamepy._calls import Calls, Output, TaskFailure, reason_of
 from flamepy._function_table import KEYWORDS, PLAIN, PROTOCOL, STOP, WHOLE, number_of, tail_of
 from flamepy._proto import limits
 from flamepy._service import FlameService, SessionContext, run
+from flamepy._session_modules import SessionModules
 from flamepy._version import __version__
 
 __all__ = ["BROKEN", "PICKLED", "Work", "Worker", "python_version"]
@@ -72,6 +72,7 @@ class Worker(FlameService):
         self._pickled: list[bytes] = []
         self._functions: dict[int, Callable[..., Any]] = {}
         self._broken = ""
+        self._modules = SessionModules()
 
     def on_session_enter(self, context: SessionContext) -> None:
         """Also whenever the session has a new function."""
@@ -88,8 +89,8 @@ class Worker(FlameService):
         if again:
             self._pickled = work.functions
             return
-        sys.path.extend(entry for entry in work.path if entry not in sys.path)
         self._pickled, self._functions = work.functions, {}
+        self._modules.begin(work.path)
         initializer, arguments = pickle.loads(work.initializer)
         if initializer is not None:
             initializer(*arguments)
