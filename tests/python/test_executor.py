@@ -3,6 +3,7 @@
 """flamepy.Executor as a concurrent.futures.Executor."""
 
 import concurrent.futures as standard
+import functools
 import itertools
 import math
 import re
@@ -120,6 +121,45 @@ def test_a_table_that_is_full_leaves_functions_with_their_tasks(executor, before
         assert executor.submit(function, 1).result(PATIENCE) == expected[0]
     assert executor.submit(int, "ff", base=16).result(PATIENCE) == 255
     assert one_session_of(executor, before)[1] == 1
+
+
+class Model:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, x):
+        return self.weight * x
+
+
+@pytest.mark.parametrize("kind", [lambda m: m.__call__, lambda m: m, functools.partial])
+def test_an_object_is_what_it_is_when_it_is_used(executor, kind):
+    model = Model(0)
+    call = kind(model)
+    for weight in (1, 10, 100, 1000, 10):
+        model.weight = weight
+        assert executor.submit(call, 1).result(PATIENCE) == weight
+        assert list(executor.map(call, [1, 2], timeout=PATIENCE)) == [weight, 2 * weight]
+
+
+def test_what_did_not_change_is_published_once(executor, before):
+    model = Model(3)
+    for _ in range(3):
+        for function in (model, model.__call__, functools.partial(model), abs):
+            assert len(list(executor.map(function, [1, 2], timeout=PATIENCE))) == 2
+    assert one_session_of(executor, before)[1] == 3
+
+
+def test_the_next_map_sees_what_a_function_refers_to(executor):
+    factor = 1
+
+    def scaled(x):
+        return factor * x
+
+    assert list(executor.map(scaled, [1], timeout=PATIENCE)) == [1]
+    factor = 10
+    assert executor.submit(scaled, 1).result(PATIENCE) == 1
+    assert list(executor.map(scaled, [1], timeout=PATIENCE)) == [10]
+    assert executor.submit(scaled, 1).result(PATIENCE) == 10
 
 
 class Unhashable:

@@ -40,7 +40,8 @@ class Executor(StaysHere, concurrent.futures.Executor):
     work at the same time. `initializer` runs in each worker before its first task.
 
     All functions share one session, open until `shutdown`. One that is used again has a place in
-    the session's common data; the first task of each brings its function along.
+    the session's common data; the first task of each brings its function along. So does each task
+    of `submit` whose function is a method, an object or a partial: they are what they are then.
 
     In an event loop: `await loop.run_in_executor(executor, function, argument)`; `async with` shuts
     down without holding up the loop.
@@ -162,15 +163,25 @@ class Executor(StaysHere, concurrent.futures.Executor):
         with self._lock:
             if self._shutdown:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            known = self._functions.find(fn)
-            if known is not None or once and not self._functions.wants(fn):
-                return known
-            data = self._functions.pickle(fn)
-            if data is None:
-                return None
-            # Recorded before a task says the number: an instance has it before such a task.
-            self._publish([*self._functions.pickled, data])
-            return self._functions.add(fn, data)
+            functions = self._functions
+            if once:
+                known = functions.find(fn)
+                if known is not None:
+                    return known
+                if not functions.wants(fn):
+                    self._open()
+                    return None
+            data = cast(bytes, cloudpickle.dumps(fn, PROTOCOL))
+            if not functions.has(data):
+                if not functions.has_room(data):
+                    return None
+                # Recorded before a task says the number: an instance has it before such a task.
+                self._publish([*functions.pickled, data])
+            return functions.add(fn, data)
+
+    def _open(self) -> None:
+        if self._session is None:
+            self._publish([])
 
     def _publish(self, functions: list[bytes]) -> None:
         if not self._application:
@@ -238,7 +249,7 @@ def _pickled(
 
 
 def _whole(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    return cast(bytes, cloudpickle.dumps((fn, args, kwargs), PROTOCOL)) + tail(0, WHOLE)
+    return _dumps((fn, args, kwargs)) + tail(0, WHOLE)
 
 
 def _batches(calls: Iterator[Sequence[Any]], size: int) -> Iterator[list[bytes]]:

@@ -9,9 +9,8 @@ dot. Plain arguments of the first function say nothing, so that the usual case c
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, cast
-
-import cloudpickle
+import types
+from typing import Any, Callable, NamedTuple
 
 PROTOCOL = 5
 STOP = 0x2E
@@ -59,46 +58,49 @@ class FunctionTable:
     def __init__(self) -> None:
         self.pickled: list[bytes] = []
         self._bytes = 0
-        self._known: dict[Any, Known] = {}
-        self._seen_once: dict[Any, Any] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._known: dict[int, Known] = {}
+        self._seen_once: dict[int, Any] = {}
 
     def find(self, function: Callable[..., Any]) -> Known | None:
-        try:
-            return self._known.get(function)
-        except TypeError:  # not hashable
-            return self._known.get(id(function))
+        """A plain one, as it was when it got its number."""
+        return self._known.get(id(function))
 
     def wants(self, function: Callable[..., Any]) -> bool:
         """Whether it is worth a place: not a lambda that is new at each call. Its first task brings
-        it along; the second time it gets a number."""
-        if not self.pickled:
-            return True
-        key = _key_of(function)
-        if key in self._seen_once:
+        it along; the second time it gets a number. What may change between two calls has none."""
+        if not _is_plain(function):
+            return False
+        key = id(function)
+        if not self.pickled or key in self._seen_once:
             return True
         if len(self._seen_once) == _SEEN_ONCE_MAX:
             del self._seen_once[next(iter(self._seen_once))]
         self._seen_once[key] = function
         return False
 
-    def pickle(self, function: Callable[..., Any]) -> bytes | None:
-        """By value; nothing where the table has no room for it."""
-        data = cast(bytes, cloudpickle.dumps(function, PROTOCOL))
+    def has(self, data: bytes) -> bool:
+        return data in self._numbers
+
+    def has_room(self, data: bytes) -> bool:
         full = len(self.pickled) >= FUNCTIONS_MAX or self._bytes + len(data) > TABLE_BYTES_MAX
-        return None if full and self.pickled else data
+        return not (full and self.pickled)
 
     def add(self, function: Callable[..., Any], data: bytes) -> Known:
-        key = _key_of(function)
-        self._seen_once.pop(key, None)
-        known = self._known[key] = Known(function, len(self.pickled))
-        self.pickled.append(data)
-        self._bytes += len(data)
+        if data not in self._numbers:
+            self._numbers[data] = len(self.pickled)
+            self.pickled.append(data)
+            self._bytes += len(data)
+        known = Known(function, self._numbers[data])
+        if _is_plain(function):
+            self._seen_once.pop(id(function), None)
+            self._known[id(function)] = known
         return known
 
 
-def _key_of(function: Any) -> Any:
-    try:
-        hash(function)
-    except TypeError:
-        return id(function)
-    return function
+def _is_plain(function: Any) -> bool:
+    """Not so a bound method, an object that can be called, a partial: each call is of what they are
+    then."""
+    if isinstance(function, types.BuiltinFunctionType):
+        return isinstance(function.__self__, (types.ModuleType, type(None)))
+    return isinstance(function, (types.FunctionType, type))
