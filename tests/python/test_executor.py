@@ -123,6 +123,30 @@ def test_a_table_that_is_full_leaves_functions_with_their_tasks(executor, before
     assert one_session_of(executor, before)[1] == 1
 
 
+def test_a_large_function_never_travels_with_each_item(executor, before):
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+    large, larger = b"x" * (17 << 20), b"x" * (47 << 20)
+    items = range(1000)
+    assert sum(executor.map(lambda i: large[i], items, timeout=PATIENCE)) == 1000 * ord("x")
+    assert one_session_of(executor, before)[1] == 1
+    with pytest.raises(flamepy.TooLargeError, match="beside the 2 others .* executor of its own"):
+        executor.map(lambda i: larger[i], items)
+    assert executor.submit(lambda i: larger[i], 0).result(PATIENCE) == ord("x")
+
+
+def test_large_arguments_are_not_all_pickled_before_the_first_is_sent(executor):
+    made = []
+
+    def arguments():
+        for i in range(64):
+            made.append(i)
+            yield bytes(1 << 20)
+
+    results = executor.map(len, arguments(), buffersize=64)
+    assert next(results) == 1 << 20 and len(made) < 8
+    assert sum(results) == 63 << 20
+
+
 class Model:
     def __init__(self, weight):
         self.weight = weight

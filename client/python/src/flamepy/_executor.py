@@ -20,6 +20,7 @@ import cloudpickle
 from flamepy._client import Connection, connect
 from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Known, tail
 from flamepy._future import Future
+from flamepy._inputs import in_batches
 from flamepy._proto.limits import RUN_TASKS_MAX
 from flamepy._session import Session
 from flamepy._signature import P, R
@@ -173,7 +174,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
                     return None
             data = cast(bytes, cloudpickle.dumps(fn, PROTOCOL))
             if not functions.has(data):
-                if not functions.has_room(data):
+                if not functions.has_room(data, once):
                     return None
                 # Recorded before a task says the number: an instance has it before such a task.
                 self._publish([*functions.pickled, data])
@@ -240,10 +241,9 @@ def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
 def _pickled(
     calls: Iterator[Sequence[Any]], size: int, fn: Callable[..., Any], known: Known | None
 ) -> Iterator[bytes]:
-    """Whole batches at a time, so that the usual case runs in C."""
     if known is None:
         return (_whole(fn, tuple(call), {}) for call in calls)
-    pickled = itertools.chain.from_iterable(_batches(calls, size))
+    pickled = itertools.chain.from_iterable(in_batches(calls, size, _dumps_all))
     plain = known.plain
     return (data + plain for data in pickled) if plain else pickled
 
@@ -252,18 +252,14 @@ def _whole(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     return _dumps((fn, args, kwargs)) + tail(0, WHOLE)
 
 
-def _batches(calls: Iterator[Sequence[Any]], size: int) -> Iterator[list[bytes]]:
-    protocols = itertools.repeat(PROTOCOL)
-    while True:
-        batch = list(itertools.islice(calls, size))
-        if not batch:
-            return
-        try:
-            pickled = list(map(pickle.dumps, batch, protocols))
-            plain = _MAIN not in b"".join(pickled)
-        except Exception:
-            plain = False
-        yield pickled if plain else list(map(_dumps, batch))
+def _dumps_all(batch: list[Sequence[Any]]) -> list[bytes]:
+    try:
+        pickled = list(map(pickle.dumps, batch, itertools.repeat(PROTOCOL)))
+        if _MAIN not in b"".join(pickled):
+            return pickled
+    except Exception:
+        pass
+    return list(map(_dumps, batch))
 
 
 class _RemoteTraceback(Exception):

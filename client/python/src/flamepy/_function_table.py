@@ -12,6 +12,9 @@ from __future__ import annotations
 import types
 from typing import Any, Callable, NamedTuple
 
+from flamepy._proto.limits import COMMON_BYTES_MAX
+from flamepy.errors import Code, TooLargeError
+
 PROTOCOL = 5
 STOP = 0x2E
 PLAIN = 0xFF
@@ -26,6 +29,9 @@ _TAIL_BYTES = _NUMBER_BYTES + 1
 FUNCTIONS_MAX = 1024
 TABLE_BYTES_MAX = 16 << 20
 """Of all functions together: the table travels as a whole whenever one is added."""
+LARGE_TABLE_BYTES_MAX = COMMON_BYTES_MAX - (1 << 20)
+"""With one of above WHOLE_BYTES_MAX for a map: to travel with each of its items costs more."""
+WHOLE_BYTES_MAX = 1 << 16
 _SEEN_ONCE_MAX = 64
 
 
@@ -82,9 +88,22 @@ class FunctionTable:
     def has(self, data: bytes) -> bool:
         return data in self._numbers
 
-    def has_room(self, data: bytes) -> bool:
-        full = len(self.pickled) >= FUNCTIONS_MAX or self._bytes + len(data) > TABLE_BYTES_MAX
-        return not (full and self.pickled)
+    def has_room(self, data: bytes, once: bool) -> bool:
+        """Raises where there is none, and the function is too large to go along with each item."""
+        if not self.pickled:
+            return True
+        small = once or len(data) <= WHOLE_BYTES_MAX
+        bytes_max = TABLE_BYTES_MAX if small else LARGE_TABLE_BYTES_MAX
+        has = len(self.pickled) < FUNCTIONS_MAX and self._bytes + len(data) <= bytes_max
+        if not has and not small:
+            raise TooLargeError(
+                Code.TOO_LARGE,
+                f"a function of {len(data)} bytes, with all that it refers to, beside the "
+                f"{len(self.pickled)} others of this executor ({self._bytes} bytes; at most "
+                f"{FUNCTIONS_MAX} of {bytes_max}). Give it an executor of its own, or let the "
+                "workers load what is large: with initializer=, from a file",
+            )
+        return has
 
     def add(self, function: Callable[..., Any], data: bytes) -> Known:
         if data not in self._numbers:

@@ -16,8 +16,7 @@ from flamepy._submit_queue import SubmitQueue
 from flamepy.errors import Code, FlameError, TooLargeError
 
 _ELEMENT_HEAD_BYTES = 5
-_STEP_MAX = 128
-_BYTES = {bytes}
+_STEP_MAX = 512
 _RUNS_AHEAD = 64
 
 
@@ -37,8 +36,8 @@ def submit_runs(
     may_block: bool = True,
 ) -> Iterator[RunState]:
     """Submits as it is read, in runs of `size` or of as many as a run has bytes for."""
-    for batch, batch_bytes in _batches(inputs, size):
-        for part in _parts_of(batch, batch_bytes):
+    for batch in in_batches(inputs, size, _all_bytes):
+        for part in _parts_of(batch):
             run = make()
             run.count = len(part)
             queue.add_run(run, pack_elements(part), may_block)
@@ -59,27 +58,30 @@ def fill(ahead: deque[RunState], runs: Iterator[RunState], buffersize: int) -> I
         yield run
 
 
-def _batches(inputs: Iterator[Any], size: int) -> Iterator[tuple[list[bytes], int]]:
-    """And the bytes of each: about as many as a run has. Read in steps that run in C, of so many
-    as are expected to fit, and not too many: the next ones may be larger than those before."""
+def in_batches(
+    items: Iterator[Any], size: int, pack: Callable[[list[Any]], list[bytes]]
+) -> Iterator[list[bytes]]:
+    """What `pack` makes of `size` items, or of as many as fill a run. It gets some of them at a
+    time, so that the usual case runs in C; how many follows from how large they are."""
     step = 1
     while True:
         batch: list[bytes] = []
-        batch_bytes = 0
-        while step > 0:
-            part = list(islice(inputs, step))
-            if not part:
+        room = limits.RUN_BYTES_MAX
+        while room > 0 and len(batch) < size:
+            packed = pack(list(islice(items, min(step, size - len(batch)))))
+            if not packed:
                 break
-            if set(map(type, part)) != _BYTES:
-                part = [_bytes_of(data) for data in part]
-            batch += part
-            batch_bytes += sum(map(len, part)) + _ELEMENT_HEAD_BYTES * len(part)
-            fit = (limits.RUN_BYTES_MAX - batch_bytes) * len(batch) // batch_bytes
-            step = min(2 * step, _STEP_MAX, size - len(batch), fit)
+            batch += packed
+            packed_bytes = sum(map(len, packed)) + 1
+            room -= packed_bytes
+            step = max(1, min(2 * step, _STEP_MAX, room * len(packed) // packed_bytes))
         if not batch:
             return
-        yield batch, batch_bytes
-        step = min(_STEP_MAX, size, limits.RUN_BYTES_MAX * len(batch) // batch_bytes) or 1
+        yield batch
+
+
+def _all_bytes(batch: list[Any]) -> list[bytes]:
+    return batch if set(map(type, batch)) == {bytes} else [_bytes_of(data) for data in batch]
 
 
 def _bytes_of(data: Any) -> bytes:
@@ -100,9 +102,10 @@ def _too_large(size: int) -> TooLargeError:
     )
 
 
-def _parts_of(batch: list[bytes], batch_bytes: int) -> Iterator[list[bytes]]:
-    """Cut so that no part is above run_bytes_max but a single large input."""
-    if batch_bytes <= limits.RUN_BYTES_MAX:
+def _parts_of(batch: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut so that no part is above run_bytes_max but a single large input. Only a batch that is
+    above is looked at input by input."""
+    if sum(map(len, batch)) + _ELEMENT_HEAD_BYTES * len(batch) <= limits.RUN_BYTES_MAX:
         yield batch
         return
     part: list[bytes] = []
