@@ -18,7 +18,7 @@ import flamepy.aio
 import flamepy.service
 from flamepy import core
 
-from conftest import PATIENCE, ROOT, SERVICES, needs_grpc
+from conftest import PATIENCE, ROOT, SERVICES, needs_grpc, wait_until
 
 PAGE = (ROOT / "docs/python.md").read_text()
 
@@ -150,6 +150,9 @@ def test_our_services_run_behind_the_grpc_shim_too(shared):
             session.invoke(b"text")
         with pytest.raises(flamepy.TaskError, match="exit code 7"):
             session.invoke(b"die")
+        wait_until(
+            lambda: any("last words" in log.text for log in session.logs()), "it is in the log"
+        )
     for arguments in ("return", "yield"):
         with hosted(shared, "async_batch", arguments) as session:
             assert list(session.map([b"2", b"12"])) == [b"4", b"144"]

@@ -255,6 +255,24 @@ def test_a_function_hears_that_its_task_is_cancelled(client, tmp_path):
         assert executor.submit(__import__("os").getpid).result(PATIENCE) == pid
 
 
+def printed(session):
+    return "".join(log.text for log in session.logs())
+
+
+def test_what_a_task_prints_is_in_the_log(shared, before):
+    def last_words():
+        print("I know why")
+        __import__("os")._exit(1)
+
+    with flamepy.Executor(1, connection=shared) as executor:
+        executor.submit(print, "a plain print").result(PATIENCE)
+        (session,) = [s for s in shared.list_sessions() if s.id not in before]
+        wait_until(lambda: "a plain print" in printed(session), "it is in the log")
+        with pytest.raises(flamepy.TaskError):
+            executor.submit(last_words).result(PATIENCE)
+        wait_until(lambda: "I know why" in printed(session), "it is in the log")
+
+
 def test_map_in_order_and_of_several_iterables(executor):
     assert list(executor.map(abs, range(-TASKS // 4, 0), timeout=10 * PATIENCE)) == list(
         range(TASKS // 4, 0, -1)

@@ -34,6 +34,7 @@ class Echo(flamepy.FlameService):
         if word == b"cancelled":
             return self.cancelled
         if word == b"die":
+            print("last words")
             os._exit(7)
         if word == b"common":
             return self.common

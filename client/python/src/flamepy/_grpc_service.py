@@ -22,6 +22,7 @@ from flamepy._service import (
     BatchContext,
     SessionContext,
     TaskContext,
+    log_by_lines,
 )
 from flamepy.errors import FlameError, FlameErrorCode
 
@@ -114,6 +115,7 @@ class FlameInstanceServer:
         endpoint = os.environ.get(FLAME_INSTANCE_ENDPOINT)
         if not endpoint:
             raise FlameError(FlameErrorCode.INVALID_CONFIG, "FLAME_INSTANCE_ENDPOINT is not set")
+        log_by_lines()
         grpc = _grpc()
         names = ("OnSessionEnter", "OnTaskInvoke", "OnSessionLeave")
         handlers = {

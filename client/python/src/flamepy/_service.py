@@ -7,6 +7,7 @@ and all calls come on one thread. With `shim: grpc` it is served by `_grpc_servi
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import socket
 import struct
@@ -136,6 +137,7 @@ class FlameService:
 def run(service: FlameService) -> None:
     """Serves until the executor closes the connection or, behind the grpc shim, ends the process.
     Exits with 2 and a sentence where the program was not started by an executor."""
+    log_by_lines()
     descriptor = os.environ.get("FLAME_INSTANCE_FD", "")
     if not descriptor and os.environ.get(FLAME_INSTANCE_ENDPOINT):
         from flamepy._grpc_service import FlameInstanceServer
@@ -153,6 +155,13 @@ def run(service: FlameService) -> None:
     with connection:
         _server = _Server(service, _Frames(connection))
         _server.serve()
+
+
+def log_by_lines() -> None:
+    """stdout is a pipe to the log: what a task prints is there when its result is, and when it ends
+    the process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _not_started() -> int:
