@@ -6,6 +6,7 @@ import concurrent.futures as standard
 import functools
 import itertools
 import math
+import os
 import re
 import subprocess
 import sys
@@ -402,6 +403,81 @@ def test_shutdown_without_waiting_lets_the_rest_finish(running_once):
     executor.shutdown(wait=False)
     assert len(standard.wait(futures, PATIENCE).done) == 20
     assert all(future.exception() is None for future in futures)
+
+
+def states_of(cluster, before):
+    return {s["state"] for s in cluster.sessions() if s["id"] not in before}
+
+
+def test_an_executor_that_nobody_has_ends_after_its_work(running_once, shared, before):
+    address = running_once.env["FLAME_ENDPOINT"]
+
+    def held():
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    then = held()
+    for made in range(10):
+        executor = flamepy.Executor(address=address)
+        if made:
+            future = executor.submit(__import__("time").sleep, 0.1)
+        del executor
+    assert future.result(PATIENCE) is None
+    assert sum(flamepy.Executor(address=address).map(abs, range(50), buffersize=2)) == 1225
+    wait_until(lambda: held() == then, "threads and descriptors are given back")
+    assert states_of(running_once, before) == {"Closed"}
+
+
+LEFT = """
+import os, sys, time, flamepy
+
+left = flamepy.Executor(1, address=sys.argv[1])
+unused = flamepy.Executor(address=sys.argv[1])
+borrowed = flamepy.Executor(1, connection=flamepy.connect(sys.argv[1]))
+quick = borrowed.submit(abs, -1)
+futures = [left.submit(time.sleep, 0.02) for _ in range(20)]
+futures[-1].add_done_callback(lambda future: print("done", future.result(), flush=True))
+if os.fork() == 0:
+    sys.exit()  # is no end of the parent's
+"""
+
+
+def run_program(text, address, **more):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", text, address],  # of fork
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+        **more,
+    )
+
+
+def test_a_program_that_ends_without_shutdown_ends_its_executors(running_once, before):
+    done = run_program(LEFT, running_once.env["FLAME_ENDPOINT"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done None\n", "")
+    assert states_of(running_once, before) == {"Closed"}
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time, flamepy
+
+executor = flamepy.Executor(1, address=sys.argv[1])
+futures = [executor.submit(time.sleep, 0.1) for _ in range(600)]
+
+def interrupt():
+    threading.main_thread().join()
+    first = next(i for i in range(600) if not futures[i].done())
+    futures[first + 5].result()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+"""
+
+
+def test_an_interrupt_at_the_end_of_a_program_cancels_what_is_left(running_once, before):
+    done = run_program(INTERRUPTED, running_once.env["FLAME_ENDPOINT"])
+    assert "KeyboardInterrupt" in done.stderr
+    wait_until(lambda: states_of(running_once, before) == {"Closed"}, "it is closed")
 
 
 def test_bad_arguments_are_refused_at_once():

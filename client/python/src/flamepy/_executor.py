@@ -12,12 +12,14 @@ import pickle
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Callable, cast
 
 import cloudpickle
 
 from flamepy._client import Connection, connect
+from flamepy._executor_end import ExecutorEnd
 from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Known, tail
 from flamepy._future import Future
 from flamepy._inputs import in_batches
@@ -27,7 +29,7 @@ from flamepy._signature import P, R
 from flamepy._stays_here import StaysHere
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
-from flamepy.errors import BrokenWorkerError, FlameError
+from flamepy.errors import BrokenWorkerError
 from flamepy.worker import BROKEN, PICKLED, Work, python_version
 
 _MAIN = b"__main__"
@@ -64,10 +66,12 @@ class Executor(StaysHere, concurrent.futures.Executor):
         if not isinstance(connection, (Connection, type(None))):
             kind = type(connection).__module__ + "." + type(connection).__qualname__
             raise TypeError(f"connection must be one of flamepy.connect, not a {kind}")
-        self._own_connection = connection is None
-        self._connection = connection or connect(address)
-        self._max_workers = max_workers
         self._initializer = cloudpickle.dumps((initializer, initargs), PROTOCOL)
+        self._connection = connection or connect(address)
+        self._end = ExecutorEnd(self._connection, own_connection=connection is None)
+        self._collected = weakref.finalize(self, self._end.close_soon)
+        self._collected.atexit = False
+        self._max_workers = max_workers
         self._lock = threading.Lock()
         self._application = ""
         self._path: list[str] = []
@@ -105,9 +109,14 @@ class Executor(StaysHere, concurrent.futures.Executor):
         assert self._session is not None
         size = min(buffersize or RUN_TASKS_MAX, RUN_TASKS_MAX)
         inputs, total = _pickled(zip(*iterables), size, fn, known), _shortest(iterables)
-        return self._session._map(
+        results = self._session._map(
             inputs, chunksize, timeout, buffersize, progress, total, cancels=True
         )
+        return results if buffersize is None else self._kept_by(results)
+
+    def _kept_by(self, results: Iterator[Any]) -> Iterator[Any]:
+        """More is submitted while they are read."""
+        yield from results
 
     def cancel(self, *, running: bool = False) -> None:
         """Cancels what has not started; with `running` what runs too: TaskCancelled is raised in
@@ -123,11 +132,11 @@ class Executor(StaysHere, concurrent.futures.Executor):
             if self._shutdown:
                 return
             self._shutdown = True
+        self._collected.detach()
         if wait:
-            self._close(cancel_futures)
+            self._end.close(cancel_futures)
         else:
-            thread = threading.Thread(target=self._close, args=(cancel_futures,), daemon=True)
-            thread.start()
+            self._end.close_soon(cancel_futures)
 
     async def __aenter__(self) -> Executor:
         return self
@@ -136,21 +145,6 @@ class Executor(StaysHere, concurrent.futures.Executor):
         import asyncio
 
         await asyncio.to_thread(self.shutdown)
-
-    def _close(self, cancel: bool) -> None:
-        session = self._session
-        try:
-            if session is not None:
-                if not cancel:
-                    session.wait()
-                session.close()
-                session.drain()
-        except FlameError:
-            if not self._own_connection:
-                raise
-        finally:
-            if self._own_connection:
-                self._connection.close()
 
     @property
     def is_shutdown(self) -> bool:
@@ -194,7 +188,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
         session = self._connection.create_session(
             self._application, common_data=work.pack(), max_instances=self._max_workers
         )
-        self._session = session.decoded(pickle.loads, _rebuild)
+        self._session = self._end.session = session.decoded(pickle.loads, _rebuild)
 
     def _register(self) -> None:
         """The interpreter is the client's own where the executors are on its host."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import sys
@@ -104,12 +103,5 @@ def _shared_executor() -> Executor:
     global _shared
     with _lock:
         if _shared is None or _shared[0] != os.getpid() or _shared[1].is_shutdown:
-            executor = Executor()
-            _shared = os.getpid(), executor
-            atexit.register(_end, os.getpid(), executor)
+            _shared = os.getpid(), Executor()
         return _shared[1]
-
-
-def _end(pid: int, executor: Executor) -> None:
-    if pid == os.getpid():
-        executor.shutdown()
