@@ -499,7 +499,7 @@ def test_its_application_is_named_by_interpreter_and_versions(shared, monkeypatc
     here, work = made()
     assert made()[0].name == here.name and re.fullmatch("flamepy-[0-9a-f]{8}", here.name)
     assert (here.command, here.arguments) == (sys.executable, ["-m", "flamepy.worker"])
-    assert worker.Work.unpack(work).path == [entry for entry in sys.path if entry]
+    assert worker.Work.unpack(work).path == list(map(os.path.abspath, sys.path))
     # On another host there is neither this interpreter nor what it imports from.
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     there, work = made(cancel_futures=True)
@@ -580,3 +580,7 @@ def test_a_worker_has_each_sessions_modules_and_those_of_today(project):
     assert one[0::2] == ["of-one"] * 3 and other[0::2] == ["of-other"] * 3
     assert edited[0::2] == ["of-one-as-it-is-now"] * 3
     assert len({*one[1::2], *other[1::2], *edited[1::2]}) == 1  # in one process
+
+
+def test_modules_beside_a_program_of_one_line_are_found(project):
+    assert project("one-line", "of-one-line", "-c", IMPORTS)[0::2] == ["of-one-line"] * 3

@@ -8,6 +8,7 @@ import base64
 import concurrent.futures
 import hashlib
 import itertools
+import os
 import pickle
 import socket
 import sys
@@ -195,7 +196,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
         here = self._executors_are_here()
         interpreter = sys.executable if here else "python3"
         if here:
-            self._path = [entry for entry in sys.path if entry]
+            self._path = list(map(os.path.abspath, sys.path))  # "" is the working directory
         text = f"{interpreter} {python_version()} {__version__}"
         name = "flamepy-" + hashlib.sha256(text.encode()).hexdigest()[:8]
         attributes = ApplicationAttributes(
