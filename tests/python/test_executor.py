@@ -16,7 +16,7 @@ import msgpack
 import pytest
 
 import flamepy
-from flamepy import worker
+from flamepy import _work, worker
 
 from conftest import PATIENCE, TASKS, wait_until
 
@@ -317,6 +317,13 @@ def test_the_standard_functions_accept_its_futures(executor):
     assert standard.wait(futures).not_done == set()
 
 
+def test_a_worker_starts_without_a_warning():
+    done = subprocess.run(
+        [sys.executable, "-m", "flamepy.worker"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith("This program is a Flame service")
+
+
 def test_initializer_runs_before_the_first_task(shared):
     def prepare(value):
         import os
@@ -347,7 +354,7 @@ def test_another_version_is_refused_with_both_named(monkeypatch, shared):
     with flamepy.Executor(connection=shared) as executor:
         error = executor.submit(abs, 1).exception(PATIENCE)
     assert isinstance(error, flamepy.BrokenWorkerError)
-    assert "Python 2.7" in str(error) and f"Python {worker.python_version()}" in str(error)
+    assert "Python 2.7" in str(error) and f"Python {_work.python_version()}" in str(error)
 
 
 @pytest.mark.parametrize("more", [[], [1, 2, 3, 4, 5]])
@@ -499,12 +506,12 @@ def test_its_application_is_named_by_interpreter_and_versions(shared, monkeypatc
     here, work = made()
     assert made()[0].name == here.name and re.fullmatch("flamepy-[0-9a-f]{8}", here.name)
     assert (here.command, here.arguments) == (sys.executable, ["-m", "flamepy.worker"])
-    assert worker.Work.unpack(work).path == list(map(os.path.abspath, sys.path))
+    assert _work.Work.unpack(work).path == list(map(os.path.abspath, sys.path))
     # On another host there is neither this interpreter nor what it imports from.
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     there, work = made(cancel_futures=True)
     assert there.command == "python3" and there.name != here.name
-    assert worker.Work.unpack(work).path == []
+    assert _work.Work.unpack(work).path == []
 
 
 MAIN = """

@@ -30,8 +30,8 @@ from flamepy._signature import P, R
 from flamepy._stays_here import StaysHere
 from flamepy._types import ApplicationAttributes
 from flamepy._version import __version__
+from flamepy._work import BROKEN, PICKLED, Work, python_version
 from flamepy.errors import BrokenWorkerError
-from flamepy.worker import BROKEN, PICKLED, Work, python_version
 
 _MAIN = b"__main__"
 

@@ -14,56 +14,21 @@ import base64
 import itertools
 import operator
 import pickle
-import platform
 from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple, cast
+from typing import Any, Callable, cast
 
 import cloudpickle
-import msgpack
 
 from flamepy._calls import Calls, Output, TaskFailure, reason_of
 from flamepy._function_table import KEYWORDS, PLAIN, PROTOCOL, STOP, WHOLE, number_of, tail_of
 from flamepy._proto import limits
 from flamepy._service import FlameService, SessionContext, run
 from flamepy._session_modules import SessionModules
-from flamepy._version import __version__
+from flamepy._work import BROKEN, PICKLED, Work
 
-__all__ = ["BROKEN", "PICKLED", "Work", "Worker", "python_version"]
+__all__ = ["Worker"]
 
-BROKEN = "The worker cannot serve: "
-PICKLED = "\n\npickled: "
-"""Before the exception itself in a reason, where it fits."""
 _PICKLED_BYTES_MAX = 2048
-
-
-def python_version() -> str:
-    return ".".join(platform.python_version_tuple()[:2])
-
-
-class Work(NamedTuple):
-    """The common data of an executor's session. Versions come first: what follows is read only
-    where they are equal."""
-
-    flamepy: str
-    python: str
-    path: list[str]
-    """Where the client finds its modules; empty on another host."""
-    initializer: bytes
-    functions: list[bytes]
-
-    def pack(self) -> bytes:
-        return cast(bytes, msgpack.packb(self))
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Work:
-        fields = msgpack.unpackb(data)
-        theirs, ours = tuple(fields[:2]), (__version__, python_version())
-        if theirs != ours:
-            raise RuntimeError(
-                "the client has flamepy {} with Python {}, this executor flamepy {} with "
-                "Python {}; install the same here".format(*theirs, *ours)
-            )
-        return cls(*fields)
 
 
 class Worker(FlameService):
