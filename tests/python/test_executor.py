@@ -306,8 +306,63 @@ def test_what_cannot_be_pickled_says_so(executor):
     with pytest.raises(TypeError, match="pickle"):
         executor.submit(lambda: lock)
     assert "pickle" in str(executor.submit(unpicklable).exception(PATIENCE))
-    large = executor.submit(fail, ValueError, "x" * 10_000).exception(PATIENCE)
-    assert isinstance(large, flamepy.TaskError) and "ValueError: xxx" in str(large)
+    error = executor.submit(lambda: fail(ValueError, unpicklable())).exception(PATIENCE)
+    assert isinstance(error, flamepy.TaskError) and "ValueError: <unlocked" in str(error)
+
+
+class WithTwo(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+        self.second = second
+
+
+def fail_with_two(second):
+    raise WithTwo(1, second)
+
+
+def fail_of_a_class_that_is_here_only(size):
+    class Here(Exception):
+        """What it says."""
+
+        def __init__(self, text, *, more):
+            super().__init__(text)
+            self.more = more
+
+    raise Here("x" * size, more=[1, 2])
+
+
+def test_exceptions_come_back_as_themselves_whatever_they_are_made_of(executor):
+    def raised(function, *arguments):
+        error = executor.submit(function, *arguments).exception(PATIENCE)
+        assert f"in {function.__name__}" in str(error.__cause__)
+        return error
+
+    error = raised(fail_with_two, {2})
+    assert (type(error), str(error), error.second) == (WithTwo, "1 and {2}", {2})
+    error = raised(fail_of_a_class_that_is_here_only, 2)
+    assert (type(error).__name__, str(error), error.more) == ("Here", "xx", [1, 2])
+
+
+@pytest.mark.parametrize("size", [2_500, 10_000, 1 << 20])
+def test_of_a_large_exception_comes_the_beginning(executor, size):
+    def raised(*arguments):
+        return executor.submit(fail, *arguments).exception(PATIENCE)
+
+    for text in ("x" * size, "\N{SNOWMAN}" * size):
+        error = raised(ValueError, text, 7)
+        assert type(error) is ValueError and error.args[1] == 7
+        assert re.fullmatch(f"{text[0]}{{100,1600}}\\.\\.\\.", error.args[0])
+        assert str(error.__cause__).startswith("\nValueError: ")
+    assert raised(ValueError, list(range(size))).args[0].startswith("[0, 1, 2, ")
+    error = raised(FileNotFoundError, 2, "x" * size, "a file")
+    assert (type(error), error.errno, error.filename) == (FileNotFoundError, 2, "a file")
+    error = raised(UnicodeDecodeError, "utf-8", b"a" * size, 1, 2, "odd")
+    assert type(error) is UnicodeDecodeError and "codec can't decode" in str(error)
+    error = raised(flamepy.FlameError, flamepy.Code.NOT_FOUND, "y" * size)
+    assert type(error) is flamepy.FlameError and error.kind is flamepy.Code.NOT_FOUND
+    assert type(executor.submit(fail_with_two, "z" * size).exception(PATIENCE)) is WithTwo
+    here = executor.submit(fail_of_a_class_that_is_here_only, size).exception(PATIENCE)
+    assert type(here).__name__ == "Here" and str(here).startswith("xxxx")
 
 
 def test_the_standard_functions_accept_its_futures(executor):

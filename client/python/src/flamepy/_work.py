@@ -6,8 +6,9 @@ worker.py: a module that is run by its name should not have been imported before
 from __future__ import annotations
 
 import platform
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
+import cloudpickle
 import msgpack
 
 from flamepy._version import __version__
@@ -45,3 +46,39 @@ class Work(NamedTuple):
                 "Python {}; install the same here".format(*theirs, *ours)
             )
         return cls(*fields)
+
+
+class Remade:
+    """In place of an exception whose class cannot be called with its args, or which is large: with
+    no argument, nor attribute, of much above `size` bytes."""
+
+    def __init__(self, error: BaseException, size: int) -> None:
+        args = error.__reduce__()[1] if isinstance(error, OSError) else error.args
+        self._kind = type(error)
+        self._args = tuple(_shortened(value, size) for value in args)
+        self._state = {name: _shortened(value, size) for name, value in vars(error).items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (self._kind, self._args, self._state)
+
+
+def _made(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    try:
+        made = kind(*args)
+    except Exception:
+        made = kind.__new__(kind, *args)
+    if not isinstance(made, OSError):  # it takes the file's name out
+        made.args = args
+    vars(made).update(state)
+    return made
+
+
+def _shortened(value: Any, size: int) -> Any:
+    """Of what is no text, and large, what it looks like."""
+    if isinstance(value, bytes):
+        return value[:size]
+    if not isinstance(value, str):
+        if len(cloudpickle.dumps(value)) <= size:
+            return value
+        value = repr(value)
+    return value if len(value) <= size else value[:size] + "..."

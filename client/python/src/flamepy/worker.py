@@ -24,11 +24,12 @@ from flamepy._function_table import KEYWORDS, PLAIN, PROTOCOL, STOP, WHOLE, numb
 from flamepy._proto import limits
 from flamepy._service import FlameService, SessionContext, run
 from flamepy._session_modules import SessionModules
-from flamepy._work import BROKEN, PICKLED, Work
+from flamepy._work import BROKEN, PICKLED, Remade, Work
 
 __all__ = ["Worker"]
 
-_PICKLED_BYTES_MAX = 2048
+_PICKLED_BYTES_MAX = 2048  # in base64 a third more, which leaves room for the traceback
+_ARGUMENT_BYTES = (1536, 512, 128)
 
 
 class Worker(FlameService):
@@ -126,16 +127,25 @@ def _dumps(value: Any) -> bytes:
 
 
 def _reason_with(error: BaseException) -> str:
-    """The text, and the exception itself where it is small enough to go along."""
-    try:
-        pickled = base64.b64encode(_dumps(error)).decode()
-    except Exception:
+    """The text, and the exception itself, or as much of it as there is room for."""
+    forms = (form for form in _pickled_forms(error) if len(form) <= _PICKLED_BYTES_MAX)
+    pickled = next(forms, None)
+    if pickled is None:
         return reason_of(error)
-    if len(pickled) > _PICKLED_BYTES_MAX:
-        return reason_of(error)
-    text = reason_of(error, reserve=len(PICKLED) + len(pickled))
-    whole = text + PICKLED + pickled
-    return whole if len(whole.encode("utf-8", "replace")) <= limits.REASON_BYTES_MAX else text
+    known = PICKLED + base64.b64encode(pickled).decode()
+    text = reason_of(error, reserve=len(known)).encode("utf-8", "replace")
+    return text[: limits.REASON_BYTES_MAX - len(known)].decode("utf-8", "ignore") + known
+
+
+def _pickled_forms(error: BaseException) -> Iterator[bytes]:
+    """From the whole one on, with less and less."""
+    for size in (None, *_ARGUMENT_BYTES):
+        try:
+            pickled = _dumps(error if size is None else Remade(error, size))
+            pickle.loads(pickled)  # fails where its class cannot be called with its args
+            yield pickled
+        except Exception:
+            continue
 
 
 if __name__ == "__main__":
