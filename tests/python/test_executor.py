@@ -291,8 +291,10 @@ def test_exceptions_are_those_of_the_function_with_the_remote_traceback(executor
         error = executor.submit(fail, kind, *arguments).exception(PATIENCE)
         assert (type(error), error.args) == (kind, arguments)
         assert "in fail" in str(error.__cause__)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as caught:
         list(executor.map(lambda x: 1 // x, [1, 0]))
+    where = str(caught.value.__cause__)  # also of what travels by value
+    assert f'File "{__file__}", line' in where and "lambda x: 1 // x" in where
     assert isinstance(executor.submit(fail, SystemExit, 3).exception(PATIENCE), SystemExit)
     assert executor.submit(abs, -1).result(PATIENCE) == 1
 

@@ -17,8 +17,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Callable, cast
 
-import cloudpickle
-
+from flamepy._by_value import by_value
 from flamepy._client import Connection, connect
 from flamepy._executor_end import ExecutorEnd
 from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Known, tail
@@ -67,7 +66,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
         if not isinstance(connection, (Connection, type(None))):
             kind = type(connection).__module__ + "." + type(connection).__qualname__
             raise TypeError(f"connection must be one of flamepy.connect, not a {kind}")
-        self._initializer = cloudpickle.dumps((initializer, initargs), PROTOCOL)
+        self._initializer = by_value((initializer, initargs))
         self._connection = connection or connect(address)
         self._end = ExecutorEnd(self._connection, own_connection=connection is None)
         self._collected = weakref.finalize(self, self._end.close_soon)
@@ -167,7 +166,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
                 if not functions.wants(fn):
                     self._open()
                     return None
-            data = cast(bytes, cloudpickle.dumps(fn, PROTOCOL))
+            data = by_value(fn)
             if not functions.has(data):
                 if not functions.has_room(data, once):
                     return None
@@ -225,7 +224,7 @@ def _dumps(arguments: Any) -> bytes:
     except Exception:
         pass  # cloudpickle can more, or says why not
     # By value: the worker's main module is not the program's.
-    return cast(bytes, cloudpickle.dumps(arguments, PROTOCOL))
+    return by_value(arguments)
 
 
 def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import platform
 from typing import Any, NamedTuple, cast
 
-import cloudpickle
 import msgpack
 
+from flamepy._by_value import by_value
 from flamepy._version import __version__
 
 BROKEN = "The worker cannot serve: "
@@ -78,7 +78,7 @@ def _shortened(value: Any, size: int) -> Any:
     if isinstance(value, bytes):
         return value[:size]
     if not isinstance(value, str):
-        if len(cloudpickle.dumps(value)) <= size:
+        if len(by_value(value)) <= size:
             return value
         value = repr(value)
     return value if len(value) <= size else value[:size] + "..."

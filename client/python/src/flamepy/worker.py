@@ -15,10 +15,9 @@ import itertools
 import operator
 import pickle
 from collections.abc import Iterator
-from typing import Any, Callable, cast
+from typing import Any, Callable
 
-import cloudpickle
-
+from flamepy._by_value import by_value
 from flamepy._calls import Calls, Output, TaskFailure, reason_of
 from flamepy._function_table import KEYWORDS, PLAIN, PROTOCOL, STOP, WHOLE, number_of, tail_of
 from flamepy._proto import limits
@@ -123,7 +122,7 @@ def _dumps(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:  # of a class of the client's main module, for example
-        return cast(bytes, cloudpickle.dumps(value, PROTOCOL))
+        return by_value(value)
 
 
 def _reason_with(error: BaseException) -> str:
