@@ -547,8 +547,23 @@ def test_an_interrupt_at_the_end_of_a_program_cancels_what_is_left(running_once,
 def test_bad_arguments_are_refused_at_once():
     with pytest.raises(ValueError, match="max_workers"):
         flamepy.Executor(0)
+    with pytest.raises(TypeError, match="is a number, not 'tcp://there:1'; .* says address="):
+        flamepy.Executor("tcp://there:1")
     with pytest.raises(TypeError, match="initializer"):
         flamepy.Executor(initializer=1)
+
+
+def test_it_knows_its_session_and_says_so(shared):
+    executor = flamepy.Executor(connection=shared)
+    assert executor.session is None and str(executor) == repr(executor)
+    assert repr(executor) == f"<flamepy.Executor of nothing yet at {shared.addr}>"
+    executor.submit(abs, -1).result(PATIENCE)
+    session = executor.session
+    assert session.id in {session.id for session in shared.list_sessions()}
+    known = f"{session.application} at {shared.addr}, session {session.id}"
+    assert repr(executor) == f"<flamepy.Executor of {known}>"
+    executor.shutdown()
+    assert repr(executor) == f"<flamepy.Executor of {known}, shut down>"
 
 
 def test_its_application_is_named_by_interpreter_and_versions(shared, monkeypatch):

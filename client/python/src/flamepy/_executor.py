@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, Callable, cast
+from typing import Any, Callable, SupportsIndex, cast
 
 from flamepy._by_value import by_value
 from flamepy._client import Connection, connect
@@ -59,6 +59,10 @@ class Executor(StaysHere, concurrent.futures.Executor):
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
+        if not isinstance(max_workers, (SupportsIndex, type(None))):
+            raise TypeError(
+                f"max_workers is a number, not {max_workers!r}; where the broker is says address="
+            )
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -78,6 +82,17 @@ class Executor(StaysHere, concurrent.futures.Executor):
         self._functions = FunctionTable()
         self._session: Session | None = None
         self._shutdown = False
+
+    @property
+    def session(self) -> Session | None:
+        """Of its functions: id, logs, events, counters. None until something was submitted."""
+        return self._session
+
+    def __repr__(self) -> str:
+        session = f", session {self._session.id}" if self._session else ""
+        end = ", shut down" if self._shutdown else ""
+        name = self._application or "nothing yet"
+        return f"<flamepy.Executor of {name} at {self._connection.addr}{session}{end}>"
 
     # ---- the interface ---------------------------------------------------------------------------
 
