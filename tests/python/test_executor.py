@@ -260,18 +260,29 @@ def printed(session):
     return "".join(log.text for log in session.logs())
 
 
-def test_what_a_task_prints_is_in_the_log(shared, before):
+def test_what_a_task_prints_is_in_the_log(shared):
     def last_words():
         print("I know why")
         __import__("os")._exit(1)
 
     with flamepy.Executor(1, connection=shared) as executor:
         executor.submit(print, "a plain print").result(PATIENCE)
-        (session,) = [s for s in shared.list_sessions() if s.id not in before]
+        session = executor.session
         wait_until(lambda: "a plain print" in printed(session), "it is in the log")
         with pytest.raises(flamepy.TaskError):
             executor.submit(last_words).result(PATIENCE)
         wait_until(lambda: "I know why" in printed(session), "it is in the log")
+
+
+def test_an_executor_in_a_worker_works_and_warns_once(shared):
+    def nested(x):
+        with flamepy.Executor() as inner:
+            return inner.submit(abs, x).result()
+
+    with flamepy.Executor(1, connection=shared) as executor:
+        assert list(executor.map(nested, [-1, -2], timeout=PATIENCE)) == [1, 2]
+        wait_until(lambda: "keeps its slot" in printed(executor.session), "it is in the log")
+        assert printed(executor.session).count("keeps its slot") == 1
 
 
 def test_map_in_order_and_of_several_iterables(executor):

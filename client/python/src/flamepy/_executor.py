@@ -8,6 +8,7 @@ import base64
 import concurrent.futures
 import hashlib
 import itertools
+import logging
 import os
 import pickle
 import socket
@@ -24,6 +25,7 @@ from flamepy._function_table import KEYWORDS, PROTOCOL, WHOLE, FunctionTable, Kn
 from flamepy._future import Future
 from flamepy._inputs import in_batches
 from flamepy._proto.limits import RUN_TASKS_MAX
+from flamepy._service import FLAME_INSTANCE_ENDPOINT, FLAME_INSTANCE_FD
 from flamepy._session import Session
 from flamepy._signature import P, R
 from flamepy._stays_here import StaysHere
@@ -33,6 +35,8 @@ from flamepy._work import BROKEN, PICKLED, Work, python_version
 from flamepy.errors import BrokenWorkerError
 
 _MAIN = b"__main__"
+
+_warned = False
 
 
 class Executor(StaysHere, concurrent.futures.Executor):
@@ -70,6 +74,7 @@ class Executor(StaysHere, concurrent.futures.Executor):
         if not isinstance(connection, (Connection, type(None))):
             kind = type(connection).__module__ + "." + type(connection).__qualname__
             raise TypeError(f"connection must be one of flamepy.connect, not a {kind}")
+        _warn_in_a_service()
         self._initializer = by_value((initializer, initargs))
         self._connection = connection or connect(address)
         self._end = ExecutorEnd(self._connection, own_connection=connection is None)
@@ -229,6 +234,18 @@ class Executor(StaysHere, concurrent.futures.Executor):
         if not hosts:
             return self._connection.addr.startswith(("ipc://", "tcp://127.", "tcp://localhost"))
         return hosts == {socket.gethostname()}
+
+
+def _warn_in_a_service() -> None:
+    global _warned
+    if _warned or not {FLAME_INSTANCE_FD, FLAME_INSTANCE_ENDPOINT} & os.environ.keys():
+        return
+    _warned = True
+    logging.getLogger("flamepy").warning(
+        "flamepy.Executor in a service: a task keeps its slot while it waits for others. Where all "
+        "slots do so none goes on: let the outer executor have fewer (max_workers), or return what "
+        "is to follow and submit it from the program"
+    )
 
 
 def _dumps(arguments: Any) -> bytes:

@@ -42,6 +42,8 @@ __all__ = [
     "run",
 ]
 
+FLAME_INSTANCE_FD = "FLAME_INSTANCE_FD"
+"""The variable that names the socket of a service behind the native shim."""
 FLAME_INSTANCE_ENDPOINT = "FLAME_INSTANCE_ENDPOINT"
 """The variable that names the unix socket of a service behind the grpc shim."""
 
@@ -138,7 +140,7 @@ def run(service: FlameService) -> None:
     """Serves until the executor closes the connection or, behind the grpc shim, ends the process.
     Exits with 2 and a sentence where the program was not started by an executor."""
     log_by_lines()
-    descriptor = os.environ.get("FLAME_INSTANCE_FD", "")
+    descriptor = os.environ.get(FLAME_INSTANCE_FD, "")
     if not descriptor and os.environ.get(FLAME_INSTANCE_ENDPOINT):
         from flamepy._grpc_service import FlameInstanceServer
 
