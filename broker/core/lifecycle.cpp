@@ -152,13 +152,14 @@ void close_session(State& state, Session& session, const proto::Now& now) {
   if (!next) return;
   seal_fresh(state, session, now);
   session.state = *next;
+  const uint64_t pending = session.counters.pending;
   for (const auto& waiting : session.tasks.take_all()) {
     session.counters.pending -= waiting.run.count;
     record_cancelled(state, session, waiting.run, "session closed", now);
   }
   session.closed_ms = now.wall_ms();
   add_event(state, session, now, "closing",
-            std::to_string(session.counters.cancelled) + " pending tasks cancelled");
+            std::to_string(pending) + " pending tasks cancelled");
   make_room(state);
   on_tasks_finished(state, session);
   state.plan_due = true;

@@ -88,6 +88,10 @@ class StatesTest : public testing::Test {
   std::optional<uint64_t> write() {
     auto batch = core.close_batch(now);
     look();
+    for (const auto& op : batch ? batch->ops : std::vector<StoreOp>()) {
+      if (auto event = std::get_if<PutEvent>(&op))
+        events.push_back(event->code + ": " + event->text);
+    }
     return batch ? std::optional(batch->number) : std::nullopt;
   }
   void stored(uint64_t batch) {
@@ -164,6 +168,7 @@ class StatesTest : public testing::Test {
   std::map<uint64_t, proto::SlotBinding> bindings;
   std::vector<proto::Dispatch> hand;
   std::vector<std::string> heard;
+  std::vector<std::string> events;  ///< written to sessions
   uint32_t last_link = 0;
   uint64_t request = 0;
 };
@@ -209,6 +214,18 @@ TEST_F(StatesTest, WhoWaitsForTheEndOfAClosingSessionIsToldWhenItIsStored) {
   stored(*batch);
   EXPECT_THAT(take_heard(), Contains("d session_info Closed"));
   EXPECT_EQ(session_of(uid).state, SessionState::kClosed);
+}
+
+TEST_F(StatesTest, TheEventOfAClosingCountsWhatTheClosingCancelled) {
+  auto uid = open("s");
+  submit(uid, 5);
+  say("d", proto::CancelTasks{++request, "s", {{1, 3}}, false});
+  settle();
+  events.clear();
+  say("d", proto::CloseSession{++request, "s"});
+  settle();
+  EXPECT_THAT(events, ElementsAre("closing: 2 pending tasks cancelled"));
+  EXPECT_EQ(session_of(uid).counters.cancelled, 5u);
 }
 
 // ---- suspended
