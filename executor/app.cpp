@@ -7,7 +7,6 @@
 #include <map>
 
 #include "proto/codec.hpp"
-#include "proto/elements.hpp"
 #include "runtime/log.hpp"
 
 namespace flame::executor {
@@ -21,6 +20,7 @@ App::App(AppConfig config)
     : config_(std::move(config)),
       signals_(loop_, {SIGTERM, SIGINT, SIGUSR1}, [this](int signal) { on_signal(signal); }),
       core_(config_.core, loop_.now()),
+      logs_(config_.core.id),
       http_(loop_),
       grpc_(shims::make_grpc_client(loop_)) {
   config_.place.guard = &guard_;
@@ -150,26 +150,14 @@ void App::perform(const Start& start) {
 void App::forget(InstanceId id) {
   auto ended = shims_.find(id);
   if (ended == shims_.end()) return;
-  if (!ended->second->log().empty()) ended_.emplace_back(id, ended->second->log());
-  if (ended_.size() > proto::kEndedLogsMax) ended_.pop_front();
+  logs_.ended(id, ended->second->log());
   shims_.erase(ended);
 }
 
 void App::perform(const ReadLogs& read) {
-  std::string payload;
-  auto add = [&](InstanceId id, const shims::OutputLog& log, bool running) {
-    auto text = log.text(read.uid, read.task);
-    if (text.empty()) return;
-    auto row =
-        proto::Map{{"executor", config_.core.id}, {"instance", uint64_t{id}}, {"running", running}};
-    proto::append_element(payload, proto::encode_value(row));
-    proto::append_element(payload, text);
-  };
-  for (const auto& [id, log] : ended_) add(id, log, false);
-  std::map<InstanceId, const shims::Shim*> running;
-  for (const auto& [id, shim] : shims_) running[id] = shim.get();
-  for (const auto& [id, shim] : running) add(id, shim->log(), true);
-  feed(LogsRead{read.request, proto::Bytes::own(std::move(payload))});
+  std::map<InstanceId, const shims::OutputLog*> running;
+  for (const auto& [id, shim] : shims_) running[id] = &shim->log();
+  feed(logs_.answer(read, running));
 }
 
 shims::Shim* App::shim(InstanceId id) {

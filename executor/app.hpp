@@ -6,13 +6,13 @@
 // broker socket and services -> core -> services first, so that they work while we speak to the
 // broker.
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "executor/core/core.hpp"
+#include "executor/logs.hpp"
 #include "runtime/event_loop.hpp"
 #include "runtime/http_client.hpp"
 #include "runtime/signals.hpp"
@@ -61,12 +61,12 @@ class App {
   runtime::SocketContext context_;
   std::optional<runtime::Socket> socket_;
   Core core_;
+  Logs logs_;
   Actions actions_;
   shims::Events events_;
   runtime::HttpClient http_;
   std::unique_ptr<shims::GrpcClient> grpc_;  ///< null: built without
   std::unordered_map<InstanceId, std::unique_ptr<shims::Shim>> shims_;
-  std::deque<std::pair<InstanceId, shims::OutputLog>> ended_;  ///< the last that wrote something
   runtime::EventLoop::TimerId timer_ = 0;
   int64_t timer_at_us_ = 0;
   bool refused_ = false;  ///< a message of this turn did not leave
