@@ -119,19 +119,6 @@ void Checker::trace(SessionLog& log, proto::SessionUid uid, proto::TaskId id, co
   log.number_of[id] = task.number;
 }
 
-void Checker::told(const proto::Progress& progress, uint64_t seen) {
-  SessionLog& log = logs_[progress.uid];
-  if (log.relaxed || log.is_deleted) return;
-  for (const auto& report : progress.reports) {
-    auto task = Task::parse(report.text);
-    if (!task) return fail(log, "a progress that no service said: " + report.text);
-    if (!is_of(log, progress.uid, report.task, *task)) return;
-    auto entry = log.entry_of.find(report.task);
-    if (entry != log.entry_of.end() && entry->second < seen)
-      fail(log, "id " + std::to_string(report.task) + " is told as running after its end");
-  }
-}
-
 bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
   bool cancelled = results.payload.empty();  // one exception stands for all of the run
   auto exception = results.exceptions.begin();
@@ -142,6 +129,7 @@ bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
     Code code = cancelled ? Code::kTaskCancelled : excepted ? exception++->code : Code::kOk;
     if (code == Code::kTaskCancelled && !log.may_cancel)
       fail(log, "id " + std::to_string(id) + " is cancelled");
+    if (code == Code::kTaskCrashed || code == Code::kTaskTimeout) log.given_up.insert(id);
     if (code == Code::kLostByStore && !store_lost_)
       fail(log, "id " + std::to_string(id) + " is lost by the store");
     if (code != Code::kOk) continue;
@@ -155,7 +143,8 @@ bool Checker::check_outcomes(SessionLog& log, const proto::Results& results) {
   return true;
 }
 
-void Checker::listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t seen) {
+void Checker::listed(const std::string& watcher, proto::SessionUid uid, const proto::Tasks& tasks,
+                     uint64_t seen) {
   SessionLog& log = logs_[uid];
   proto::ElementReader elements(tasks.payload.view());
   proto::TaskId before = 0;
@@ -179,6 +168,13 @@ void Checker::listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t 
     bool is_done = state != "Pending" && state != "Running";
     if (entry != log.entry_of.end() && entry->second < seen && !is_done)
       fail(log, name + " was delivered and is listed as " + state);
+    check_times(log, *row);
+    if (auto text = row->text_at("progress"); !text.empty()) {
+      proto::ProgressReport report{id, static_cast<uint64_t>(row->number_at("percent")),
+                                   std::string(text)};
+      if (is_done) fail(log, name + " is listed as " + state + " with a progress");
+      check_report(log, watcher, uid, report);
+    }
     if (!output) continue;
     auto task = ran_of_output(*output);
     if (!task) return fail(log, name + " is listed with an output that no service made");
@@ -188,7 +184,7 @@ void Checker::listed(proto::SessionUid uid, const proto::Tasks& tasks, uint64_t 
 
 void Checker::delivered(const std::string& watcher, const proto::Results& results) {
   SessionLog& log = logs_[results.uid];
-  Entry entry{results.run, digest_of(results.payload, results.exceptions)};
+  Entry entry{results.run, digest_of(results.payload, results.exceptions), results.attempt};
   auto [at, fresh] = log.entries.try_emplace(results.index, entry);
   if (!fresh) {
     bool same = at->second.run == entry.run && at->second.digest == entry.digest;
@@ -316,11 +312,12 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys,
   auto session = std::find_if(recovered.sessions.begin(), recovered.sessions.end(),
                               [&](const auto& s) { return s.session == log.name; });
   if (session == recovered.sessions.end()) return fail(log, "is not in Redis");
-  uint64_t done_first = 0, unfinished = 0, first_segment = 0, tasks = 0;
+  uint64_t done_first = 0, unfinished = 0, first_segment = 0, tasks = 0, cancelled = 0;
   for (const auto& [name, value] : session->fields) {
     if (name == "done_first") done_first = std::stoull(value);
     if (name == "first_segment") first_segment = std::stoull(value);
     if (name == "tasks") tasks = std::stoull(value);
+    if (name == "cancelled") cancelled = std::stoull(value);
     if (name == "pending" || name == "running") unfinished += std::stoull(value);
   }
   auto read = std::get<broker::OutputsRead>(
@@ -347,6 +344,7 @@ void Checker::compare(SessionLog& log, const broker::MemoryKeys& keys,
     fail(log, "attempts of finished tasks are still in Redis: " +
                   std::to_string(session->attempts.front().first) + " ...");
   }
+  compare_events(log, keys, cancelled);
   bool all_read = unfinished == 0 && read.runs.empty() && done_first > 0;
   if (all_read && first_segment != tasks / proto::kSegmentTasks) {
     return fail(log, "all is read, and the letters from segment " + std::to_string(first_segment) +

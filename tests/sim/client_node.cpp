@@ -6,6 +6,7 @@
 
 #include "proto/codec.hpp"
 #include "proto/elements.hpp"
+#include "proto/rows.hpp"
 
 namespace flame::sim {
 
@@ -19,7 +20,7 @@ constexpr int64_t kChangePauseUs = proto::kUsPerSecond;
 
 bool ClientNode::Job::done() const {
   if (step == Step::kGone) return true;
-  if (step != Step::kOpen || !tickets.empty() || following != 0) return false;
+  if (step != Step::kOpen || !tickets.empty() || following != 0 || reading || viewing) return false;
   if (!finished_submits()) return false;
   if (plan.deletes) return false;  // gone is its end
   return !(plan.closes || plan.closes_early) || end == End::kClosed;
@@ -53,6 +54,7 @@ void ClientNode::start() {
 void ClientNode::crash(bool new_id) {
   if (!alive()) return;
   cluster_.world.say(name_, "ends");
+  checker_.watches_no_more(watcher());
   life_++;
   core_.reset();
   actions_.clear();
@@ -67,6 +69,8 @@ void ClientNode::crash(bool new_id) {
     if (job.changing) job.next_change_us = cluster_.world.now_us() + kChangePauseUs;
     job.watching = job.cancelling = job.updating = job.changing = false;
     job.questioned.reset();
+    job.reading.reset();
+    job.viewing.reset();
     job.common_version = job.following = 0;
     if (job.end != Job::End::kClosed) job.end = Job::End::kNot;
   }
@@ -182,7 +186,7 @@ void ClientNode::perform(client::Action& action) {
     deliver(delivered->results);
   } else if (auto progressed = std::get_if<Progressed>(&action)) {
     Job* job = job_of(progressed->progress.uid);
-    if (job != nullptr) checker_.told(progressed->progress, job->next);
+    if (job != nullptr) checker_.told(watcher(), progressed->progress, job->next);
   } else if (auto trimmed = std::get_if<Trimmed>(&action)) {
     Job* job = job_of(trimmed->uid);
     if (job == nullptr) return;
@@ -253,18 +257,23 @@ void ClientNode::perform(client::Answer& answer) {
   // Its session may be over, or its tasks gone with a store that forgot; others look at that.
   if (what == Ask::kCancel) {
     job.cancelling = false;
-    return;
+    auto ended = answer.result ? std::get_if<proto::Cancelled>(&*answer.result) : nullptr;
+    if (ended == nullptr || ended->pending + ended->running == 0) return;
+    return checker_.happened(ended->uid, "cancelled",
+                             std::to_string(ended->pending) + " pending, " +
+                                 std::to_string(ended->running) + " running");
   }
   if (what == Ask::kTasks) {
     if (answer.result) {
       if (auto tasks = std::get_if<proto::Tasks>(&*answer.result))
-        checker_.listed(job.uid, *tasks, *job.questioned);
+        checker_.listed(watcher(), job.uid, *tasks, *job.questioned);
     }
     job.questioned.reset();
     return;
   }
   if (what == Ask::kFollow) return followed(index, answer);
   if (what == Ask::kChange) return changed(job, answer);
+  if (what == Ask::kLogs || what == Ask::kView) return read(job, answer, what);
   if (what == Ask::kUpdate || what == Ask::kCommon) return updated(job, answer, what);
   if (!answer.result) {
     Code code = answer.result.error().code;
@@ -286,6 +295,7 @@ void ClientNode::perform(client::Answer& answer) {
   auto info = std::get_if<proto::SessionInfo>(&*answer.result);
   if (info == nullptr) return cluster_.world.fail(name_ + ": an answer of another kind");
   if (what == Ask::kCreate) return opened(index, *info);
+  if (what == Ask::kClose) checker_.happened(info->uid, "closing", "");
   if (what == Ask::kWait && info->state != proto::SessionState::kClosed) {
     return cluster_.world.fail(name_ + ": waited for the end of " + info->session +
                                ", which is not closed");
@@ -300,6 +310,7 @@ void ClientNode::opened(size_t index, const proto::SessionInfo& info) {
   job.uid = info.uid;
   job.step = Step::kOpen;
   checker_.session(info.uid, info.session, info.spec);
+  checker_.happened(info.uid, "created", "by ");
   feed(client::Attach{info});
   watch(job);
   pump_later(index, 0);
@@ -309,6 +320,7 @@ void ClientNode::watch(Job& job) {
   if (!job.plan.watches) return;
   job.next = job.consumed;
   job.watching = true;
+  checker_.watches(watcher(), job.uid);
   feed(client::WatchFrom{job.uid, job.consumed, job.plan.reader, ""});
 }
 
@@ -339,6 +351,8 @@ void ClientNode::pump(size_t index) {
   }
   if (job.step == Step::kOpen && job.plan.holds > 0) hold(index);
   if (job.step == Step::kOpen && job.plan.changes > 0) change(index);
+  if (job.step == Step::kOpen && job.plan.reads > 0) read_logs(index);
+  if (job.step == Step::kOpen && job.plan.reads > 0) view(index);
   if (job.step == Step::kOpen) end(index);
 }
 
@@ -425,6 +439,38 @@ void ClientNode::update(size_t index) {
                           proto::Bytes::own(common_text(++job.serial))});
 }
 
+void ClientNode::read_logs(size_t index) {
+  Job& job = jobs_[index];
+  Rng& rng = cluster_.world.rng();
+  if (job.reading || !rng.chance(job.plan.reads)) return;
+  proto::TaskId task = rng.chance(0.7) ? 0 : rng.below(job.last + 1);
+  job.reading = checker_.talk().asks(job.uid, task);
+  job.reading_us = cluster_.world.now_us();
+  ask(index, Ask::kLogs, proto::GetLogs{0, job.plan.session, task});
+}
+
+void ClientNode::view(size_t index) {
+  Job& job = jobs_[index];
+  if (job.viewing || !cluster_.world.rng().chance(job.plan.reads)) return;
+  job.viewing = checker_.facts(job.uid);
+  ask(index, Ask::kView, proto::View{0, "session", job.plan.session});
+}
+
+void ClientNode::read(Job& job, const client::Answer& answer, Ask what) {
+  if (what == Ask::kLogs) {
+    auto question = std::exchange(job.reading, std::nullopt);
+    auto logs = answer.result ? std::get_if<proto::Logs>(&*answer.result) : nullptr;
+    if (logs != nullptr) checker_.read_logs(*question, *logs, job.reading_us);
+    return;
+  }
+  auto known = std::exchange(job.viewing, std::nullopt);
+  auto listing = answer.result ? std::get_if<proto::Listing>(&*answer.result) : nullptr;
+  if (listing == nullptr) return;  // the session is over
+  auto rows = proto::decode_rows(listing->payload.view());
+  if (!rows || rows->size() != 1) return cluster_.world.fail(name_ + ": a view without its row");
+  checker_.viewed(job.uid, rows->front(), *known);
+}
+
 void ClientNode::hold(size_t index) {
   const JobPlan& plan = jobs_[index].plan;
   Rng& rng = cluster_.world.rng();
@@ -471,7 +517,9 @@ void ClientNode::updated(Job& job, const client::Answer& answer, Ask what) {
   auto common = answer.result ? std::get_if<proto::CommonData>(&*answer.result) : nullptr;
   if (common == nullptr) return;  // a conflict, or a session that is over
   job.common_version = common->version;
-  if (what == Ask::kUpdate) job.serial_known = job.serial;
+  if (what != Ask::kUpdate) return;
+  job.serial_known = job.serial;
+  checker_.happened(job.uid, "updated", "common data, version " + std::to_string(common->version));
 }
 
 // Whatever happens, the end of an acknowledged task is told to who waits for it.
@@ -486,7 +534,7 @@ void ClientNode::followed(size_t index, const client::Answer& answer) {
   if (!answer.result) return;
   auto tasks = std::get_if<proto::Tasks>(&*answer.result);
   if (tasks == nullptr) return cluster_.world.fail(name_ + ": an answer of another kind");
-  checker_.listed(job.uid, *tasks, job.next);
+  checker_.listed(watcher(), job.uid, *tasks, job.next);
   proto::ElementReader elements(tasks->payload.view());
   auto element = elements.next();
   auto row = element ? proto::decode_value(*element) : proto::Error{Code::kBadFrame, "", 0};

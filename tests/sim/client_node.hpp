@@ -41,6 +41,7 @@ struct JobPlan {
   /// It cordons, frees and drains executors, all but the first.
   double holds = 0;
   uint64_t executors = 0;
+  double reads = 0;  ///< it asks for logs, and for the session's events
 };
 
 class ClientNode : public Dialer {
@@ -73,15 +74,18 @@ class ClientNode : public Dialer {
     uint64_t next = 0;      ///< index expected next
     uint64_t consumed = 0;  ///< written down: outlives the process
     bool watching = false;
-    bool cancelling = false;             ///< asked, not answered
-    std::optional<uint64_t> questioned;  ///< entries delivered when it asked for tasks
-    bool updating = false;               ///< asked, not answered
-    uint64_t common_version = 0;         ///< as it was told last; 0: not known
-    uint64_t serial = 0;                 ///< of its last update; tasks that follow ask for
-    uint64_t serial_known = 0;           ///< ... the last one that was answered
-    proto::TaskId following = 0;         ///< a task that it wants to see finished
-    bool changing = false;               ///< asked, not answered
-    uint64_t changed = 0;                ///< serial of its last change of the application
+    bool cancelling = false;                ///< asked, not answered
+    std::optional<uint64_t> questioned;     ///< entries delivered when it asked for tasks
+    std::optional<Talk::Question> reading;  ///< asked for logs
+    int64_t reading_us = 0;                 ///< ... then
+    std::optional<Facts> viewing;           ///< asked for events, and what was known
+    bool updating = false;                  ///< asked, not answered
+    uint64_t common_version = 0;            ///< as it was told last; 0: not known
+    uint64_t serial = 0;                    ///< of its last update; tasks that follow ask for
+    uint64_t serial_known = 0;              ///< ... the last one that was answered
+    proto::TaskId following = 0;            ///< a task that it wants to see finished
+    bool changing = false;                  ///< asked, not answered
+    uint64_t changed = 0;                   ///< serial of its last change of the application
     int64_t next_change_us = 0;
     enum class End : uint8_t { kNot, kClosing, kWaiting, kClosed, kDeleting } end = End::kNot;
     bool finished_submits() const { return refused || submitted >= plan.tasks; }
@@ -100,7 +104,9 @@ class ClientNode : public Dialer {
     kCommon,
     kFollow,
     kHold,
-    kChange
+    kChange,
+    kLogs,
+    kView
   };
 
   void feed(client::Event event);
@@ -114,6 +120,9 @@ class ClientNode : public Dialer {
   void question(size_t index);
   void update(size_t index);
   void follow(size_t index, const std::string& known);
+  void read_logs(size_t index);
+  void view(size_t index);
+  void read(Job& job, const client::Answer& answer, Ask what);
   void hold(size_t index);
   void change(size_t index);
   void changed(Job& job, const client::Answer& answer);
@@ -126,6 +135,8 @@ class ClientNode : public Dialer {
   void watch(Job& job);
   void ask(size_t index, Ask what, proto::Message message);
   void deliver(const proto::Results& results);
+  /// What one life of it hears.
+  std::string watcher() const { return name_ + "/" + std::to_string(life_); }
   Job* job_of(proto::SessionUid uid);
 
   Cluster cluster_;

@@ -12,7 +12,9 @@
 #include <string>
 
 #include "executor/core/core.hpp"
+#include "executor/logs.hpp"
 #include "tests/sim/broker_node.hpp"
+#include "tests/sim/checker.hpp"
 #include "tests/sim/task.hpp"
 
 namespace flame::sim {
@@ -25,11 +27,13 @@ struct ExecutorPlan {
   double start_failure = 0;  ///< a service does not start, or refuses the session
   double crash = 0;          ///< a service dies at a task
   double tells = 0;          ///< a task says how far it is
+  bool tells_often = false;  ///< several times
+  double writes = 0;         ///< a task, or a service between tasks, writes a line
 };
 
 class ExecutorNode : public Dialer {
  public:
-  ExecutorNode(Cluster cluster, ExecutorPlan plan);
+  ExecutorNode(Cluster cluster, Checker& checker, ExecutorPlan plan);
 
   /// Services of this application do not start from now on; "": all do.
   void cannot_start(const std::string& application) { dead_application_ = application; }
@@ -49,7 +53,9 @@ class ExecutorNode : public Dialer {
   struct Service {
     std::deque<shims::Frame> frames;
     Serials with;
+    proto::SessionUid uid = 0;
     bool working = false, ends = false;
+    shims::OutputLog log;
   };
 
   void feed(executor::Event event);
@@ -60,11 +66,19 @@ class ExecutorNode : public Dialer {
   void enter(executor::InstanceId instance);
   void work(executor::InstanceId instance);
   void exit(executor::InstanceId instance, const std::string& reason, int64_t after_us);
+  void fail(executor::InstanceId instance, const std::string& reason);
+  void forget(executor::InstanceId instance, const std::string& reason);
+  void tell(executor::InstanceId instance, proto::TaskId id, const Task& task, int64_t begins_us);
+  void write(executor::InstanceId instance, Service& service, proto::TaskId id);
+  void read_logs(const executor::ReadLogs& question);
+  InstanceName name_of(executor::InstanceId instance) const { return {plan_.id, life_, instance}; }
 
   Cluster cluster_;
+  Checker& checker_;
   ExecutorPlan plan_;
   Wire* wire_;
   std::unique_ptr<executor::Core> core_;
+  std::unique_ptr<executor::Logs> logs_;
   uint64_t life_ = 0;
   std::deque<executor::Event> inbox_;
   executor::Actions actions_;

@@ -52,6 +52,12 @@ proto::SessionSpec draw_spec(Rng& rng) {
   return spec;
 }
 
+// Submits are spread over the time in which things go wrong.
+int64_t pause_us_max(const JobPlan& job, int64_t faults_end_us) {
+  auto submits = static_cast<int64_t>(2 * job.tasks / (job.run_tasks_max + 1) + 1);
+  return 6 * faults_end_us / 2 / submits;
+}
+
 JobPlan draw_job(Rng& rng, uint64_t number, uint64_t tasks, int64_t faults_end_us) {
   JobPlan job;
   job.session = "s" + std::to_string(number);
@@ -62,9 +68,7 @@ JobPlan draw_job(Rng& rng, uint64_t number, uint64_t tasks, int64_t faults_end_u
   if (rng.chance(0.2)) job.failing = 0.1;
   if (rng.chance(0.1)) job.poison = 0.01;
   job.start_us = rng.between(0, faults_end_us / 2);
-  // Submits are spread over the time in which things go wrong.
-  auto submits = static_cast<int64_t>(2 * tasks / (job.run_tasks_max + 1) + 1);
-  job.pause_us_max = 6 * faults_end_us / 2 / submits;
+  job.pause_us_max = pause_us_max(job, faults_end_us);
   if (job.spec.retention == "read") job.reader = "reader";
   job.closes = rng.chance(0.4);
   job.closes_early = rng.chance(0.1);
@@ -235,6 +239,28 @@ void Scenario::draw_dead(Rng rng) {
   }
 }
 
+void Scenario::draw_talk(Rng rng) {
+  if (!rng.chance(0.3)) return;
+  bool tells = rng.chance(0.7), writes = rng.chance(0.8);
+  for (auto& executor : executors) {
+    executor.tells_often = tells;
+    if (tells && executor.tells == 0) executor.tells = pick(rng, {0.01, 0.3});
+    if (writes) executor.writes = pick(rng, {0.02, 0.5});
+  }
+  for (auto& jobs : clients) {
+    for (auto& job : jobs) {
+      bool lasts = tells && job.lasting == 0 && rng.chance(0.5);
+      if (lasts) job.lasting = 4.0 / static_cast<double>(job.tasks + 4);
+      if (rng.chance(0.7)) job.reads = pick(rng, {0.02, 0.3});
+      if (job.updates == 0 || !rng.chance(0.3)) continue;
+      // More events than are kept: one with every submit.
+      job.updates = 1;
+      job.run_tasks_max = 1;
+      job.pause_us_max = pause_us_max(job, faults_end_us);
+    }
+  }
+}
+
 uint64_t Scenario::reserved() const {
   uint64_t sum = 0;
   for (const auto& jobs : clients) {
@@ -246,6 +272,10 @@ uint64_t Scenario::reserved() const {
 bool Scenario::has(Fault fault) const {
   return std::any_of(faults.begin(), faults.end(),
                      [fault](const auto& f) { return f.first == fault; });
+}
+
+bool Scenario::is_fair() const {
+  return faults.empty() && weather.loss == 0 && weather.duplicate == 0 && weather.overtake == 0;
 }
 
 std::string Scenario::text() const {

@@ -76,7 +76,11 @@ struct Scenario {
   /// As draw_levels: which clients' sessions have a service that starts only when all others are
   /// done. There are as many as slots.
   void draw_dead(Rng rng);
+  /// As draw_levels: whose services write lines and say often how far they are, and who reads them.
+  void draw_talk(Rng rng);
   bool has(Fault fault) const;
+  /// Nothing goes wrong.
+  bool is_fair() const;
   /// The min_instances of all sessions.
   uint64_t reserved() const;
   std::string text() const;

@@ -9,6 +9,8 @@ namespace flame::sim {
 namespace {
 /// Longer than every lease, back-off and grace together, and the work that is left.
 constexpr int64_t kPeaceUs = 180 * proto::kUsPerSecond;
+/// In peace everybody has found everybody then, and nothing of before is left to be cleared up.
+constexpr int64_t kSettleUs = 25 * proto::kUsPerSecond;
 constexpr int64_t kLookUs = 100 * proto::kUsPerMs;
 /// An operator reads what the broker says and types `flmctl recover --accept-loss`.
 constexpr int64_t kOperatorUs = 2 * proto::kUsPerSecond;
@@ -28,6 +30,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   scenario_.draw_holds(Rng(seed ^ 0x401d5u));
   scenario_.draw_changes(Rng(seed ^ 0xc4a9e5u));
   scenario_.draw_progress(Rng(seed ^ 0x940645u));
+  scenario_.draw_talk(Rng(seed ^ 0x7a1c5u));
   scenario_.draw_long(Rng(seed ^ 0x10b65u));
   world_.say("scenario", scenario_.text());
   network_.weather = scenario_.weather;
@@ -37,7 +40,7 @@ Simulation::Simulation(uint64_t seed, bool verbose)
   if (scenario_.levels) redis_.add_replica();
   Cluster cluster{world_, network_, redis_};
   for (const auto& plan : scenario_.executors)
-    executors_.push_back(std::make_unique<ExecutorNode>(cluster, plan));
+    executors_.push_back(std::make_unique<ExecutorNode>(cluster, checker_, plan));
   for (size_t i = 0; i < scenario_.clients.size(); i++) {
     clients_.push_back(std::make_unique<ClientNode>(
         cluster, checker_, "client-" + std::to_string(i), scenario_.clients[i]));
@@ -58,6 +61,7 @@ Outcome Simulation::run() {
     executor->start();
   }
   for (auto& client : clients_) client->start();
+  if (scenario_.is_fair()) checker_.settle();
   for (const auto& [fault, mean_us] : scenario_.faults) schedule(fault, mean_us);
   operate();
   world_.at(scenario_.faults_end_us, [this] { make_peace(); });
@@ -107,6 +111,7 @@ void Simulation::start_broker(bool elsewhere) {
   }
   if (elsewhere || ring == nullptr) ring = std::make_shared<broker::MemoryRing>();
   std::string name = "broker-" + std::to_string(brokers_.size());
+  if (!brokers_.empty()) checker_.broker_restarted();
   brokers_.push_back(
       std::make_unique<BrokerNode>(Cluster{world_, network_, redis_}, name, std::move(ring)));
 }
@@ -257,10 +262,16 @@ void Simulation::make_peace() {
     executor->start();
   }
   for (auto& client : clients_) client->start();
-  // A drained executor or broker may still be on its way out.
+  replace_drained();
+  world_.after(kSettleUs, [this] { checker_.settle(); });
+}
+
+// A drained executor or broker may still be on its way out, with long tasks for long.
+void Simulation::replace_drained() {
   world_.after(12 * proto::kUsPerSecond, [this] {
     if (a_broker() == nullptr) start_broker(false);
     for (auto& executor : executors_) executor->start();
+    replace_drained();
   });
 }
 

@@ -37,6 +37,7 @@ class Simulation {
   void strike_wire(Fault fault);
   void make_peace();
   void mend();
+  void replace_drained();
   bool quiet() const;
   bool done() const;
   std::string unfinished() const;
