@@ -87,6 +87,35 @@ def test_cancel_by_ranges_and_what_runs(running):
     assert {row["state"] for row in rows if row["id"] < 8} == {"Cancelled"}
 
 
+def test_a_cancel_of_a_million_tasks_is_written_as_ranges(cluster):
+    cluster.up("--executors", 0)
+    tasks, segments = 1_100_000, 2
+    loaded = cluster.run("flame-bench-load", "--queue", "-t", tasks)
+    assert loaded.code == 0, loaded
+    session = loaded.json["session"]
+    cluster.redis("CONFIG", "RESETSTAT")
+    assert cluster.flmctl("cancel", session, "-o", "json").json == {"pending": tasks, "running": 0}
+    calls = {
+        name: int(count)
+        for name, count in re.findall(
+            r"cmdstat_(\w+):calls=(\d+)", cluster.redis("INFO", "commandstats")
+        )
+    }
+    # What is written whatever happens (demand, the rows of executors) is a handful of HSET.
+    few = {"rpush": segments, "setrange": segments, "xadd": 1, "hset": 20, "hdel": 2 * segments}
+    for name, most in few.items():
+        assert calls.get(name, 0) <= most, calls
+    assert sum(calls.values()) < 100, calls
+    # A run of cancelled tasks is one entry, with one output, and no input is left.
+    key = f"flame:{{{session}}}"
+    assert cluster.redis("LRANGE", f"{key}:done", 0, -1).split() == [
+        f"1-{2**20}",
+        f"{2**20 + 1}-{tasks}",
+    ]
+    assert {cluster.redis("HLEN", f"{key}:output:{k}") for k in range(segments)} == {"1"}
+    assert {cluster.redis("EXISTS", f"{key}:input:{k}") for k in range(segments)} == {"0"}
+
+
 def test_results_go_on_from_a_cursor(running):
     session = running.flmctl("create", "-a", "echo").out.strip()
     running.flmctl("submit", session, "a", "b", "--wait")
