@@ -172,6 +172,22 @@ TYPED_TEST(StoreContract, ReadsSeeWhatWasConfirmed) {
   EXPECT_TRUE(a.template ask<CommonRead>(ReadCommon{15, "nobody"}).value.empty());
 }
 
+TYPED_TEST(StoreContract, TheNewestEventsAreKept) {
+  auto a = this->teller("a");
+  a.start();
+  a.write({session("s")});
+  int64_t last = 3 * static_cast<int64_t>(proto::kEventsKept);
+  std::vector<StoreOp> ops;
+  for (int64_t at_ms = 1; at_ms <= last; at_ms++)
+    ops.push_back(PutEvent{"s", at_ms, "retried", "why"});
+  a.write(std::move(ops));
+  auto events = a.template ask<EventsRead>(ReadEvents{1, "s"}).events;
+  ASSERT_GE(events.size(), proto::kEventsKept);
+  EXPECT_LT(events.size(), proto::kEventsKept + 100) << "Redis drops them by the hundred";
+  auto at_ms = last - static_cast<int64_t>(events.size());
+  for (const auto& event : events) EXPECT_EQ(event.number_at("at_ms"), ++at_ms);
+}
+
 TYPED_TEST(StoreContract, SingleTasksAreFoundByTheirId) {
   auto a = this->teller("a");
   a.start();
