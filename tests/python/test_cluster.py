@@ -145,6 +145,15 @@ def test_a_time_out_says_why_the_service_does_not_start(shared):
         asyncio.run(in_a_loop())
 
 
+@pytest.fixture
+def interrupts():
+    """Whoever runs the tests may ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_wait_that_is_over_or_interrupted_leaves_nothing_in_the_client(session):
     io, future = session.connection._io, session.run(b"sleep:60")
 

@@ -143,7 +143,7 @@ def test_large_arguments_are_not_all_pickled_before_the_first_is_sent(executor):
             made.append(i)
             yield bytes(1 << 20)
 
-    results = executor.map(len, arguments(), buffersize=64)
+    results = executor.map(len, arguments(), buffersize=4)
     assert next(results) == 1 << 20 and len(made) < 8
     assert sum(results) == 63 << 20
 
@@ -536,6 +536,7 @@ def test_a_program_that_ends_without_shutdown_ends_its_executors(running_once, b
 INTERRUPTED = """
 import os, signal, sys, threading, time, flamepy
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 executor = flamepy.Executor(1, address=sys.argv[1])
 futures = [executor.submit(time.sleep, 0.1) for _ in range(600)]
 

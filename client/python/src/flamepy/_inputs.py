@@ -16,7 +16,7 @@ from flamepy._submit_queue import SubmitQueue
 from flamepy.errors import Code, FlameError, TooLargeError
 
 _ELEMENT_HEAD_BYTES = 5
-_STEP_MAX = 512
+_STEP_MAX = 128
 _RUNS_AHEAD = 64
 
 
@@ -61,23 +61,25 @@ def fill(ahead: deque[RunState], runs: Iterator[RunState], buffersize: int) -> I
 def in_batches(
     items: Iterator[Any], size: int, pack: Callable[[list[Any]], list[bytes]]
 ) -> Iterator[list[bytes]]:
-    """What `pack` makes of `size` items, or of as many as fill a run. It gets some of them at a
-    time, so that the usual case runs in C; how many follows from how large they are."""
+    """What `pack` makes of `size` items, or of as many as fill a run. It gets some at a time, so
+    that the usual case runs in C: as many as are expected to fit, and not too many, for the next
+    ones may be larger than those before."""
     step = 1
     while True:
         batch: list[bytes] = []
-        room = limits.RUN_BYTES_MAX
-        while room > 0 and len(batch) < size:
-            packed = pack(list(islice(items, min(step, size - len(batch)))))
+        batch_bytes = 0
+        while step > 0:
+            packed = pack(list(islice(items, step)))
             if not packed:
                 break
             batch += packed
-            packed_bytes = sum(map(len, packed)) + 1
-            room -= packed_bytes
-            step = max(1, min(2 * step, _STEP_MAX, room * len(packed) // packed_bytes))
+            batch_bytes += sum(map(len, packed)) + _ELEMENT_HEAD_BYTES * len(packed)
+            fit = (limits.RUN_BYTES_MAX - batch_bytes) * len(batch) // batch_bytes
+            step = min(2 * step, _STEP_MAX, size - len(batch), fit)
         if not batch:
             return
         yield batch
+        step = min(_STEP_MAX, size, limits.RUN_BYTES_MAX * len(batch) // batch_bytes) or 1
 
 
 def _all_bytes(batch: list[Any]) -> list[bytes]:
