@@ -262,7 +262,9 @@ bool Checker::has_seen_all(const broker::MemoryKeys& keys) const {
 void Checker::compare(const broker::MemoryKeys& keys) {
   auto recovered = broker::recover(keys);
   for (auto& [uid, log] : logs_) {
-    if (!log.is_deleted && !log.relaxed && world_.failure().empty()) compare(log, keys, recovered);
+    // An executor may have known of one whose creation was lost before a client was answered.
+    bool promised = !log.name.empty() && !log.is_deleted && !log.relaxed;
+    if (promised && world_.failure().empty()) compare(log, keys, recovered);
   }
   if (!store_lost_ && world_.failure().empty()) compare_applications(recovered);
   if (world_.failure().empty()) compare_start(recovered);
