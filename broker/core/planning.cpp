@@ -69,14 +69,21 @@ PlanSession plan_session(const State& state, const Session& session, uint64_t wa
   return plan;
 }
 
+// Times at which to look again; 0 is never.
+int64_t sooner(int64_t a, int64_t b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
+
+// Says in plan_again_us when the first of those that wait to start may be tried again.
 std::vector<PlanSession> plan_sessions(State& state, uint64_t slots, int64_t now_us) {
   std::vector<PlanSession> sessions;
+  state.plan_again_us = 0;
   for (auto& [uid, session] : state.sessions) {
     uint64_t wanted = wanted_slots(*session, slots, now_us);
     if (session->counters.unfinished() > 0) session->idle_since_us = now_us;
     bool joins = wanted > 0 && (session->plan_wanted == 0 || session->plan_wanted == UINT64_MAX);
     if (joins) join_the_queue(state, *session);
     session->plan_wanted = wanted;
+    if (session->start_after_us > now_us)
+      state.plan_again_us = sooner(state.plan_again_us, session->start_after_us);
     if (wanted == 0 && session->slots_bound == 0) continue;
     sessions.push_back(plan_session(state, *session, wanted, now_us));
   }
@@ -148,12 +155,7 @@ void plan(State& state, const proto::Now& now) {
     }
   }
   Plan planned = plan_slots(sessions, slots, now.mono_us);
-  state.plan_again_us = planned.look_again_us;
-  for (const auto& [uid, session] : state.sessions) {
-    int64_t at = session->start_after_us;
-    if (at > now.mono_us && (state.plan_again_us == 0 || at < state.plan_again_us))
-      state.plan_again_us = at;
-  }
+  state.plan_again_us = sooner(state.plan_again_us, planned.look_again_us);
   for (size_t i = 0; i < places.size(); i++) {
     auto& [executor, index] = places[i];
     apply(state, *executor, index, planned.wanted[i], now);

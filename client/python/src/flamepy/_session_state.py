@@ -41,7 +41,7 @@ _CANCEL_SECONDS = 30.0
 def why_it_waits(connection: Connection, session: str) -> str:
     """For the text of a time-out; nothing where the broker is away, or this thread has others to
     serve."""
-    if not (connection.on_own_thread() or _in_event_loop()):
+    if not _must_not_wait(connection):
         with contextlib.suppress(FlameError):
             connection.wait_until_up(0)
             ask = verbs.why_it_waits(session)
@@ -49,9 +49,10 @@ def why_it_waits(connection: Connection, session: str) -> str:
     return ""
 
 
-def _in_event_loop() -> bool:
+def _must_not_wait(connection: Connection) -> bool:
     asyncio = sys.modules.get("asyncio")  # who has not imported it runs no loop
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    in_loop = asyncio is not None and asyncio._get_running_loop() is not None
+    return connection.on_own_thread() or in_loop
 
 
 class AttachedSession(SessionListener):
@@ -135,7 +136,7 @@ class AttachedSession(SessionListener):
 
     def must_not_wait(self) -> bool:
         """Whether this thread has others to serve: the connection, or an event loop."""
-        return self.connection.on_own_thread() or _in_event_loop()
+        return _must_not_wait(self.connection)
 
     def cancel_soon(self, state: RunState, index: int, count: int = 1) -> None:
         """These tasks of a run, if they are pending by then; does not wait, and what comes in quick
