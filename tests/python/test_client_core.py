@@ -38,7 +38,7 @@ class World:
         return self.on(e.Tick())
 
     def hear(self, message):
-        return self.on(e.Received(self.broker.next(), message))
+        return self.on(e.Received(self.broker.id, self.broker.next(), message))
 
     def welcome(self, epoch="", serving=True):
         return m.Welcome(lineage=self.lineage, epoch=epoch, serving=serving)
@@ -85,11 +85,11 @@ class World:
     def tell_Send(self, send):
         message = send.message
         if isinstance(message, m.ClientHello):
-            self.broker = Link(send.envelope.link)
+            self.broker = Link(send.link)
             self.sequence = 0
             self.said_lineage = message.lineage
         self.sequence += 1
-        assert send.envelope == (self.broker.id, self.sequence)
+        assert (send.link, send.sequence) == (self.broker.id, self.sequence)
         word = m.MESSAGES[m.TYPE_OF[type(message)]][0]
         if isinstance(message, (m.Watch, m.OpenSession, m.ListKind, m.CreateSession)):
             self.request = message.request
@@ -111,8 +111,8 @@ class World:
     def tell_SubmitFailed(self, failed):
         return f"submit {failed.ticket} failed {failed.error.code.text}"
 
-    def tell_Deliver(self, deliver):
-        return f"entry {deliver.results.index}"
+    def tell_Results(self, results):
+        return f"entry {results.index}"
 
     def tell_Trimmed(self, trimmed):
         return f"trimmed to {trimmed.end}"
@@ -120,8 +120,8 @@ class World:
     def tell_WatchFailed(self, failed):
         return f"watch failed {failed.error.code.text}"
 
-    def tell_Changed(self, changed):
-        return f"state {changed.change.state.name.capitalize()}"
+    def tell_SessionChanged(self, change):
+        return f"state {change.state.name.capitalize()}"
 
     def tell_Lost(self, lost):
         return f"lost {lost.run}"
@@ -189,8 +189,8 @@ def test_messages_of_an_old_link_are_dropped(world):
     world.connect()
     old = world.broker
     world.break_link()
-    assert world.on(e.Received(old.next(), m.Beat())) == []
-    assert world.on(e.Received(old.next(), m.Resync("?"))) == []
+    assert world.on(e.Received(old.id, old.next(), m.Beat())) == []
+    assert world.on(e.Received(old.id, old.next(), m.Resync("?"))) == []
     assert world.hear(world.welcome()) == ["up"]
 
 
@@ -288,7 +288,7 @@ def test_resync_leads_to_a_new_link_with_the_same_requests(world):
     world.connect()
     world.on(e.Request(1, SESSIONS))
     world.on(e.Request(2, m.CreateSession(0, "app-drawn1"), drawn_name=True))
-    resync = e.Received(m.Envelope(world.broker.id, 0), m.Resync("who are you"))
+    resync = e.Received(world.broker.id, 0, m.Resync("who are you"))
     assert world.on(resync) == ["down"]
     assert world.after_ms(1) == ["client_hello"]
     assert world.said_lineage == "A"

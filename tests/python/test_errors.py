@@ -20,7 +20,7 @@ import flamepy
 import flamepy.aio
 from flamepy._connection import Connection
 from flamepy._proto import codec, limits
-from flamepy._proto.messages import Envelope, ErrorReply
+from flamepy._proto.messages import ErrorReply
 from flamepy._session_state import AttachedSession
 from flamepy._submit_queue import SubmitQueue
 
@@ -71,9 +71,9 @@ def test_a_broker_that_refuses_us_for_good_is_believed_at_once(code):
 
         def refuse():
             peer, *frames = broker.recv_multipart()
-            link = codec.decode(frames).envelope.link
+            link = codec.decode(frames).link
             reply = ErrorReply(0, code, "this is another one")
-            broker.send_multipart([peer, *codec.Encoder().encode(Envelope(link, 1), reply)])
+            broker.send_multipart([peer, *codec.Encoder().encode(link, 1, reply)])
 
         thread = threading.Thread(target=refuse)
         thread.start()

@@ -28,9 +28,7 @@ from flamepy._core.events import (
     Action,
     Answer,
     Attach,
-    Changed,
     Consumed,
-    Deliver,
     Detach,
     Event,
     Forget,
@@ -39,7 +37,6 @@ from flamepy._core.events import (
     LinkUp,
     Lost,
     OpenSocket,
-    Progressed,
     Rejected,
     Request,
     Send,
@@ -178,6 +175,7 @@ class Connection:
         # Not zmq_poll: it makes two system calls of each wait. The price is that the socket's
         # descriptor shows changes only, so what is there already is asked for before each wait.
         self._poller = select.poll()
+        self._socket_send: Any = None
         self._socket_fd = -1
         self._woke = False
         """What wakes is to be read."""
@@ -227,7 +225,7 @@ class Connection:
         """Raises where waiting would never end."""
         if self.forked:
             self.check()
-        if self.on_own_thread():
+        if threading.get_ident() == self._own_thread:
             raise FlameError(
                 Code.WRONG_STATE,
                 "a callback must not wait for the connection: it runs on the connection's own "
@@ -400,14 +398,17 @@ class Connection:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._context = zmq.Context()
         self._poller.register(self._wake_in, select.POLLIN)
-        self._now_us = _clock_us()
+        self._now_us = time.monotonic_ns() // 1000
         try:
             while not self._stopping:
                 if self._deadline_us <= self._now_us:
                     self._tick()
-                self._take_commands()
-                self._perform_all()
-                if not self._core.up:
+                self._signalled = False
+                if self._posted:
+                    self._take_commands()
+                if self._actions or self._woken or self._ready:
+                    self._perform_all()
+                if self._welcome is None:
                     self._note_why_not_up()
                 if not self._stopping:  # nobody wakes us any more
                     self._turn()
@@ -438,15 +439,17 @@ class Connection:
             readable = self._readable()
         sleeps = waits and not readable
         if sleeps:
-            wait_ms = None if at_us == NEVER else max(0, -(-(at_us - _clock_us()) // 1000))
-        self.wake_waiters()
+            left_us = at_us - time.monotonic_ns() // 1000
+            wait_ms = None if at_us == NEVER else -(-left_us // 1000) if left_us > 0 else 0
+        if self.to_wake:
+            self.wake_waiters()
         if sleeps:
             for descriptor, _ in self._poller.poll(wait_ms):
                 if descriptor == self._socket_fd:
                     readable = True
                 else:
                     self._woke = True
-        self._now_us = _clock_us()
+        self._now_us = time.monotonic_ns() // 1000
         if readable:
             self._drain_socket()
 
@@ -497,7 +500,6 @@ class Connection:
             self._loss, self._told_loss = None, True
 
     def _take_commands(self) -> None:
-        self._signalled = False
         while self._posted:
             self._posted.popleft()()
 
@@ -519,7 +521,7 @@ class Connection:
             room -= 1
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
-            self._feed(run)
+            self._core.on(run, self._now_us, self._actions)
         return False
 
     def _drain_socket(self) -> None:
@@ -530,7 +532,8 @@ class Connection:
                 frames = [receive(_NOBLOCK)]
             except zmq.Again:
                 return
-            while option(_RCVMORE):
+            # Once: what follows a second frame is no message either, and counts as lost.
+            if option(_RCVMORE):
                 frames.append(receive(_NOBLOCK))
             try:
                 received = decode(frames)
@@ -575,6 +578,8 @@ class Connection:
         dealer.set(zmq.LINGER, 500)
         # Random, so that nobody can be given or claim the same.
         dealer.set(zmq.ROUTING_ID, b"f" + secrets.token_bytes(15))
+        # Of the compiled class: the other one asks for options that are not for us.
+        self._socket_send = super(zmq.Socket, dealer).send
         self._socket_fd = dealer.getsockopt(zmq.FD)
         self._look = True
         self._poller.register(self._socket_fd, select.POLLIN)
@@ -585,25 +590,22 @@ class Connection:
             self._rejected(Rejected(Error(Code.SYSTEM, text)))
 
     def _send(self, send: Send) -> None:
-        if send.envelope.link == self._failed_link:
+        if send.link == self._failed_link:
             return
-        frames = self._encoded(send)
-        self._look = True
         try:
-            if len(frames) == 2:
-                self._socket.send(frames[0], _NOBLOCK_MORE)
-            self._socket.send(frames[-1], _NOBLOCK)
-        except zmq.ZMQError:
-            self._failed_link = send.envelope.link
-            self._feed(SendFailed())
-
-    def _encoded(self, send: Send) -> list[bytes]:
-        try:
-            return self._encoder.encode(*send)
+            frames = self._encoder.encode(*send)
         except Exception as error:  # what check_message let through; msgpack raises many kinds
             self._feed(Unsendable(send.message, str(error)))
             # In its place, for the broker counts what comes.
-            return self._encoder.encode(send.envelope, Beat())
+            frames = self._encoder.encode(send.link, send.sequence, Beat())
+        self._look = True
+        try:
+            if len(frames) == 2:
+                self._socket_send(frames[0], _NOBLOCK_MORE)
+            self._socket_send(frames[-1], _NOBLOCK)
+        except zmq.ZMQError:
+            self._failed_link = send.link
+            self._feed(SendFailed())
 
     def _answer(self, answer: Answer) -> None:
         reply = self._replies.pop(answer.ticket, None)
@@ -626,11 +628,11 @@ class Connection:
             attached.left_window(failed.ticket)
             attached.listener.on_submit_failed(failed.ticket, failed.error)
 
-    def _deliver(self, deliver: Deliver) -> None:
-        results = deliver.results
+    def _deliver(self, results: Results) -> None:
         attached = self._sessions.get(results.uid)
         if attached is not None and attached.listener.on_results(results):
-            self._feed(Consumed(results.uid, results.index + 1))
+            used = Consumed(results.uid, results.index + 1)
+            self._core.on(used, self._now_us, self._actions)
 
     def _trimmed(self, trimmed: Trimmed) -> None:
         listener = self._listener(trimmed.uid)
@@ -642,15 +644,15 @@ class Connection:
         if listener is not None:
             listener.on_watch_failed(failed.error)
 
-    def _changed(self, changed: Changed) -> None:
-        listener = self._listener(changed.change.uid)
+    def _changed(self, change: SessionChanged) -> None:
+        listener = self._listener(change.uid)
         if listener is not None:
-            listener.on_changed(changed.change)
+            listener.on_changed(change)
 
-    def _progressed(self, progressed: Progressed) -> None:
-        listener = self._listener(progressed.progress.uid)
+    def _progressed(self, progress: Progress) -> None:
+        listener = self._listener(progress.uid)
         if listener is not None:
-            listener.on_progress(progressed.progress)
+            listener.on_progress(progress)
 
     def _lost(self, lost: Lost) -> None:
         listener = self._listener(lost.uid)
@@ -690,11 +692,11 @@ class Connection:
         Answer: _answer,
         Submitted: _submitted,
         SubmitFailed: _submit_failed,
-        Deliver: _deliver,
+        Results: _deliver,
         Trimmed: _trimmed,
         WatchFailed: _watch_failed,
-        Changed: _changed,
-        Progressed: _progressed,
+        SessionChanged: _changed,
+        Progress: _progressed,
         Lost: _lost,
         LinkUp: _link_up,
         LinkDown: _link_down,
@@ -717,10 +719,6 @@ def _pipe() -> tuple[io.FileIO, io.FileIO]:
     for end in ends:
         os.set_blocking(end, False)
     return io.FileIO(ends[0], "r"), io.FileIO(ends[1], "w")
-
-
-def _clock_us() -> int:
-    return time.monotonic_ns() // 1000
 
 
 def _value_or_raise(value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Any, Callable
 
 from flamepy._proto.errors import Code, Error
@@ -86,6 +87,7 @@ class RunState:
         "left",
         "outputs",
         "owner",
+        "payload",
         "rebuild",
         "refusal",
         "sink",
@@ -98,8 +100,8 @@ class RunState:
         self._lock = threading.Lock()
         # Locks of threads that wait, each released to wake one: a Condition would take a tenth of a
         # round trip. Two lists, so that nobody is woken for nothing.
-        self._waiting_for_id: list[Any] | None = None
-        self._waiting: list[Any] | None = None
+        self._waiting_for_id: list[Any] = []
+        self._waiting: list[Any] = []
         self.owner = owner
         """Keeps the session's state alive; asked before a wait whether waiting makes sense."""
         self.decode = decode
@@ -114,6 +116,8 @@ class RunState:
         self.failed = 0
         self.inputs: list[bytes] = []
         """Of a run that is open; what is in here is submitted."""
+        self.payload: bytes | None = None
+        """The same of a run that was made whole, until it is taken."""
         self.kind: object = None
         self.bytes = 0
         self.outputs: list[Any] | None = None
@@ -180,7 +184,8 @@ class RunState:
             self.owner.wake_now()  # callbacks are the user's, and may wait for who waits
         for watch, output in finished:
             watch.finish(output)
-        self._tell(at, end)
+        if self.sink is not None:
+            self._tell(at, end)
         return fresh
 
     def _wake(self, waiting: list[Any]) -> None:
@@ -235,7 +240,7 @@ class RunState:
         self, index: int, timeout: float | None, start: Callable[[], None] | None = None
     ) -> bool:
         """False: the time is over. `start` is called just before this thread sleeps, if it does."""
-        return self.is_done(index) or self._wait(lambda: self.is_done(index), timeout, start=start)
+        return self.is_done(index) or self._wait(partial(self.is_done, index), timeout, start=start)
 
     def wait_all(self, timeout: float | None) -> bool:
         return self.all_done() or self._wait(self.all_done, timeout)
@@ -272,13 +277,13 @@ class RunState:
         if self.owner is not None:
             self.owner.check_wait()
         until = None if timeout is None else time.monotonic() + timeout
+        mine = threading.Lock()
+        mine.acquire()
         while True:
-            mine = threading.Lock()
-            mine.acquire()
             with self._lock:
                 if condition():
                     return True
-                waiting = self._line(for_id)
+                waiting = self._waiting_for_id if for_id else self._waiting
                 waiting.append(mine)
             left = -1 if until is None else max(0.0, until - time.monotonic())
             if start is not None:
@@ -289,17 +294,6 @@ class RunState:
                     if mine in waiting:
                         waiting.remove(mine)
                     return condition()
-            if condition():
-                return True
-
-    def _line(self, for_id: bool) -> list[Any]:
-        if for_id:
-            if self._waiting_for_id is None:
-                self._waiting_for_id = []
-            return self._waiting_for_id
-        if self._waiting is None:
-            self._waiting = []
-        return self._waiting
 
 
 def release_all(locks: list[Any]) -> None:

@@ -58,15 +58,7 @@ class Session(SessionView):
         submitted in quick succession travel together."""
         if type(input_data) is not bytes or len(input_data) > limits.PAYLOAD_BYTES_MAX:
             input_data = checked(input_data)
-        attached = self._attached
-        if (
-            attached is None
-            or attached.detached
-            or not attached.asked_for_results
-            or attached.connection.unusable
-        ):
-            attached = self._ready()
-        run, index = attached.queue.add(input_data, self._make_run, self._decode)
+        run, index = self._ready().queue.add(input_data, self._make_run, self._decode)
         return Future(run, index)
 
     def _make_run(self) -> RunState:
@@ -155,8 +147,10 @@ class Session(SessionView):
         attached = self._attached
         if attached is None or attached.detached:
             attached = self._attach()
-        attached.connection.check()
-        attached.need_results()
+        if attached.connection.unusable:
+            attached.connection.check()
+        if not attached.asked_for_results:
+            attached.need_results()
         return attached
 
     def _attach(self) -> AttachedSession:

@@ -222,8 +222,9 @@ class AttachedSession(SessionListener):
     def on_results(self, results: Results) -> bool:
         self._next_index = results.index + 1
         self._futures.take(results)
-        self._tell_drained()
-        stream = self._live_stream()
+        if self._calls or self._waits_for_drain:
+            self._tell_drained()
+        stream = None if self._stream is None else self._stream()
         if stream is None or results.index < self._stream_from:
             if self._closed_at is not None:
                 self._detach_when_over()

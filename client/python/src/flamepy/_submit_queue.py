@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from flamepy._proto.elements import pack_elements
 from flamepy._proto.errors import Error
@@ -24,19 +24,13 @@ _BYTES_MAX = 64 * MIB
 _ELEMENT_HEAD_BYTES = 5
 
 
-class WaitingRun(NamedTuple):
-    state: RunState
-    payload: bytes | None
-    """Missing while the run is open: its inputs are packed when it is taken."""
-
-
 class SubmitQueue:
     def __init__(self, wake: Callable[[], None], may_block: Callable[[], bool]) -> None:
         self._wake = wake
         self._may_block = may_block
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._runs: deque[WaitingRun] = deque()
+        self._runs: deque[RunState] = deque()
         self._open: RunState | None = None
         self._taker_sleeps = True
         self._waits_for_room = 0  # threads
@@ -62,11 +56,11 @@ class SubmitQueue:
                 or run.bytes + size > RUN_BYTES_MAX
                 or run.kind is not kind
             ):
-                if self._full or self._closed is not None:
+                if (self._runs and self._full) or self._closed is not None:
                     self._wait_for_room(may_block)
                 run = make()
                 run.kind = kind
-                self._runs.append(WaitingRun(run, None))
+                self._runs.append(run)
                 self._open = run  # not before it is in the queue
             run.bytes += size
             index = len(run.inputs)
@@ -94,7 +88,8 @@ class SubmitQueue:
                 self._wait_for_room(may_block)
             self._open = None
             state.bytes = len(payload)
-            self._runs.append(WaitingRun(state, payload))
+            state.payload = payload
+            self._runs.append(state)
             wake, self._taker_sleeps = self._taker_sleeps, False
         if wake:
             self._wake()
@@ -113,7 +108,7 @@ class SubmitQueue:
     @property
     def _full(self) -> bool:
         runs = self._runs
-        return len(runs) >= _RUNS_MAX or sum(run.state.bytes for run in runs) >= _BYTES_MAX
+        return len(runs) >= _RUNS_MAX or sum(run.bytes for run in runs) >= _BYTES_MAX
 
     @property
     def wakes(self) -> bool:
@@ -124,9 +119,10 @@ class SubmitQueue:
         """The I/O thread takes the oldest. After the last, the next add wakes it."""
         with self._lock:
             while self._runs:
-                state, payload = self._runs.popleft()
+                state = self._runs.popleft()
                 if state is self._open:
                     self._open = None
+                payload, state.payload = state.payload, None
                 if payload is not None or state.inputs:
                     break  # else who opened it was interrupted before there was a task
             else:
@@ -145,9 +141,9 @@ class SubmitQueue:
         """Adds raise this from now on."""
         with self._lock:
             self._closed = error
-            runs: list[WaitingRun] = list(self._runs)
+            runs = list(self._runs)
             self._runs.clear()
             self._open = None
             self._room.notify_all()
         for run in runs:
-            run.state.fail(error, refused=True)
+            run.fail(error, refused=True)

@@ -22,9 +22,7 @@ from flamepy._core.events import (
     Action,
     Answer,
     Attach,
-    Changed,
     Consumed,
-    Deliver,
     Detach,
     Event,
     Forget,
@@ -33,7 +31,6 @@ from flamepy._core.events import (
     LinkUp,
     Lost,
     OpenSocket,
-    Progressed,
     Received,
     Rejected,
     Request,
@@ -270,22 +267,22 @@ class ClientCore:
         self._answer_all(self._requests.link_lost())
 
     def _send(self, message: m.Message) -> None:
-        self._actions.append(Send(self._link.next(), message))
+        self._actions.append(Send(self._link.id, self._link.next(), message))
 
     def _on_received(self, event: Received) -> bool:
-        envelope, message = event
-        if envelope.link != self._link.id or self._link.id == 0:
+        link, sequence, message = event
+        if link != self._link.id or link == 0:
             return False  # of an older link
         # Resync and refusals of a hello come from a broker that does not know the link, so it
         # cannot number them.
-        if isinstance(message, m.Resync):
+        if type(message) is m.Resync:
             self._drop_link(message.reason, new_socket=False)
             return False
         self._heard_at_us = self._now_us
-        if isinstance(message, m.ErrorReply) and self._phase is _Phase.GREETING:
+        if self._phase is _Phase.GREETING and type(message) is m.ErrorReply:
             self._hello_refused(message)
             return False
-        verdict = self._link.receive(envelope)
+        verdict = self._link.receive(sequence)
         if verdict is Verdict.GAP:
             self._drop_link("messages from the broker were lost", new_socket=False)
         if verdict is not Verdict.ACCEPT:
@@ -481,7 +478,7 @@ class ClientCore:
         if session.results.watching and session.results.next <= info.done_end:
             self._watch(uid, session)
         change = m.SessionChanged(uid, info.state, info.counters, info.done_end, "")
-        self._actions.append(Changed(change))
+        self._actions.append(change)
 
     def _compare(self, uid: int, session: _Session, info: m.SessionInfo) -> None:
         """What the broker has with what this client knows."""
@@ -528,7 +525,7 @@ class ClientCore:
             return True
         order = session.results.receive(results)
         if order is Order.ACCEPT:
-            self._actions.append(Deliver(results))
+            self._actions.append(results)
         elif order is Order.GAP:
             self._watch(results.uid, session)
         return order is not Order.GAP
@@ -549,7 +546,7 @@ class ClientCore:
         session = self._sessions.get(change.uid)
         if session is None:
             return
-        self._actions.append(Changed(change))
+        self._actions.append(change)
         # No result comes any more, and whoever waits for one must not wait for ever.
         if change.state is m.SessionState.DELETING:
             error = Error(Code.GONE, f"session '{session.name}' was deleted")
@@ -557,7 +554,7 @@ class ClientCore:
 
     def _receive_progress(self, progress: m.Progress) -> None:
         if progress.uid in self._sessions:
-            self._actions.append(Progressed(progress))
+            self._actions.append(progress)
 
     # True: calm. By this nothing became due that `_due_at_us` does not say. Of others it is not
     # known; those of each task say it, for else each would go through all sessions.

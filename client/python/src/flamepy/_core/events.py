@@ -11,7 +11,6 @@ from flamepy._proto.codec import Decoded
 from flamepy._proto.errors import Error
 from flamepy._proto.messages import (
     Durability,
-    Envelope,
     Message,
     Progress,
     Results,
@@ -128,7 +127,8 @@ class OpenSocket(NamedTuple):
 
 
 class Send(NamedTuple):
-    envelope: Envelope
+    link: int
+    sequence: int
     message: Message
 
 
@@ -151,12 +151,6 @@ class SubmitFailed(NamedTuple):
     error: Error
 
 
-class Deliver(NamedTuple):
-    """The next entry of `done`. Each index comes once and in order (until a watch moves back)."""
-
-    results: Results
-
-
 class Trimmed(NamedTuple):
     """The entries [begin, end) are not kept any more."""
 
@@ -168,18 +162,6 @@ class Trimmed(NamedTuple):
 class WatchFailed(NamedTuple):
     uid: int
     error: Error
-
-
-class Changed(NamedTuple):
-    """The session's state as the broker has it: after a change and after every reconnect."""
-
-    change: SessionChanged
-
-
-class Progressed(NamedTuple):
-    """What running tasks of a watched session said of themselves."""
-
-    progress: Progress
 
 
 class Lost(NamedTuple):
@@ -210,11 +192,11 @@ Action = Union[
     Answer,
     Submitted,
     SubmitFailed,
-    Deliver,
+    Results,  # the next entry of `done`: each index once, in order (until a watch moves back)
     Trimmed,
     WatchFailed,
-    Changed,
-    Progressed,
+    SessionChanged,  # as the broker has it: after a change and after every reconnect
+    Progress,  # of the running tasks of a watched session
     Lost,
     LinkUp,
     LinkDown,

@@ -27,7 +27,6 @@ from flamepy._proto.messages import (
     MESSAGES,
     PROTOCOL_MAJOR,
     TYPE_OF,
-    Envelope,
     Message,
     Run,
 )
@@ -46,12 +45,13 @@ class BadFrame(ValueError):
 
 
 class Decoded(NamedTuple):
-    envelope: Envelope
+    link: int
+    sequence: int
     message: Message
 
 
 class _Shape(NamedTuple):
-    read: Callable[..., Message]
+    read: Callable[..., Decoded]
     """Takes the header and, where the message has one, the payload."""
     payload: bool
 
@@ -63,13 +63,13 @@ class Encoder:
         packer = msgpack.Packer(unicode_errors="surrogateescape")
         self._pack: Callable[[tuple[Any, ...]], bytes] = packer.pack
 
-    def encode(self, envelope: Envelope, message: Message) -> list[bytes]:
+    def encode(self, link: int, sequence: int, message: Message) -> list[bytes]:
         """The frames: header and, where the message has one, payload."""
         number = TYPE_OF[type(message)]
         if _SHAPES[number].payload:
             *fields, payload = message
-            return [self._pack((PROTOCOL_MAJOR, number, *envelope, *fields)), payload]
-        return [self._pack((PROTOCOL_MAJOR, number, *envelope, *message))]
+            return [self._pack((PROTOCOL_MAJOR, number, link, sequence, *fields)), payload]
+        return [self._pack((PROTOCOL_MAJOR, number, link, sequence, *message))]
 
 
 def check(message: Message) -> int:
@@ -104,18 +104,17 @@ def decode(frames: Sequence[bytes]) -> Decoded:
     fields = _unpack_header(frames[0])
     if type(fields) is not list or len(fields) < _ENVELOPE_FIELDS:
         raise BadFrame("the header is no array of at least four")
-    major, number = fields[:2]
+    major, number = fields[0], fields[1]
     if major != PROTOCOL_MAJOR:
         raise BadFrame(f"protocol {major!r}; this is {PROTOCOL_MAJOR}")
     if type(number) is not int or number not in MESSAGES:
         raise BadFrame(f"unknown message type {number!r}")
-    envelope = _read_envelope(fields)
     read, payload = _SHAPES[number]
     if payload:
-        return Decoded(envelope, read(fields, bytes(frames[1]) if len(frames) == 2 else b""))
+        return read(fields, bytes(frames[1]) if len(frames) == 2 else b"")
     if len(frames) == 2:
         raise BadFrame(f"a payload where none belongs: {MESSAGES[number][0]}")
-    return Decoded(envelope, read(fields))
+    return read(fields)
 
 
 def _unpack_header(header: bytes) -> Any:
@@ -217,9 +216,10 @@ def _list_reader(read_item: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return read
 
 
-def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
-    """Of an array whose items from `begin` on are the fields. More than known are a newer minor's
-    and ignored. What an older one does not have gets its default; fewer than that are an error.
+def _struct_reader(kind: type[Message], is_message: bool = False) -> Callable[..., Any]:
+    """Of an array of the fields; of a message with its head before them, and into a Decoded. More
+    than known are a newer minor's and ignored. What an older one does not have gets its default;
+    fewer than that are an error.
 
     Made as source, for what is proper is then told without a call for each field, which halves the
     time of a message:
@@ -230,6 +230,7 @@ def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
             payload,
         )) if type(items) is list and len(items) >= 6 else too_few()
     """
+    begin = _ENVELOPE_FIELDS if is_message else 0
     hints = get_type_hints(kind)
     names = [name for name in _field_names(kind) if name != "payload"]
     payload = ["payload"] if "payload" in hints else []
@@ -238,8 +239,11 @@ def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
     for at, name in enumerate(names[needed:], needed):
         fields[at] = f"({fields[at]}) if len(items) > {begin + at} else defaults[{name!r}]"
     fields += payload
+    made = f"new(kind, ({', '.join(fields)},))"
+    if is_message:
+        made = f"new(Decoded, ({_field_source(int, 2)}, {_field_source(int, 3)}, {made}))"
     source = (
-        f"lambda {', '.join(['items', *payload])}: new(kind, ({', '.join(fields)},))"
+        f"lambda {', '.join(['items', *payload])}: {made}"
         f" if type(items) is list and len(items) >= {begin + needed} else too_few()"
     )
 
@@ -248,6 +252,7 @@ def _struct_reader(kind: type[Message], begin: int = 0) -> Callable[..., Any]:
 
     # Not kind(...), which is one more step in Python.
     known: dict[str, Any] = {"new": tuple.__new__, "kind": kind, "too_few": too_few}
+    known.update(Decoded=Decoded, read_2=_read_uint, read_3=_read_uint)
     known["defaults"] = kind._field_defaults  # type: ignore[attr-defined]
     for at, name in enumerate(names, begin):
         known[f"read_{at}"] = _reader_of(hints[name])
@@ -303,10 +308,9 @@ class _Shapes(dict[int, _Shape]):
 
     def __missing__(self, number: int) -> _Shape:
         kind = MESSAGES[number][1]
-        shape = _Shape(_struct_reader(kind, _ENVELOPE_FIELDS), "payload" in _field_names(kind))
+        shape = _Shape(_struct_reader(kind, is_message=True), "payload" in _field_names(kind))
         self[number] = shape
         return shape
 
 
 _SHAPES = _Shapes()
-_read_envelope = _struct_reader(Envelope, 2)

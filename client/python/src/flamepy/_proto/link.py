@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-from flamepy._proto.messages import Envelope
-
 
 class Verdict(Enum):
     ACCEPT = 0
     DUPLICATE = 1  # seen before: drop it
     GAP = 2  # something before it was lost
-    FOREIGN = 3  # another link, or none yet
 
 
 class Link:
@@ -28,18 +25,14 @@ class Link:
         """The number of the last accepted message."""
         return self._received
 
-    def next(self) -> Envelope:
-        """The envelope of the next message to send."""
+    def next(self) -> int:
+        """The number of the next message to send."""
         self._sent += 1
-        return Envelope(self.id, self._sent)
+        return self._sent
 
-    def receive(self, envelope: Envelope) -> Verdict:
-        """Judges a received envelope; only ACCEPT moves the counter."""
-        if self.id == 0 or envelope.link != self.id:
-            return Verdict.FOREIGN
-        if envelope.sequence <= self._received:
-            return Verdict.DUPLICATE
-        if envelope.sequence != self._received + 1:
-            return Verdict.GAP
-        self._received += 1
-        return Verdict.ACCEPT
+    def receive(self, sequence: int) -> Verdict:
+        """Judges a message received over this link; only ACCEPT moves the counter."""
+        if sequence == self._received + 1:
+            self._received = sequence
+            return Verdict.ACCEPT
+        return Verdict.DUPLICATE if sequence <= self._received else Verdict.GAP

@@ -38,13 +38,6 @@ class SessionState(IntEnum):
     DELETING = 4
 
 
-class Envelope(NamedTuple):
-    """The part of the header that every message has."""
-
-    link: int = 0
-    sequence: int = 0
-
-
 class Run(NamedTuple):
     """A contiguous range of task ids of one session."""
 
