@@ -17,7 +17,7 @@ namespace flame::ceiling {
 
 namespace {
 
-constexpr size_t kReadBytes = 64 * 1024;
+constexpr size_t kReceiveBytes = 64 * 1024;
 
 // The end of the reply that begins at `at`, or npos if it is not all there.
 size_t end_of_reply(std::string_view in, size_t at) {
@@ -86,8 +86,8 @@ void Redis::write_some() {
 
 bool Redis::read_some() {
   size_t before = in_.size();
-  in_.resize(before + kReadBytes);
-  ssize_t n = recv(fd_, in_.data() + before, kReadBytes, MSG_DONTWAIT);
+  in_.resize(before + kReceiveBytes);
+  ssize_t n = recv(fd_, in_.data() + before, kReceiveBytes, MSG_DONTWAIT);
   if (n == 0) die("Redis closed the connection");
   in_.resize(before + static_cast<size_t>(n > 0 ? n : 0));
   return n > 0;
