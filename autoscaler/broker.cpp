@@ -45,8 +45,11 @@ Result<std::vector<std::string>> names_in(Result<proto::Message> answer) {
 
 }  // namespace
 
-Broker::Broker(runtime::EventLoop& loop, std::string endpoint, const std::string& cluster)
-    : loop_(loop), endpoint_(std::move(endpoint)), core_(config_for(endpoint_, cluster)) {}
+Broker::Broker(runtime::EventLoop& loop, std::string endpoint, std::string cluster)
+    : loop_(loop),
+      endpoint_(std::move(endpoint)),
+      cluster_(std::move(cluster)),
+      core_(config_for(endpoint_, cluster_)) {}
 
 Broker::~Broker() {
   if (socket_) loop_.remove_socket(*socket_);
@@ -74,6 +77,8 @@ void Broker::hold(const std::string& executor, proto::Hold hold, Done done) {
 }
 
 void Broker::ask(proto::Message message, Reply reply) {
+  // It may have been replaced by the right one since. Only with a question: nobody is pestered.
+  if (std::exchange(refused_, false)) core_ = client::ClientCore(config_for(endpoint_, cluster_));
   client::Ticket ticket = ++last_ticket_;
   replies_.emplace(ticket, std::move(reply));
   feed(client::Tick{});
@@ -109,6 +114,8 @@ void Broker::perform(client::Action& action) {
     // Never from inside the call that asked.
     loop_.call_at(loop_.now().mono_us, [reply = std::move(reply.mapped()),
                                         result = std::move(answer->result)] { reply(result); });
+  } else if (std::holds_alternative<client::Rejected>(action)) {
+    refused_ = true;
   }
 }
 

@@ -23,7 +23,7 @@ class Broker {
   using Done = std::function<void(proto::Status)>;
 
   /// `endpoint`: that for clients. `cluster`: the one it must be of; "" for any.
-  Broker(runtime::EventLoop& loop, std::string endpoint, const std::string& cluster);
+  Broker(runtime::EventLoop& loop, std::string endpoint, std::string cluster);
   ~Broker();
 
   /// Drains those of `executors` that are idle and names them. Answered once, from the loop, within
@@ -45,8 +45,9 @@ class Broker {
   void start_timer();
 
   runtime::EventLoop& loop_;
-  std::string endpoint_;
+  std::string endpoint_, cluster_;
   client::ClientCore core_;
+  bool refused_ = false;  ///< by the broker: the core asks it no more
   client::Actions actions_;
   bool performing_ = false;
   std::unique_ptr<runtime::SocketContext> context_;
