@@ -34,6 +34,8 @@ namespace {
 
 /// An output at its limit with its message around it.
 constexpr int kReceiveBytesMax = static_cast<int>(proto::kPayloadBytesMax + 64 * proto::KiB);
+/// The text of a status is metadata too: that of an exception may be long, and is cut only here.
+constexpr int kMetadataBytesMax = 4 << 20;
 
 /// gRPC gives the calls back before it hangs up on a service that does not speak HTTP/2.
 constexpr int64_t kHangUpUs = 10'000;
@@ -206,13 +208,16 @@ std::unique_ptr<GrpcConnection> Client::connect(Descriptor socket,
 
 Connection::Connection(Client& client, Descriptor socket, OnAnswer on_answer)
     : client_(client), on_answer_(std::move(on_answer)), socket_(std::move(socket)) {
-  std::array<grpc_arg, 2> args;
+  std::array<grpc_arg, 3> args;
   args[0].type = GRPC_ARG_INTEGER;
   args[0].key = const_cast<char*>(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH);
   args[0].value.integer = kReceiveBytesMax;
   args[1].type = GRPC_ARG_STRING;
   args[1].key = const_cast<char*>(GRPC_ARG_DEFAULT_AUTHORITY);
   args[1].value.string = const_cast<char*>("localhost");
+  args[2].type = GRPC_ARG_INTEGER;
+  args[2].key = const_cast<char*>(GRPC_ARG_MAX_METADATA_SIZE);
+  args[2].value.integer = kMetadataBytesMax;
   grpc_channel_args all{args.size(), args.data()};
   auto* plain = grpc_insecure_credentials_create();
   channel_ = grpc_channel_create_from_fd("flame", dup(socket_.get()), plain, &all);

@@ -97,6 +97,15 @@ TEST_F(GrpcShimTest, FailsTheTasksThatAnswerWithAnErrorAndNoOthers) {
   EXPECT_EQ(all.failures[3].reason, "gRPC status UNAVAILABLE: the model is being loaded");
 }
 
+TEST_F(GrpcShimTest, OfALongReasonComesTheBegin) {
+  launch_and_enter();
+  shim_->invoke({frame(1, {"long"})});
+  auto results = next<Results>();
+  ASSERT_EQ(results.failures.size(), 1u);
+  EXPECT_THAT(results.failures[0].reason, HasSubstr("gRPC status UNKNOWN"));
+  EXPECT_THAT(results.failures[0].reason, HasSubstr("a story, long long"));
+}
+
 TEST_F(GrpcShimTest, TellsWhyASessionWasRefused) {
   launch("refuse");
   shim_->enter({"session-1", "test", {}});

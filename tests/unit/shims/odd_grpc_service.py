@@ -65,6 +65,9 @@ class Odd:
     def do_raise(self, _request, _):
         raise RuntimeError("thrown")
 
+    def do_long(self, _request, _):
+        raise RuntimeError("a story, " + 100_000 * "long ")
+
     def do_abort(self, _request, call):
         call.abort(grpc.StatusCode.UNAVAILABLE, "the model is being loaded")
 
