@@ -224,6 +224,12 @@ def test_no_broker_is_exit_5_and_says_what_to_do(running):
         assert "No broker at tcp://127.0.0.1:1. Start one: flmctl up" in done.err, done
 
 
+def test_an_endpoint_without_a_scheme_is_tcp(running):
+    place = running.env["FLAME_ENDPOINT"].removeprefix("tcp://")
+    assert running.run("flmctl", "list", FLAME_ENDPOINT=place).code == 0
+    assert running.flmctl("list", "--endpoint", place).code == 0
+
+
 CONTEXTS = """current-context: {0}
 contexts:
   - {{name: elsewhere, cluster: {{endpoint: "tcp://127.0.0.1:1"}}}}

@@ -46,6 +46,12 @@ bool refused(const sockaddr* address, socklen_t size) {
   return refused;
 }
 
+// HOST:PORT is enough, as it is in Python.
+Target with_scheme(Target target) {
+  if (target.endpoint.find("://") == std::string::npos) target.endpoint.insert(0, "tcp://");
+  return target;
+}
+
 }  // namespace
 
 std::string default_cluster_folder() {
@@ -57,14 +63,14 @@ std::string default_cluster_folder() {
 proto::Result<Target> find_broker(Target told) {
   if (told.cluster.empty()) told.cluster = environment("FLAME_CLUSTER");
   if (told.endpoint.empty()) told.endpoint = environment("FLAME_ENDPOINT");
-  if (!told.endpoint.empty()) return told;
+  if (!told.endpoint.empty()) return with_scheme(told);
   auto context = target_of_context(environment("HOME"));
   if (!context) return context;
   if (told.cluster.empty()) told.cluster = context->cluster;
   told.endpoint = context->endpoint;
   if (told.endpoint.empty()) told.endpoint = endpoint_of_cluster(default_cluster_folder());
   if (told.endpoint.empty()) told.endpoint = kFallback;
-  return told;
+  return with_scheme(told);
 }
 
 bool refuses_connections(const std::string& endpoint) {
