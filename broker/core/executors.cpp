@@ -117,6 +117,7 @@ void adopt_bindings(State& state, Executor& executor, const proto::ExecutorHello
       slot.wanted = binding.uid;
       slot.generation = binding.generation;
       executor.shares[binding.uid].slots_wanted++;
+      state.to_plan.emplace(binding.uid, session);
       if (session->slots_bound++ == 0) session->bound_us = now.mono_us;
     }
     slot.generation = std::max(slot.generation, binding.generation);

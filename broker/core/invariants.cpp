@@ -100,6 +100,9 @@ std::string Core::broken_invariant() const {
                         [uid = uid](const Slot& s) { return s.wanted == uid; }));
     }
     if (slots != session->slots_bound) return where(*session, "slots_bound is wrong");
+    bool may_want = session->counters.unfinished() > 0 || slots > 0 ||
+                    (session->takes_tasks() && session->spec.min_instances > 0);
+    if (may_want && !state_.to_plan.contains(uid)) return where(*session, "no plan looks at it");
     if (session->spec.max_instances != 0 && slots > session->spec.max_instances) {
       return where(*session, "has more slots than max_instances");
     }

@@ -140,6 +140,7 @@ proto::Result<Session*> create_session(State& state, Client& client,
   Session* raw = session.get();
   state.names[raw->name] = raw->uid;
   state.sessions[raw->uid] = std::move(session);
+  state.to_plan.emplace(raw->uid, raw);
   state.ops.push_back(
       PutSession{raw->name, raw->created_ms, fields_of(*raw, true), message.payload});
   add_event(state, *raw, now, "created", "by " + raw->owner);
@@ -185,6 +186,7 @@ void delete_session(State& state, Session& session) {
   state.input_memory -= session.memory_counted;
   forget_recent(state, session);
   state.touched.erase(session.uid);
+  state.to_plan.erase(session.uid);
   std::erase_if(state.acks, [&](const auto& entry) { return entry.first.second == session.uid; });
   state.names.erase(session.name);
   state.plan_due = true;

@@ -36,8 +36,8 @@ uint64_t slots_of(const State& state) {
 // A session that had nothing to do must not cash in on the time it was idle.
 void join_the_queue(State& state, Session& session) {
   int64_t least = INT64_MAX;
-  for (const auto& [uid, other] : state.sessions) {
-    if (other.get() != &session && other->plan_wanted != 0 && other->plan_wanted != UINT64_MAX) {
+  for (const auto& [uid, other] : state.to_plan) {
+    if (other != &session && other->plan_wanted != 0 && other->plan_wanted != UINT64_MAX) {
       least = std::min(least, other->served_us);
     }
   }
@@ -72,11 +72,18 @@ PlanSession plan_session(const State& state, const Session& session, uint64_t wa
 // Times at which to look again; 0 is never.
 int64_t sooner(int64_t a, int64_t b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
 
+// It need not be looked at again until it is touched.
+bool is_quiet(const Session& session, int64_t now_us) {
+  bool open = session.state == proto::SessionState::kOpen;
+  return session.counters.unfinished() == 0 && session.slots_bound == 0 &&
+         !(open && session.spec.min_instances > 0) && session.start_after_us <= now_us;
+}
+
 // Says in plan_again_us when the first of those that wait to start may be tried again.
 std::vector<PlanSession> plan_sessions(State& state, uint64_t slots, int64_t now_us) {
   std::vector<PlanSession> sessions;
   state.plan_again_us = 0;
-  for (auto& [uid, session] : state.sessions) {
+  for (auto& [uid, session] : state.to_plan) {
     uint64_t wanted = wanted_slots(*session, slots, now_us);
     if (session->counters.unfinished() > 0) session->idle_since_us = now_us;
     bool joins = wanted > 0 && (session->plan_wanted == 0 || session->plan_wanted == UINT64_MAX);
@@ -87,6 +94,7 @@ std::vector<PlanSession> plan_sessions(State& state, uint64_t slots, int64_t now
     if (wanted == 0 && session->slots_bound == 0) continue;
     sessions.push_back(plan_session(state, *session, wanted, now_us));
   }
+  std::erase_if(state.to_plan, [&](const auto& one) { return is_quiet(*one.second, now_us); });
   return sessions;
 }
 

@@ -215,6 +215,7 @@ void recover_session(State& state, const RecoveredSession& from, const proto::No
   state.ready.insert(session->uid);
   state.names[session->name] = session->uid;
   Session& kept = *(state.sessions[session->uid] = std::move(session));
+  state.to_plan[kept.uid] = &kept;
   if (kept.spec.durability == proto::Durability::kMemory) count_results_anew(state, kept);
   if (kept.state == proto::SessionState::kClosing) on_tasks_finished(state, kept);
 }
@@ -299,6 +300,7 @@ void recover(State& state, const Recovered& recovered, const proto::Now& now) {
   state.last_batch = recovered.last_batch;
   state.input_memory = state.recent_bytes = 0;
   state.sessions.clear();
+  state.to_plan.clear();
   state.names.clear();
   state.unreadable.clear();
   state.applications.clear();

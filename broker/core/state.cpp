@@ -98,6 +98,7 @@ void refuse(State& state, Client& client, uint64_t request, const proto::Error& 
 void touch(State& state, Session& session) {
   session.dirty = true;
   state.touched.insert(session.uid);
+  state.to_plan.emplace(session.uid, &session);
 }
 
 void set_letters(Session& session, const proto::Run& run, proto::TaskState letter) {

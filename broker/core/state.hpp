@@ -447,6 +447,9 @@ struct State {
 
   bool plan_due = true;
   int64_t plan_again_us = 0;
+  /// What a plan looks at: all that have tasks or slots, or want some, and those that were touched
+  /// since the last one. Thousands of others may be open, or closed and kept.
+  std::map<proto::SessionUid, Session*> to_plan;
   uint64_t slots = 0;            ///< that take tasks, as the last plan saw them
   uint64_t slots_connected = 0;  ///< of all executors
   uint64_t next_tag = 1;
