@@ -16,7 +16,7 @@ import pytest
 import flamepy
 import flamepy.aio
 
-from conftest import PATIENCE, TASKS, register, wait_until
+from conftest import PATIENCE, ROOT, TASKS, register, wait_until
 
 
 @pytest.fixture
@@ -428,6 +428,38 @@ def test_applications_are_shown_and_unregistered(shared):
     with pytest.raises(flamepy.FlameError, match="no application"):
         shared.create_session("there-is-none")
     assert [executor.slots for executor in shared.list_executors()] == [2]
+
+
+def test_every_field_of_the_page_can_be_said_and_is_shown(shared):
+    page = (ROOT / "docs/applications.md").read_text()
+    table = page.split("| field | default | what it does |")[1].split("\n\n")[0]
+    fields = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
+    assert fields - {"name"} == set(flamepy.ApplicationAttributes.__dataclass_fields__)
+    assert fields <= set(flamepy.Application.__dataclass_fields__)
+    about = {
+        "shim": "rest",
+        "rest": {"url": "http://127.0.0.1:9/sums", "content_type": "application/json"},
+        "reuse": "never",
+        "concurrency": 4,
+        "results_ttl_ms": 5_000,
+        "summary_ttl_ms": 6_000,
+        "delay_release_ms": 1_500,
+        "resources": "cpu=2",
+        "kubernetes": {"node_selector": {"disk": "ssd"}},
+    }
+    shared.register_application("full", about)
+    found = vars(shared.get_application("full"))
+    assert found["shim"] is flamepy.Shim.REST and found["delay_release"] == 1
+    assert about["rest"].items() <= found["rest"].items()
+    assert {name: found[name] for name in about if name not in ("shim", "rest")} == {
+        name: value for name, value in about.items() if name not in ("shim", "rest")
+    }
+    shared.unregister_application("full")
+    shared.register_application("plain", {"command": "cat"})
+    plain = shared.get_application("plain")
+    assert (plain.reuse, plain.concurrency, plain.rest) == ("always", 1, None)
+    assert (plain.results_ttl_ms, plain.delay_release_ms) == (3_600_000, 60_000)
+    shared.unregister_application("plain")
 
 
 def test_the_tools_and_python_see_the_same(running_once, session):

@@ -9,7 +9,9 @@ import pytest
 
 import flamepy
 import flamepy.aio
+from flamepy import _verbs
 from flamepy._html import Rows
+from flamepy._proto import messages as m
 
 from conftest import PATIENCE, register
 
@@ -34,6 +36,7 @@ def test_a_session(session):
     shown = dict(cells(session.wait(PATIENCE)))
     assert (shown["id"], shown["application"], shown["state"]) == (session.id, "echo", "open")
     assert (shown["tasks"], shown["succeed"], shown["closed"]) == ("1", "1", "")
+    assert (shown["priority"], shown["batch_size"]) == ("0", "1")
     assert shown["created"].endswith(" UTC")
 
 
@@ -53,8 +56,12 @@ def test_lists_of_sessions_applications_and_executors(shared, session):
     head, *rows = cells(shared.list_applications())
     assert EVIL in next(row for row in rows if row[head.index("name")] == "evil")
     assert dict(cells(shared.get_application("evil")))["description"] == EVIL
+    urgent = shared.create_session("echo", priority=7, batch_size=3)
     head, *rows = cells(shared.list_sessions())
     assert session.id in [row[head.index("id")] for row in rows]
+    row = next(row for row in rows if row[head.index("id")] == urgent.id)
+    assert (row[head.index("priority")], row[head.index("batch_size")]) == ("7", "3")
+    urgent.close()
     (head, row), executor = cells(shared.list_executors()), shared.list_executors()[0]
     assert row[head.index("id")] == executor.id and row[head.index("slots")] == "2"
     assert dict(cells(executor))["id"] == executor.id
@@ -62,6 +69,13 @@ def test_lists_of_sessions_applications_and_executors(shared, session):
     assert dict(cells(task))["state"] == "pending"
     assert shared.list_applications() == list(shared.list_applications())
     shared.unregister_application("evil")
+
+
+def test_a_list_that_the_broker_cut_says_so(caplog):
+    for cut in (False, True):
+        rows = _verbs.list_sessions().meaning(m.Listing(1, cut, b""))
+        assert rows == [] and len(caplog.messages) == cut
+    assert caplog.messages == ["0 sessions are listed, and there are older ones"]
 
 
 def test_lists_of_the_asyncio_client(shared, session):

@@ -56,7 +56,8 @@ class SessionView(StaysHere):
 
     def columns(self) -> dict[str, Any]:
         """What a table shows of it."""
-        names = "id application state tasks pending running succeed failed cancelled"
+        names = "id application state priority batch_size"
+        names += " tasks pending running succeed failed cancelled"
         shown = {name: getattr(self, name) for name in names.split()}
         return {**shown, "created": self.creation_time, "closed": self.completion_time}
 

@@ -164,6 +164,9 @@ class ApplicationAttributes:
     rest: dict[str, Any] | None = None
     results_ttl_ms: int | None = None
     summary_ttl_ms: int | None = None
+    delay_release_ms: int | None = None
+    resources: Any = None
+    kubernetes: dict[str, Any] | None = None
 
     def to_value(self, name: str) -> dict[str, Any]:
         given = {key: item for key, item in vars(self).items() if item is not None}
@@ -220,6 +223,14 @@ class Application(_Shown):
     installer: str | None = None
     max_attempts: int | None = None
     task_timeout_ms: int | None = None
+    reuse: str | None = None
+    concurrency: int = 1
+    rest: dict[str, Any] | None = None
+    results_ttl_ms: int | None = None
+    summary_ttl_ms: int | None = None
+    delay_release_ms: int | None = None
+    resources: Any = None
+    kubernetes: dict[str, Any] | None = None
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Application:

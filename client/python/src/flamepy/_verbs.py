@@ -6,6 +6,7 @@ synchronous and the asynchronous client send the same ones, each in its way."""
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Generic, NamedTuple, TypeVar
@@ -298,7 +299,15 @@ def list_nodes() -> Ask[Rows[Node]]:
 
 
 def _list(kind: str, from_row: Callable[[dict[str, Any]], T]) -> Ask[Rows[T]]:
-    return Ask(m.ListKind(0, kind), lambda found: Rows(map(from_row, decode_rows(found.payload))))
+    def meaning(found: m.Listing) -> Rows[T]:
+        rows = Rows(map(from_row, decode_rows(found.payload)))
+        if found.cut:
+            logging.getLogger("flamepy").warning(
+                "%d %ss are listed, and there are older ones", len(rows), kind
+            )
+        return rows
+
+    return Ask(m.ListKind(0, kind), meaning)
 
 
 def _first_application(found: m.Listing) -> Application:
