@@ -64,6 +64,24 @@ def test_those_that_fail_fail_alone(count, every):
     assert len(outputs) == count
 
 
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_call_that_raises_stop_iteration_fails_alone(count):
+    """What runs in C takes it for the end of its input."""
+
+    def act(index):
+        if index % 7 == 0:
+            next(iter(()))
+
+    frame = Frame(count, act)
+    outputs = frame.run()
+    assert frame.ran == list(range(count)) and len(outputs) == count
+    for index, output in enumerate(outputs):
+        if index % 7 == 0:
+            assert output == TaskFailure("RuntimeError: the call raised StopIteration")
+        else:
+            assert output == index
+
+
 @pytest.mark.parametrize("cancelled", [0, 1, 30, 99])
 def test_one_that_is_cancelled_while_it_runs(cancelled):
     def act(index):

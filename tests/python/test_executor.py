@@ -323,6 +323,51 @@ def test_what_cannot_be_pickled_says_so(executor):
     assert isinstance(error, flamepy.TaskError) and "ValueError: <unlocked" in str(error)
 
 
+class Unwilling:
+    """Raises where it is pickled."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [StopIteration(), SystemExit(3), KeyboardInterrupt()])
+def test_what_raises_at_pickling_or_stops_an_iteration_fails_alone(executor, error):
+    """One among hundreds that go through C together: nobody is missing, nobody runs twice."""
+    kind = type(error)
+    raised = RuntimeError if kind is StopIteration else kind  # by a generator
+
+    def odd(x):
+        return Unwilling(kind()) if x == 50 else x
+
+    results = executor.map(odd, range(300))
+    assert list(itertools.islice(results, 50)) == list(range(50))
+    with pytest.raises(raised):
+        next(results)
+    futures = [executor.submit(odd, x) for x in range(300)]
+    assert isinstance(futures[50].exception(PATIENCE), kind)
+    assert [x for x in range(300) if x != 50 and futures[x].result(PATIENCE) != x] == []
+    with pytest.raises(raised):
+        executor.map(abs, [*range(100), Unwilling(kind())])
+
+
+def test_a_function_that_lets_stop_iteration_pass(executor, tmp_path):
+    log = tmp_path / "calls"
+
+    def first(items):
+        with open(log, "a", encoding="utf-8") as file:
+            print("called", file=file)
+        return next(iter(items))
+
+    futures = [executor.submit(first, items) for items in ([1], [], [3])]
+    assert [futures[0].result(PATIENCE), futures[2].result(PATIENCE)] == [1, 3]
+    with pytest.raises(RuntimeError, match="the call raised StopIteration"):
+        futures[1].result(PATIENCE)
+    assert log.read_text().count("called") == 3
+
+
 class WithTwo(Exception):
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")

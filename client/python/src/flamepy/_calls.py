@@ -90,6 +90,8 @@ class Calls:
             self._cancellations.enter(first, chunk, taken)
             try:
                 values.extend(results(chunk, taken))
+                if len(values) < len(chunk):  # for C it was the end; its traceback is gone
+                    last = TaskFailure(failure(RuntimeError("the call raised StopIteration")))
             except TaskCancelled:
                 raise
             except caught as error:

@@ -281,11 +281,12 @@ def _whole(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 def _dumps_all(batch: list[Sequence[Any]]) -> list[bytes]:
     try:
         pickled = list(map(pickle.dumps, batch, itertools.repeat(PROTOCOL)))
-        if _MAIN not in b"".join(pickled):
+        # One that raises StopIteration is the end for C.
+        if _MAIN not in b"".join(pickled) and len(pickled) == len(batch):
             return pickled
     except Exception:
         pass
-    return list(map(_dumps, batch))
+    return [_dumps(call) for call in batch]
 
 
 class _RemoteTraceback(Exception):

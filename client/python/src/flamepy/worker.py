@@ -11,6 +11,7 @@ every task's failure: a refused session would leave its tasks waiting.
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import operator
 import pickle
@@ -105,10 +106,11 @@ _PROTOCOLS = itertools.repeat(PROTOCOL)
 
 
 def _outputs(values: list[Any]) -> list[Output]:
-    try:
-        return list(map(pickle.dumps, values, _PROTOCOLS))
-    except Exception:
-        return list(map(_output, values))
+    outputs: list[Output] = []
+    with contextlib.suppress(BaseException):
+        outputs.extend(map(pickle.dumps, values, _PROTOCOLS))
+    # One that raises StopIteration is the end for C.
+    return outputs if len(outputs) == len(values) else list(map(_output, values))
 
 
 def _output(value: Any) -> Output:
