@@ -69,19 +69,32 @@ def test_a_list_or_a_watch_of_no_task(shared):
         assert session.invoke(b"x", PATIENCE) == b"x"
 
 
-@pytest.mark.parametrize("wrong", [{"reader": 5}, {"reader": "\ud800"}, {"after": f"A:{HUGE}"}])
+@pytest.mark.parametrize(
+    "wrong", [{"reader": 5}, {"reader": "\ud800"}, {"after": f"A:{HUGE}"}, {"after": 5}]
+)
 def test_a_wrong_reader_leaves_the_results_of_futures_alone(shared, wrong):
     async def main():
         async with flamepy.aio.connect(shared.addr) as c, c.create_session("echo") as session:
-            with pytest.raises(flamepy.FlameError, match="reader|index"):
+            with pytest.raises(flamepy.FlameError, match="reader|index|is a cursor"):
                 async for _ in session.results(**wrong):
                     pass
             assert await session.invoke(b"x", PATIENCE) == b"x"
 
     with shared.create_session("echo") as session:
-        with pytest.raises(flamepy.FlameError, match="reader|index"):
+        with pytest.raises(flamepy.FlameError, match="reader|index|is a cursor"):
             session.results(**wrong)
         assert session.invoke(b"x", PATIENCE) == b"x"
+    asyncio.run(main())
+
+
+def test_a_missing_await_is_said(shared):
+    async def main():
+        async with flamepy.aio.connect(shared.addr) as c:
+            opening = c.create_session("echo")
+            with pytest.raises(AttributeError, match="no 'invoke' .*`await` is missing"):
+                opening.invoke(b"x")
+            await (await opening).close()
+
     asyncio.run(main())
 
 

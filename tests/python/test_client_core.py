@@ -5,6 +5,7 @@ stands still unless a test moves it."""
 
 import pytest
 
+from flamepy._core import client_core
 from flamepy._core import events as e
 from flamepy._core.client_core import ClientConfig, ClientCore
 from flamepy._core.result_cursor import ACK_BYTES
@@ -471,3 +472,15 @@ def test_a_cursor_of_another_lineage_is_the_callers_problem(world):
     world.connect_with_session()
     world.on(e.WatchFrom(7, 5, "", "Z"))
     assert world.refuse(Code.LOST_LINEAGE, "other lineage") == ["watch failed lost_lineage"]
+
+
+def test_quiet_sessions_are_not_looked_at_for_each_request(world, monkeypatch):
+    looked, due = [], client_core._Session.due_at_us
+    monkeypatch.setattr(
+        client_core._Session, "due_at_us", lambda session: looked.append(1) or due(session)
+    )
+    world.connect()
+    for uid in range(100, 1100):
+        world.on(e.Attach(world.info()._replace(uid=uid, session=f"s{uid}")))
+    world.on(e.Request(1, SESSIONS))
+    assert not looked

@@ -30,6 +30,16 @@ class Cursor(NamedTuple):
         return f"{self.lineage}:{self.index}" + (self.session and f"@{self.session}")
 
     @classmethod
+    def of(cls, after: Any) -> Cursor:
+        """What a caller says: a cursor, its text, or nothing for the begin."""
+        if isinstance(after, str):
+            return cls.parse(after)
+        if after is None or isinstance(after, cls):
+            return after or cls()
+        text = f"`after` is a cursor (of results(), or its text), not {type(after).__name__}"
+        raise FlameError(Code.BAD_REQUEST, text)
+
+    @classmethod
     def parse(cls, text: str) -> Cursor:
         place, at, session = text.partition("@")
         lineage, _, index = place.rpartition(":")

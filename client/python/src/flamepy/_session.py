@@ -193,7 +193,7 @@ class Session(SessionView):
 
         One stream of a session at a time; a second one ends the first.
         """
-        cursor = Cursor.parse(after) if isinstance(after, str) else after or Cursor()
+        cursor = Cursor.of(after)
         attached = self._attached
         if attached is None or attached.detached:
             attached = self._attach()

@@ -90,6 +90,10 @@ class _Session:
         self.submits = SubmitWindow(info.last_submit)
         self.results = ResultCursor()
 
+    def due_at_us(self) -> int:
+        """When it has something to send; what waits for a new link is told when that is there."""
+        return min(self.submits.due_at_us, self.results.ack_at_us) if self.synced else NEVER
+
 
 class ClientCore:
     def __init__(self, config: ClientConfig) -> None:
@@ -113,6 +117,8 @@ class ClientCore:
         self._not_yet = NO_ERROR  # the answer to the last hello, while that is "later"
         self._requests = RequestTable()
         self._sessions: dict[int, _Session] = {}
+        self._restless: dict[int, _Session] = {}
+        """Those of them that may have something to send later: a client may have thousands open."""
         self._due_at_us = 0
         """When _flush has something to do."""
         # Of the call of on() that is running.
@@ -143,9 +149,8 @@ class ClientCore:
         if not up:
             return min(at, self._hello_at_us)
         at = min(at, self._beat_at_us)
-        for session in self._sessions.values():
-            if session.synced:
-                at = min(at, session.submits.due_at_us, session.results.ack_at_us)
+        for session in self._restless.values():
+            at = min(at, session.due_at_us())
         return at
 
     @property
@@ -194,13 +199,13 @@ class ClientCore:
         if anything_asked:
             for message in self._requests.due(now_us):
                 self._send(message)
-        for uid, session in self._sessions.items():
-            if not session.synced:
-                continue
-            if session.submits.due_at_us <= now_us:
+        for uid, session in list(self._restless.items()):
+            if session.synced and session.submits.due_at_us <= now_us:
                 self._send_due(session)
-            if session.results.ack_at_us <= now_us:
+            if session.synced and session.results.ack_at_us <= now_us:
                 self._send(m.ResultsAck(uid, session.results.take_ack()))
+            if session.due_at_us() == NEVER:
+                del self._restless[uid]
         if now_us >= self._beat_at_us:
             self._beat_at_us = now_us + self._beat_us
             self._send(m.Beat(0, 0, self._link.received))
@@ -412,6 +417,7 @@ class ClientCore:
 
     def _on_detach(self, event: Detach) -> None:
         session = self._sessions.pop(event.uid, None)
+        self._restless.pop(event.uid, None)
         if session is None:
             return
         if self.up and session.results.anything_to_ack():
@@ -443,6 +449,7 @@ class ClientCore:
         if session is not None:
             session.results.consume(event.index, self._now_us)
             if session.synced:
+                self._restless[event.uid] = session
                 self._due_at_us = min(self._due_at_us, session.results.ack_at_us)
         return True
 
@@ -472,6 +479,7 @@ class ClientCore:
 
     def _session_opened(self, uid: int, session: _Session, info: m.SessionInfo) -> None:
         session.synced = True
+        self._restless[uid] = session
         if self._serving:
             self._compare(uid, session, info)
         # Ahead of one that waits for a person: it says Resync when it serves again.
@@ -495,6 +503,7 @@ class ClientCore:
         if session.results.watching:
             self._actions.append(WatchFailed(uid, error))
         del self._sessions[uid]
+        self._restless.pop(uid, None)
 
     def _receive_submit_ack(self, ack: m.SubmitAck) -> bool:
         session = self._sessions.get(ack.uid)
@@ -511,6 +520,7 @@ class ClientCore:
         if session is None:
             return
         refused = session.submits.refuse(reply, self._now_us)
+        self._restless[reply.uid] = session
         if refused.kind is Refusal.FINAL:
             error = Error(reply.code, reply.message, reply.retry_after_ms)
             self._actions.append(SubmitFailed(reply.uid, refused.ticket, error))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from flamepy import _connection
 from flamepy import _verbs as verbs
@@ -47,6 +47,12 @@ class Opening(Generic[C]):
 
     def __await__(self) -> Generator[Any, None, C]:
         return self._coroutine.__await__()
+
+    if not TYPE_CHECKING:  # which finds it without
+
+        def __getattr__(self, name):
+            text = f"no '{name}' before it is awaited: `await` is missing before the call"
+            raise AttributeError(text)
 
     async def __aenter__(self) -> C:
         self._opened = await self._coroutine

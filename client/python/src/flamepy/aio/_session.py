@@ -186,7 +186,7 @@ class Session(SessionView):
 
         One stream of a session at a time; a second one ends the first.
         """
-        cursor = Cursor.parse(after) if isinstance(after, str) else after or Cursor()
+        cursor = Cursor.of(after)
 
         async def open_queue(cursor: Cursor, some: asyncio.Event) -> ResultQueue:
             return await self._read(cursor, follow, reader, some)
