@@ -579,7 +579,7 @@ class Connection:
         # Random, so that nobody can be given or claim the same.
         dealer.set(zmq.ROUTING_ID, b"f" + secrets.token_bytes(15))
         # Of the compiled class: the other one asks for options that are not for us.
-        self._socket_send = super(zmq.Socket, dealer).send
+        self._socket_send = super(zmq.Socket, dealer).send  # type: ignore[misc]  # generic
         self._socket_fd = dealer.getsockopt(zmq.FD)
         self._look = True
         self._poller.register(self._socket_fd, select.POLLIN)
