@@ -225,7 +225,7 @@ class Connection:
         """Raises where waiting would never end."""
         if self.forked:
             self.check()
-        if threading.get_ident() == self._own_thread:
+        if self.on_own_thread():
             raise FlameError(
                 Code.WRONG_STATE,
                 "a callback must not wait for the connection: it runs on the connection's own "
@@ -406,8 +406,7 @@ class Connection:
                 self._signalled = False
                 if self._posted:
                     self._take_commands()
-                if self._actions or self._woken or self._ready:
-                    self._perform_all()
+                self._perform_all()
                 if self._welcome is None:
                     self._note_why_not_up()
                 if not self._stopping:  # nobody wakes us any more
@@ -440,7 +439,7 @@ class Connection:
         sleeps = waits and not readable
         if sleeps:
             left_us = at_us - time.monotonic_ns() // 1000
-            wait_ms = None if at_us == NEVER else -(-left_us // 1000) if left_us > 0 else 0
+            wait_ms = None if at_us == NEVER else max(0, -(-left_us // 1000))
         if self.to_wake:
             self.wake_waiters()
         if sleeps:
@@ -521,7 +520,7 @@ class Connection:
             room -= 1
             attached.in_window[run.ticket] = len(run.payload)
             attached.window_bytes += len(run.payload)
-            self._core.on(run, self._now_us, self._actions)
+            self._feed(run)
         return False
 
     def _drain_socket(self) -> None:
@@ -532,8 +531,7 @@ class Connection:
                 frames = [receive(_NOBLOCK)]
             except zmq.Again:
                 return
-            # Once: what follows a second frame is no message either, and counts as lost.
-            if option(_RCVMORE):
+            while option(_RCVMORE):
                 frames.append(receive(_NOBLOCK))
             try:
                 received = decode(frames)
@@ -631,8 +629,7 @@ class Connection:
     def _deliver(self, results: Results) -> None:
         attached = self._sessions.get(results.uid)
         if attached is not None and attached.listener.on_results(results):
-            used = Consumed(results.uid, results.index + 1)
-            self._core.on(used, self._now_us, self._actions)
+            self._feed(Consumed(results.uid, results.index + 1))
 
     def _trimmed(self, trimmed: Trimmed) -> None:
         listener = self._listener(trimmed.uid)
