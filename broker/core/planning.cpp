@@ -74,9 +74,9 @@ int64_t sooner(int64_t a, int64_t b) { return a == 0 || b == 0 ? std::max(a, b) 
 
 // It need not be looked at again until it is touched.
 bool is_quiet(const Session& session, int64_t now_us) {
-  bool open = session.state == proto::SessionState::kOpen;
-  return session.counters.unfinished() == 0 && session.slots_bound == 0 &&
-         !(open && session.spec.min_instances > 0) && session.start_after_us <= now_us;
+  bool keeps_slots = session.takes_tasks() && session.spec.min_instances > 0;
+  return session.counters.unfinished() == 0 && session.slots_bound == 0 && !keeps_slots &&
+         session.start_after_us <= now_us;
 }
 
 // Says in plan_again_us when the first of those that wait to start may be tried again.
